@@ -1,0 +1,66 @@
+// What every kernel stands on: element and index types, the params struct, shared memory, and where a thread works.
+//
+// Macros that source.py defines before this text:
+//   STORAGE, COMPUTE   element type in memory, and the type of products and sums
+//   STORAGE_IS_HALF    1 if STORAGE holds the bits of an IEEE half
+//   INDEX              int, or long long (the wide build: a sample of 2**31 elements or more)
+//   KD KH KW           filter taps of each axis           SD SH SW   stride
+//   DD DH DW           dilation                           GD GH GW   gcd of stride and dilation
+//   VD VH VW           inverse of dilation/gcd modulo stride/gcd
+// each of the last five a literal (specialised build) or a field of the params struct `p` (generic build).
+#pragma once
+
+typedef INDEX Index;
+typedef STORAGE Storage;
+typedef COMPUTE Compute;
+
+// One struct per kernel holds all of its shared memory. The emulator has a definition of its own.
+#ifndef KST_SHARED
+#define KST_SHARED(Type, name) __shared__ Type name
+#endif
+
+// The order of the fields is that of gpu/params.py.
+struct Params {
+    Index in_channels, out_channels;    // of all groups
+    Index group_in, group_out;          // of one group
+    Index in_d, in_h, in_w;
+    Index out_d, out_h, out_w;
+    Index grid_d, grid_h, grid_w;       // positions that this launch covers
+    Index first_d, first_h, first_w;    // output of position 0, for launches of one residue class
+    Index lo_d, lo_h, lo_w;             // padding taken off the start of each axis
+    Index kernel_d, kernel_h, kernel_w;
+    Index stride_d, stride_h, stride_w;
+    Index dilation_d, dilation_h, dilation_w;
+    Index common_d, common_h, common_w;
+    Index inverse_d, inverse_h, inverse_w;
+    Index blocks;                       // thread blocks per (sample, channel)
+};
+
+// Two blocks a multiprocessor: aiming at more, ptxas spills a few registers.
+#define PER_POSITION __launch_bounds__(256, 2)
+
+// One position of one channel of one sample. Threads run along the rows, so that neighbours touch neighbours.
+struct Place {
+    Index sample, channel, d, h, w;
+    bool inside;
+};
+
+__device__ __forceinline__ Place locate(const Params& p, Index channels)
+{
+    const Index block = (Index)blockIdx.x, plane = block / p.blocks;
+    const Index position = block % p.blocks * (Index)blockDim.x + (Index)threadIdx.x;
+    Place at;
+    at.sample = plane / channels;
+    at.channel = plane % channels;
+    at.w = position % p.grid_w;
+    at.h = position / p.grid_w % p.grid_h;
+    at.d = position / p.grid_w / p.grid_h;
+    at.inside = at.d < p.grid_d;
+    return at;
+}
+
+// Offset of a channel's plane from the start of an array: 64 bits in every build.
+__device__ __forceinline__ long long plane_offset(Index sample, Index channels, Index channel, Index plane)
+{
+    return ((long long)sample * channels + channel) * plane;
+}

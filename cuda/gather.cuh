@@ -1,0 +1,60 @@
+// The sum over the taps of one residue class that one output takes, without a zero among them.
+#pragma once
+#include "numeric.cuh"
+
+// Along one axis: the first tap of an output, and the input that it meets.
+struct Tap {
+    Index index, input;
+};
+
+// For the output `o + lo`: its class is r = (o + lo) mod stride. If the gcd of stride and dilation does not divide r,
+// no input lands there, which a first tap past the filter says.
+__device__ __forceinline__ Tap first_tap(Index padded, Index taps, Index stride, Index dilation, Index common, Index inverse)
+{
+    const Index residue = padded % stride;
+    Tap tap;
+    tap.index = residue % common ? taps : residue / common * inverse % (stride / common);
+    tap.input = (padded - tap.index * dilation) / stride;
+    return tap;
+}
+
+// bias + sum over taps and channels of x[c, d, h, w] * weight[c, kd, kh, kw], for an x and a weight that begin at the
+// group's first input channel. Channels are innermost: whether a tap is on the input is settled once for all of them.
+__device__ __forceinline__ Compute gather(const Params& p, const Storage* __restrict__ x,
+                                          const Storage* __restrict__ weight, Compute sum, Index od, Index oh, Index ow)
+{
+    const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
+    const Tap h = first_tap(oh + p.lo_h, KH, SH, DH, GH, VH);
+    const Tap w = first_tap(ow + p.lo_w, KW, SW, DW, GW, VW);
+    const Index plane = p.in_d * p.in_h * p.in_w, filter = p.group_out * KD * KH * KW;
+    for (Index kd = d.index, id = d.input; kd < KD; kd += SD / GD, id -= DD / GD) {
+        if (id < 0 || id >= p.in_d)
+            continue;
+        for (Index kh = h.index, ih = h.input; kh < KH; kh += SH / GH, ih -= DH / GH) {
+            if (ih < 0 || ih >= p.in_h)
+                continue;
+            for (Index kw = w.index, iw = w.input; kw < KW; kw += SW / GW, iw -= DW / GW) {
+                if (iw < 0 || iw >= p.in_w)
+                    continue;
+                const Index from = (id * p.in_h + ih) * p.in_w + iw, tap = (kd * KH + kh) * KW + kw;
+#pragma unroll 4
+                for (Index c = 0; c < p.group_in; c++)
+                    sum = multiply_add(load(x + from + c * plane), load(weight + tap + c * filter), sum);
+            }
+        }
+    }
+    return sum;
+}
+
+// Write the output at (d, h, w) of a place's sample and channel.
+__device__ __forceinline__ void gather_output(const Params& p, const Storage* __restrict__ x,
+                                              const Storage* __restrict__ weight, const Storage* __restrict__ bias,
+                                              Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
+{
+    const Index group = at.channel / p.group_out, channel = at.channel % p.group_out;
+    x += plane_offset(at.sample, p.in_channels, group * p.group_in, p.in_d * p.in_h * p.in_w);
+    weight += plane_offset(group * p.group_in, p.group_out, channel, KD * KH * KW);
+    y += plane_offset(at.sample, p.out_channels, at.channel, p.out_d * p.out_h * p.out_w);
+    const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute(0), d, h, w);
+    store(y + (d * p.out_h + h) * p.out_w + w, sum);
+}

@@ -1,0 +1,21 @@
+// Unified kernel segregation (arXiv 2502.20493): one launch, one thread per output element, which finds its residue
+// class from its own index, so that no table of sub-kernel sizes is kept and no element outside the output computed.
+//
+//   y[n, c, o] = bias[c] + sum over c', k of x[n, c', i] * weight[c', c, k]   where o = i*stride + k*dilation - lo
+//
+// Macros: those of common.cuh.
+// x       [samples, in_channels, in_d, in_h, in_w]
+// weight  [in_channels, out_channels / groups, KD, KH, KW]
+// bias    [out_channels], or null
+// y       [samples, out_channels, out_d, out_h, out_w]
+// Launch: grid.x = blocks * samples * out_channels, blocks = ceil(out_d*out_h*out_w / block.x).
+#include "gather.cuh"
+
+extern "C" __global__ void PER_POSITION
+unified(const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
+        Storage* __restrict__ y, const Params p)
+{
+    const Place at = locate(p, p.out_channels);
+    if (at.inside)
+        gather_output(p, x, weight, bias, y, at, at.d, at.h, at.w);
+}

@@ -1,0 +1,60 @@
+"""What callers hand in: which array module it belongs to, and whether an `out` may be written."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+
+Engine = Literal["numpy", "cupy"]
+
+
+def engine_of(**arrays: Any) -> Engine:
+    """Return which engine computes `arrays` (None is passed over), or raise a TypeError that names the way out."""
+    kinds = {name: _kind(name, array) for name, array in arrays.items() if array is not None}
+    (first, kind), *others = kinds.items()
+    for name, other in others:
+        if other != kind:
+            raise TypeError(
+                f"{first} is a {_MODULES[kind]} array and {name} a {_MODULES[other]} array: "
+                "move one with cupy.asarray(array) or cupy.asnumpy(array)"
+            )
+    return kind
+
+
+_MODULES = {"numpy": "NumPy", "cupy": "CuPy"}
+
+
+def _kind(name: str, array: Any) -> Engine:
+    # A CuPy array exists only where its module is loaded already, so this needs no import.
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return "cupy"
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(0)")
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    if type(array).__module__.partition(".")[0] == "torch":
+        raise TypeError(
+            f"{name} is a torch.Tensor: pass {name}.numpy() for the CPU or cupy.from_dlpack({name}) for the GPU; "
+            "torch.from_dlpack turns the result back"
+        )
+    kind = type(array).__name__
+    raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
+
+
+def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Any) -> None:
+    """Raise a ValueError that names the rule if `out` can't take the result of `inputs`."""
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out has dtype {out.dtype.str}: the output has dtype {dtype.str}, in native byte order")
+    if not out.flags.c_contiguous:
+        raise ValueError(f"out has strides {out.strides}: it must be C-contiguous")
+    if module is np and not out.flags.writeable:
+        raise ValueError("out is read-only")
+    for name, array in inputs.items():
+        if array is not None and module.may_share_memory(out, array):
+            raise ValueError(f"out overlaps {name} in memory: pass an array of its own")

@@ -1,0 +1,79 @@
+"""How NumPy carries out a dense convolution: windows gathered into columns, multiplied in blocks that fit caches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Axes = tuple[int, int, int]
+Index = tuple[Any, ...]
+
+# The gathered columns of one block: small beside the caches that two cores share, large beside a product's overhead.
+BLOCK_BYTES = 2 << 20
+
+
+def convolve(source: Array, weight: Array, out: Array, start: Axes, step: Axes) -> None:
+    """Add to ``out[n, g, m, q]`` the sum over c and t of ``source[n, g, c, start + q + t*step] * weight[g, c, m, t]``.
+
+    Parameters
+    ----------
+    source : ndarray
+        Shape ``(samples, groups, channels, *extents)``; every window that `start`, `step` and the taps name is on it.
+    weight : ndarray
+        Shape ``(groups, channels, out_channels, *taps)``.
+    out : ndarray
+        Shape ``(samples, groups, out_channels, *positions)``; any strides.
+    start, step : tuple of int
+        Input of the first tap at the first position, and the distance to the input of the next tap.
+    """
+    groups, channels, out_channels, *taps = weight.shape
+    # Output channels last: the copy that reorders a sub-kernel is several times faster so, and BLAS takes either.
+    matrix = weight.transpose(0, 1, 3, 4, 5, 2).reshape(groups, channels * prod(taps), out_channels).swapaxes(1, 2)
+    windows = _windows(source, taps, out.shape[3:], start, step)
+    column_bytes = groups * channels * prod(taps) * source.itemsize
+    for samples, *positions in blocks((out.shape[0], *out.shape[3:]), max(1, BLOCK_BYTES // column_bytes)):
+        inside: Index = (samples, ..., *positions)
+        gathered = windows[inside]
+        columns = gathered.reshape(gathered.shape[0], groups, channels * prod(taps), -1)
+        target = out[inside]
+        target += multiply(matrix, columns).reshape(target.shape)
+
+
+def multiply(matrix: Array, columns: Array) -> Array:
+    """Return the matrix product over the last two axes."""
+    # With one column to sum over, NumPy's matmul leaves BLAS and is ten times slower than an outer product.
+    return matrix * columns if matrix.shape[-1] == 1 else np.matmul(matrix, columns)
+
+
+def _windows(source: Array, taps: Sequence[int], positions: Sequence[int], start: Axes, step: Axes) -> Array:
+    """Return a view of shape ``(samples, groups, channels, *taps, *positions)`` on the inputs of every tap."""
+    depth, height, width = start
+    strides = source.strides[3:]
+    return as_strided(
+        source[..., depth:, height:, width:],
+        (*source.shape[:3], *taps, *positions),
+        (*source.strides[:3], *(each * length for each, length in zip(step, strides, strict=True)), *strides),
+        writeable=False,
+    )
+
+
+def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:
+    """Divide `shape` into boxes of at most `size` elements, whole along as many of the last axes as fit."""
+    edges: list[int] = []
+    left = size
+    for length in reversed(shape):
+        edges.insert(0, max(1, min(length, left)))
+        left //= max(1, length)
+    for first in np.ndindex(*(-(-length // edge) for length, edge in zip(shape, edges, strict=True))):
+        yield tuple(slice(i * edge, (i + 1) * edge) for i, edge in zip(first, edges, strict=True))
+
+
+def last_axes(ranges: Sequence[range]) -> Index:
+    """Return the index that takes a range of each of the last axes."""
+    return (..., *(slice(each.start, each.stop, each.step) if each else slice(0) for each in ranges))

@@ -1,0 +1,70 @@
+"""Kernel segregation (arXiv 2209.03704): a dense convolution by a sub-kernel for each residue class."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import Axis, AxisClass, Geometry
+from .forms import convolve, last_axes
+
+Array = NDArray[Any]
+
+
+def run(geometry: Geometry, input: Array, weight: Array, out: Array) -> None:
+    """Add the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
+    divide = _whole if np.isfinite(weight.sum()) else _trimmed
+    borders = [_border(axis) if divide is _whole else (0, 0) for axis in geometry.axes]
+    padded = np.pad(input, [(0, 0)] * 3 + borders) if any(map(any, borders)) else input
+    d, h, w = (-axis.input_step for axis in geometry.axes)
+    for classes in geometry.classes:
+        for parts in product(*map(divide, geometry.axes, classes)):
+            taps, outputs = last_axes([part.taps for part in parts]), last_axes([part.outputs for part in parts])
+            depth, height, width = (part.start + lo for part, (lo, _) in zip(parts, borders, strict=True))
+            convolve(padded, weight[taps], out[outputs], start=(depth, height, width), step=(d, h, w))
+
+
+class _Part(NamedTuple):
+    """Neighbouring positions of a class, taps that all of them use, and the first tap's input at the first position."""
+
+    outputs: range
+    taps: range
+    start: int
+
+
+def _border(axis: Axis) -> tuple[int, int]:
+    """Return how far the taps of all classes reach beyond the start and the end of the input."""
+    met = [one for one in axis.classes if one.taps]
+    lowest = min((one.start - (one.taps - 1) * axis.input_step for one in met), default=0)
+    highest = max((one.start + one.positions for one in met), default=0)
+    return max(0, -lowest), max(0, highest - axis.in_size)
+
+
+def _whole(axis: Axis, one: AxisClass) -> list[_Part]:
+    return [_part(axis, one, range(one.positions), range(one.taps))] if one.taps else []
+
+
+def _trimmed(axis: Axis, one: AxisClass) -> list[_Part]:
+    """Divide a class where taps leave the input."""
+    edges = {0, one.positions}
+    for tap in range(one.taps):
+        first = tap * axis.input_step - one.start
+        edges |= {min(max(edge, 0), one.positions) for edge in (first, first + axis.in_size)}
+    parts = []
+    for first, end in pairwise(sorted(edges)):
+        met = [t for t in range(one.taps) if 0 <= one.start + first - t * axis.input_step < axis.in_size]
+        if met:
+            parts.append(_part(axis, one, range(first, end), range(met[0], met[-1] + 1)))
+    return parts
+
+
+def _part(axis: Axis, one: AxisClass, positions: range, taps: range) -> _Part:
+    return _Part(
+        range(one.first, one.first + one.positions * axis.stride, axis.stride)[positions.start : positions.stop],
+        range(one.first_tap, axis.kernel, axis.tap_step)[taps.start : taps.stop],
+        one.start + positions[0] - taps[0] * axis.input_step,
+    )

@@ -1,0 +1,100 @@
+"""Carries out plans on a runtime: picks the build of each kernel, allocates the workspace, launches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+
+from ..dtypes import DType
+from ..geometry import Axis, Geometry
+from . import segregated, source, unified, zero_insertion
+from .choice import needs_wide
+from .plan import Plan
+from .runtime import Runtime
+
+Build = Literal["generic", "specialised"]
+
+LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
+    "zero_insertion": zero_insertion.plan,
+    "segregated": segregated.plan,
+    "unified": unified.plan,
+}
+
+
+@lru_cache(maxsize=1024)
+def plan(method: str, geometry: Geometry, wide: bool) -> Plan:
+    """Return the launches by which `method` computes `geometry`."""
+    return LAUNCHERS[method](geometry, wide)
+
+
+class Engine:
+    """Computes on one runtime, which stands for one device.
+
+    Parameters
+    ----------
+    runtime : Runtime
+        What compiles and launches.
+    build : {"generic", "specialised"}, optional
+        Build of every kernel. Without it, a method's first call with certain filter sizes, strides and dilations takes
+        the generic build, which serves all, and later ones a build of their own.
+    wide : bool, optional
+        Whether indices are 64 bits; without it, where they must be.
+    """
+
+    def __init__(self, runtime: Runtime, build: Build | None = None, wide: bool | None = None) -> None:
+        self.runtime = runtime
+        self._build = build
+        self._wide = wide
+        self._seen = _Seen()
+
+    def conv_transpose(
+        self, method: str, geometry: Geometry, dtype: DType, input: Any, weight: Any, bias: Any, out: Any
+    ) -> None:
+        """Write the transposed convolution to `out`; all arrays are C-contiguous, on the runtime's device."""
+        if geometry.samples == 0:
+            return
+        wide = needs_wide(geometry) if self._wide is None else self._wide
+        steps = plan(method, geometry, wide)
+        workspace = None if steps.workspace is None else self.runtime.empty(steps.workspace, dtype.storage)
+        arrays = {"input": input, "weight": weight, "output": out, "workspace": workspace}
+        arrays["bias"] = np.uintp(0) if bias is None else bias
+        constants = self._constants(method, geometry, dtype, wide)
+        for launch in steps.launches:
+            text = source.text(launch.stem, dtype.name, wide=wide, constants=constants)
+            kernel = self.runtime.compile(text, launch.kernel)
+            args = (*(arrays[name] for name in launch.arrays), launch.params)
+            self.runtime.launch(kernel, launch.grid, launch.block, args)
+
+    def _constants(self, method: str, geometry: Geometry, dtype: DType, wide: bool) -> tuple[Axis, Axis, Axis] | None:
+        # Two geometries that differ in sizes and padding alone have one text.
+        depth, height, width = (
+            Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
+        )
+        constants = (depth, height, width)
+        if self._build is None:
+            return constants if self._seen.before((method, dtype, wide, constants)) else None
+        return constants if self._build == "specialised" else None
+
+
+class _Seen:
+    """Remembers the last keys that it was asked about."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._keys: OrderedDict[object, None] = OrderedDict()
+        self._size = size
+        self._lock = Lock()
+
+    def before(self, key: object) -> bool:
+        """Return whether `key` was asked about already, and remember it."""
+        with self._lock:
+            known = key in self._keys
+            self._keys[key] = None
+            self._keys.move_to_end(key)
+            if len(self._keys) > self._size:
+                self._keys.popitem(last=False)
+            return known

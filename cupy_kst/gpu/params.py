@@ -1,0 +1,66 @@
+"""The params struct that every kernel takes by value: the host's side of `struct Params` in cuda/common.cuh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import AXES, Geometry
+
+_PER_AXIS = ("in", "out", "grid", "first", "lo", "kernel", "stride", "dilation", "common", "inverse")
+FIELDS = (
+    *("in_channels", "out_channels", "group_in", "group_out"),
+    *(f"{name}_{axis}" for name in _PER_AXIS for axis in "dhw"),
+    "blocks",
+)
+THREADS = 256
+
+Axes = tuple[int, int, int]
+
+
+def struct(index: type[np.signedinteger[Any]]) -> np.dtype[Any]:
+    """Return the dtype of the struct for one width of indices."""
+    return np.dtype([(name, index) for name in FIELDS], align=True)
+
+
+def build(geometry: Geometry, wide: bool, grid: Axes, first: Axes = (0, 0, 0)) -> NDArray[Any]:
+    """Return the struct of one launch as an array of shape (1,), which CuPy passes by value.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        What is computed.
+    wide : bool
+        Whether indices are 64 bits.
+    grid : tuple of int
+        Positions that the launch covers in each (sample, channel).
+    first : tuple of int
+        Output of position 0, for launches of one residue class.
+    """
+    axes = geometry.axes
+    per_axis = {
+        "in": [axis.in_size for axis in axes],
+        "out": [axis.out_size for axis in axes],
+        "grid": grid,
+        "first": first,
+        "lo": [axis.pad_lo for axis in axes],
+        **{
+            name: [getattr(axis, name) for axis in axes]
+            for name in ("kernel", "stride", "dilation", "common", "inverse")
+        },
+    }
+    values = (
+        *(geometry.in_channels, geometry.out_channels),
+        *(geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups),
+        *(per_axis[name][axis] for name in _PER_AXIS for axis in range(AXES)),
+        blocks(grid),
+    )
+    return np.array([values], dtype=struct(np.int64 if wide else np.int32))
+
+
+def blocks(grid: Axes) -> int:
+    """Return how many thread blocks cover the positions of one (sample, channel)."""
+    depth, height, width = grid
+    return -(-depth * height * width // THREADS)

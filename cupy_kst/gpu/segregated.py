@@ -1,0 +1,30 @@
+"""Launches of kernel segregation (arXiv 2209.03704): one per residue class, over equal grids."""
+
+from __future__ import annotations
+
+from ..geometry import Geometry
+from .plan import Plan, per_position
+
+KERNELS = {"segregated": ("input", "weight", "bias", "output")}
+REGISTERS = 128
+
+
+def plan(geometry: Geometry, wide: bool) -> Plan:
+    """Return the launches that compute `geometry`."""
+    depth, height, width = (-(-axis.out_size // axis.stride) for axis in geometry.axes)
+    arrays = KERNELS["segregated"]
+    return Plan(
+        tuple(
+            per_position(
+                geometry,
+                wide,
+                "segregated",
+                "segregated",
+                arrays,
+                geometry.out_channels,
+                grid=(depth, height, width),
+                first=(d.first, h.first, w.first),
+            )
+            for d, h, w in geometry.classes
+        )
+    )

@@ -1,0 +1,85 @@
+"""The text of a kernel: #define lines, then the .cu file with our headers in place of its #include lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+
+from ..dtypes import DTYPES
+from ..geometry import Axis
+
+_INCLUDE = re.compile(r'^#include "(?P<name>[\w.]+)"$')
+
+# The prefix that a constant of one axis has in CUDA text, the field that it is in the params struct, and its value.
+_CONSTANTS = {"K": "kernel", "S": "stride", "D": "dilation", "G": "common", "V": "inverse"}
+_AXES = "dhw"
+
+
+def directory() -> Path:
+    """Return where the .cu files are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for candidate in (package / "cuda", package.parent / "cuda"):
+        if (candidate / "common.cuh").is_file():
+            return candidate
+    raise FileNotFoundError(f"the .cu files of cupy_kst are neither in {package} nor beside it: reinstall the package")
+
+
+@lru_cache(maxsize=1024)
+def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Axis, Axis] | None = None) -> str:
+    """Return the CUDA text of a .cu file for one element type.
+
+    Parameters
+    ----------
+    stem : str
+        Name of the file without its ending.
+    dtype : str
+        Name of the element type.
+    wide : bool
+        Whether offsets inside one sample are 64 bits.
+    constants : tuple of Axis, optional
+        The axes whose filter, stride and dilation become literals (the specialised build); without it they are read
+        from the params struct, and the text serves every geometry (the generic build).
+    """
+    element = DTYPES[dtype]
+    lines = {
+        "STORAGE": element.c_storage,
+        "COMPUTE": element.c_compute,
+        "STORAGE_IS_HALF": str(int(dtype == "float16")),
+        "INDEX": "long long" if wide else "int",
+        **_constant_lines(constants),
+    }
+    defines = "".join(f"#define {name} {value}\n" for name, value in lines.items())
+    # Headers beside the text would be missed by CuPy's disk cache, which keys on the text alone.
+    return defines + _inlined(f"{stem}.cu", set())
+
+
+def _constant_lines(constants: tuple[Axis, Axis, Axis] | None) -> Mapping[str, str]:
+    lines = {}
+    for index, axis in enumerate(_AXES):
+        for letter, field in _CONSTANTS.items():
+            value = f"(p.{field}_{axis})" if constants is None else str(getattr(constants[index], field))
+            lines[letter + axis.upper()] = value
+    return lines
+
+
+def _inlined(name: str, seen: set[str]) -> str:
+    seen.add(name)
+    parts = [f'#line 1 "{name}"']
+    for number, line in enumerate(_read(name).splitlines(), start=1):
+        include = _INCLUDE.match(line)
+        if include:
+            if include["name"] not in seen:
+                parts.append(_inlined(include["name"], seen))
+            parts.append(f'#line {number + 1} "{name}"')
+        elif line != "#pragma once":
+            parts.append(line)
+        else:
+            parts.append("")
+    return "\n".join(parts)
+
+
+@cache
+def _read(name: str) -> str:
+    return (directory() / name).read_text(encoding="utf-8")

@@ -1,0 +1,66 @@
+"""The command line: one click group that imports an experiment only when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+from rich.table import Table
+
+from experiments.console import TABLE_BOX, output
+from experiments.errors import ExperimentError
+from experiments.registry import EXPERIMENTS
+from experiments.report import report
+
+
+class LazyGroup(click.Group):
+    """A group whose experiments are named by the registry, so that help needs none of their imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*(entry.name for entry in EXPERIMENTS), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for entry in EXPERIMENTS:
+            if entry.name == cmd_name:
+                command = import_module(entry.module).command
+                assert isinstance(command, click.Command)
+                return command
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Experiments"):
+            formatter.write_dl([(entry.name, entry.summary) for entry in EXPERIMENTS])
+        with formatter.section("Other commands"):
+            formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in self.commands.items()])
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Experiments on transposed convolution without multiplying by zeros."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.command("list")
+def list_experiments() -> None:
+    """List the experiments and the papers they are about."""
+    table = Table("experiment", "what it shows", "papers", box=TABLE_BOX, show_edge=False, pad_edge=False)
+    for entry in EXPERIMENTS:
+        table.add_row(entry.name, entry.summary, entry.source)
+    output().print(table)
+
+
+cli.add_command(report)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line on `arguments` and return its exit code; errors are ExperimentError or KeyboardInterrupt."""
+    try:
+        result = cli.main(list(arguments), prog_name="python -m experiments", standalone_mode=False)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        raise ExperimentError(error.format_message()) from None
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,131 @@
+"""The record of where a figure was measured: device, versions, BLAS, threads, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+import cupy_kst
+from experiments.devices import Device
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Figures do not depend on what was measured before, so saving a result or rewriting the README makes no tree dirty.
+_NOT_CODE = (":(exclude)experiments/results", ":(exclude)README.md")
+
+
+def record(device: Device) -> dict[str, Any]:
+    """Return the environment of a measurement on `device`, ready for JSON."""
+    pools = _thread_pools()
+    blas = next((pool for pool in pools if pool["user_api"] == "blas"), None)
+    entry: dict[str, Any] = {
+        "device": _gpu(device.cupy) if device.cupy is not None else _cpu(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {
+            "cupy_kst": cupy_kst.__version__,
+            "python": platform.python_version(),
+            "numpy": version("numpy"),
+            "scipy": version("scipy"),
+        },
+        "threads": blas["num_threads"] if blas else 1,
+        "blas": blas,
+        "thread_pools": pools,
+        # Of the last minute: above 1 or so, other programs had a share in the times.
+        "load_average": os.getloadavg()[0],
+    }
+    if device.cupy is not None:
+        entry["versions"] |= _cuda_versions(device.cupy)
+    return entry
+
+
+def device_label(environment: dict[str, Any]) -> str:
+    """Return the device and, for a CPU, its number of threads: what sets one column of results apart from another."""
+    name = str(environment["device"]["name"])
+    if environment["device"]["kind"] == "gpu":
+        return name
+    threads = environment["threads"]
+    return f"{name}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def versions_label(environment: dict[str, Any]) -> str:
+    """Return the versions that matter for the device's figures, for captions."""
+    versions = environment["versions"]
+    parts = [f"cupy_kst {versions['cupy_kst']}"]
+    if environment["device"]["kind"] == "gpu":
+        parts += [f"CuPy {versions['cupy']}", f"CUDA {versions['cuda_runtime']}"]
+        parts += [f"driver {versions['driver']}"] if versions["driver"] else []
+    elif environment["blas"]:
+        blas = environment["blas"]
+        parts += [f"{blas['internal_api']} {blas['version']} ({blas['architecture'] or 'unnamed architecture'})"]
+    return ", ".join([*parts, f"NumPy {versions['numpy']}", f"Python {versions['python']}"])
+
+
+def commit() -> str | None:
+    """Return the checkout's commit, with "-dirty" if its code differs from it; None outside a checkout."""
+    top = _run("git", "-C", str(ROOT), "rev-parse", "--show-toplevel")
+    head = _run("git", "-C", str(ROOT), "rev-parse", "--verify", "HEAD")
+    if not top or not head or Path(top) != ROOT:
+        return None
+    changes = _run("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", *_NOT_CODE)
+    return head + ("-dirty" if changes != "" else "")
+
+
+def _cpu() -> dict[str, Any]:
+    return {"kind": "cpu", "name": _cpu_name(), "logical_cores": len(os.sched_getaffinity(0))}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpu(cupy: Any) -> dict[str, Any]:
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    return {
+        "kind": "gpu",
+        "name": properties["name"].decode(),
+        "capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "l2_bytes": properties["l2CacheSize"],
+    }
+
+
+def _cuda_versions(cupy: Any) -> dict[str, str | None]:
+    driver = _run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return {
+        "cupy": cupy.__version__,
+        "cuda_runtime": _cuda(cupy.cuda.runtime.runtimeGetVersion()),
+        "cuda_driver": _cuda(cupy.cuda.runtime.driverGetVersion()),
+        "nvrtc": ".".join(map(str, cupy.cuda.nvrtc.getVersion())),
+        "driver": driver.splitlines()[0] if driver else None,
+    }
+
+
+def _cuda(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _thread_pools() -> list[dict[str, Any]]:
+    # NumPy's own first: SciPy's wheel brings a second BLAS, which the CPU engine's products do not run on.
+    pools = sorted(threadpool_info(), key=lambda pool: "numpy" not in pool["filepath"])
+    keys = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    return [{key: pool.get(key) for key in keys} for pool in pools]
+
+
+def _run(*command: str) -> str | None:
+    """Return what a program prints, or None if it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,133 @@
+"""Quickstart: a photograph upsampled by every method, with triangle kernels of three sizes, timed and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments import console, devices, environment, images, quickstart_figure, results
+from experiments.errors import EXIT_CHECK, ExperimentError
+from experiments.harness import Case, compare, wrong_rows
+from experiments.tables import comparison_tables, legend
+from experiments.timing import Rounds
+
+SIDE, CHANNELS, STRIDE = 224, 3, 2
+
+# Kernel size -> padding; the outputs are 447, 448 and 447 pixels wide.
+PADDING = {3: 1, 4: 1, 5: 2}
+
+DEFAULT_ROUNDS = Rounds(most=200, least=10, seconds=5.0)
+
+
+def triangle(size: int, stride: int = STRIDE) -> NDArray[np.float64]:
+    """Return the taps of linear interpolation, scaled so that the taps each output meets sum to 1.
+
+    Taps that lie `stride` apart meet the same outputs. For size 5 their plain sums are 5/3 and 4/3, which would show
+    as a checkerboard. Outputs on the very border miss a neighbour and stay a little darker.
+    """
+    half = (size + 1) // 2
+    taps: NDArray[np.float64] = 1 - np.abs(np.arange(size) - (size - 1) / 2) / half
+    for residue in range(stride):
+        taps[residue::stride] /= taps[residue::stride].sum()
+    return taps
+
+
+def upsampling_weight(size: int) -> NDArray[np.float32]:
+    """Return the weight (CHANNELS, CHANNELS, size, size) that interpolates each channel by itself.
+
+    It is diagonal over the channels but dense in memory, so every method does the full work of a layer this size.
+    """
+    taps = triangle(size)
+    weight: NDArray[np.float64] = np.einsum("io,y,x->ioyx", np.eye(CHANNELS), taps, taps)
+    return weight.astype(np.float32)
+
+
+def cases(pixels: NDArray[np.float32]) -> list[Case]:
+    """Return the three cases for one photograph of shape (side, side, 3)."""
+    batch = np.ascontiguousarray(pixels.transpose(2, 0, 1))[np.newaxis]
+    return [
+        Case(f"{size}x{size}", batch, upsampling_weight(size), {"stride": STRIDE, "padding": padding})
+        for size, padding in PADDING.items()
+    ]
+
+
+@click.command("quickstart")
+@click.option(
+    "--image",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An own photograph; by default a flower that scikit-learn brings along.",
+)
+@click.option("--device", type=click.Choice(devices.CHOICES), default="auto", show_default=True)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 10_000),
+    help="Samples per method and kernel; by default 200, or as many as a few seconds allow.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Folder for quickstart.json and quickstart.png.",
+)
+@click.option(
+    "--save",
+    is_flag=True,
+    help="Also keep the JSON in experiments/results, one file per device; `report` writes the README from those.",
+)
+def command(image: Path | None, device: str, repeat: int | None, out: Path, save: bool) -> None:
+    """Upsample a photograph by every method; compare time, work and memory.
+
+    A 224 x 224 crop of the photograph is upsampled to twice its size with triangle kernels of 3, 4 and 5 taps by each
+    method in turn. A table, a chart with the pictures and a JSON file tell what that took.
+    """
+    target = devices.select(device)
+    for folder in [out, results.RESULTS] if save else [out]:
+        results.writable_folder(folder)
+    photo = images.load(image, SIDE)
+    say = console.output()
+    where = environment.record(target)
+    say.print(_introduction(photo, where), soft_wrap=True)
+
+    todo, clock = cases(photo.pixels), target.clock()
+    rounds = Rounds.exactly(repeat) if repeat else DEFAULT_ROUNDS
+    rows: list[dict[str, Any]] = []
+    pictures: list[NDArray[np.float32]] = []
+    with console.progress() as bar:
+        task = bar.add_task("", total=len(todo) * rounds.most)
+        for done, case in enumerate(todo):
+            bar.update(task, description=f"{case.label} kernel", completed=done * rounds.most)
+            comparison = compare(case, target, clock, rounds, lambda: bar.advance(task))
+            rows += comparison.rows
+            fastest = min(comparison.rows, key=lambda row: row["median_s"])
+            pictures.append(comparison.outputs[fastest["method"]][0].transpose(1, 2, 0))
+
+    say.print(*comparison_tables(rows, say.width), sep="\n")
+    say.print(legend(target.kind), soft_wrap=True)
+    if wrong := wrong_rows(rows):
+        listed = ", ".join(f"{row['method']} {row['case']} by {row['max_abs_error']:.1e}" for row in wrong)
+        raise ExperimentError(f"rounding does not explain these differences from the reference: {listed}", EXIT_CHECK)
+    parameters = {"image": photo.name, "enlarged": photo.enlarged, "repeat": repeat}
+    result = results.Result(experiment="quickstart", environment=where, parameters=parameters, rows=rows)
+    written = [out / "quickstart.json", out / "quickstart.png"]
+    result.write(written[0])
+    quickstart_figure.draw(written[1], photo, pictures, result)
+    if save:
+        written.append(results.RESULTS / result.file_name)
+        result.write(written[-1])
+    for path in written:
+        say.print(f"written: {path}", soft_wrap=True)
+
+
+def _introduction(photo: images.Photo, where: dict[str, Any]) -> str:
+    width, height = photo.original_size
+    edge = min(width, height)
+    cropped = f"central {edge} x {edge} enlarged, as it is small," if photo.enlarged else "cropped"
+    return (
+        f"Photograph: {photo.name}, {width} x {height}, {cropped} to {SIDE} x {SIDE}\n"
+        f"Device: {environment.device_label(where)} ({environment.versions_label(where)})"
+    )

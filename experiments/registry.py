@@ -1,0 +1,24 @@
+"""The list of experiments: what each is called, where it lives and which paper's figures it is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """One experiment; its module defines `command`, the click command of that name."""
+
+    name: str
+    module: str
+    summary: str
+    source: str
+
+
+EXPERIMENTS = (
+    Entry(
+        "quickstart",
+        "experiments.quickstart",
+        "Upsample a photograph by every method; compare time, work and memory.",
+        "arXiv 2209.03704, 2502.20493",
+    ),
+)

@@ -1,0 +1,110 @@
+"""``report``: the README's tables, written from the JSON files under experiments/results and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from experiments import environment
+from experiments.console import count, milliseconds, output, quantity
+from experiments.errors import EXIT_CHECK, ExperimentError, reason
+from experiments.harness import COSTS_NOTE, samples
+from experiments.results import RESULTS, Result, read
+
+
+def quickstart_table(run: Result) -> str:
+    """Return a result of the quickstart as Markdown: a line that names device and versions, then the table."""
+    first = run.rows[0]
+    note = f" {COSTS_NOTE}" if run.environment["device"]["kind"] == "cpu" else ""
+    lines = [
+        f"**{run.device}**: median of {samples(run.rows)}, first and third quartile in brackets; "
+        f"{first['dtype']}, input {_shape(first['input_shape'])}, stride {first['stride']}; "
+        f"{environment.versions_label(run.environment)}; {run.date[:10]}.{note}",
+        "",
+        "| kernel | output | method | time (ms) | speed-up | MACs | workspace | launches | extra threads | error |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in run.rows:
+        cells = [
+            row["case"],
+            _shape(row["output_shape"]),
+            f"`{row['method']}`",
+            f"{milliseconds(row['median_s'])} ({milliseconds(row['q1_s'])} to {milliseconds(row['q3_s'])})",
+            f"{row['speedup']:.2f}x",
+            quantity(row["macs"]),
+            quantity(row["workspace_bytes"], "B"),
+            count(row["launches"]),
+            count(row["extra_threads"]),
+            f"{row['max_abs_error']:.1e}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+# Experiment -> what turns one of its results into Markdown.
+TABLES: dict[str, Callable[[Result], str]] = {"quickstart": quickstart_table}
+
+
+@click.command("report")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=RESULTS,
+    help="Folder of result files; by default experiments/results.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path),
+    default=environment.ROOT / "README.md",
+    help="File to rewrite; by default the README of this checkout.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the file differs from what would be written.")
+def report(results: Path, readme: Path, check: bool) -> None:
+    """Rewrite the README's tables from measured results.
+
+    A table stands between the lines `<!-- NAME table: begin -->` and `<!-- NAME table: end -->`, NAME being the
+    experiment, and shows the newest result of each device.
+    """
+    try:
+        before = readme.read_text(encoding="utf-8")
+        after = before
+        for experiment in TABLES:
+            after = _replaced(after, experiment, tables(results, experiment), readme)
+        if check and after != before:
+            raise ExperimentError(
+                f"the tables in {readme} are not those of the results; run: python -m experiments report", EXIT_CHECK
+            )
+        if after != before:
+            readme.write_text(after, encoding="utf-8")
+    except OSError as error:
+        raise ExperimentError(f"{readme}: {reason(error)}") from None
+    output().print(f"{readme}: {'up to date' if after == before else 'tables rewritten'}", soft_wrap=True)
+
+
+def tables(folder: Path, experiment: str) -> str:
+    """Return an experiment's tables, the newest result of each device, GPUs first."""
+    by_device: dict[tuple[bool, str], tuple[str, str]] = {}
+    for path in sorted(folder.glob(f"{experiment}-*.json")):
+        run = read(path)
+        try:
+            device = (run.environment["device"]["kind"] == "cpu", run.device)
+            dated = (run.date, TABLES[experiment](run))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ExperimentError(f"{path} lacks a figure: {type(error).__name__} {error}") from None
+        by_device[device] = max(dated, by_device.get(device, dated))
+    if not by_device:
+        raise ExperimentError(f"no results: {folder} has no {experiment}-*.json")
+    return "\n\n".join(by_device[device][1] for device in sorted(by_device))
+
+
+def _replaced(text: str, experiment: str, body: str, path: Path) -> str:
+    begin, end = f"<!-- {experiment} table: begin -->", f"<!-- {experiment} table: end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ExperimentError(f"{path} needs these two markers once, in this order: {begin} and {end}")
+    return f"{text.partition(begin)[0]}{begin}\n\n{body}\n\n{end}{text.partition(end)[2]}"
+
+
+def _shape(shape: list[int]) -> str:
+    return " x ".join(map(str, shape[1:]))

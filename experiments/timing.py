@@ -1,0 +1,170 @@
+"""Timing: calls taken in turn, each sample one interval of the right clock, summed up by median and quartiles."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call, one sample per round."""
+
+    samples: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return self._percentile(50)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """First and third quartile: half of the samples lie between them."""
+        return self._percentile(25), self._percentile(75)
+
+    def _percentile(self, percent: float) -> float:
+        return float(np.percentile(self.samples, percent))
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`."""
+
+    most: int
+    least: int
+    seconds: float
+
+    @classmethod
+    def exactly(cls, number: int) -> Rounds:
+        return cls(number, number, 0.0)
+
+
+class Clock(Protocol):
+    """Takes one sample: seconds per call, and what the last call returned."""
+
+    calls_per_sample: int
+
+    def sample(self, call: Call) -> tuple[float, Any]: ...
+
+
+class CpuClock:
+    """Wall time of one call."""
+
+    calls_per_sample = 1
+
+    def sample(self, call: Call) -> tuple[float, Any]:
+        start = time.perf_counter()
+        result = call()
+        return time.perf_counter() - start, result
+
+
+class GpuClock:
+    """Device time of one call among many on the current stream, by a pair of CUDA events.
+
+    A call may take the host longer to submit than the device to run; events would then measure Python. So the device
+    is given filler work first, long enough for the whole batch to be queued before its first kernel starts.
+
+    Parameters
+    ----------
+    cupy : module
+        CuPy.
+    calls_per_sample : int
+        Calls between the two events.
+    """
+
+    _FILLER_BYTES = 64 * 2**20
+    _ATTEMPTS = 5
+
+    def __init__(self, cupy: Any, calls_per_sample: int = 20) -> None:
+        self.calls_per_sample = calls_per_sample
+        self._cupy = cupy
+        self._filler_array = cupy.zeros(self._FILLER_BYTES // 4, dtype=np.float32)
+        self._lead = 0.0
+        self._filler()
+        seconds, _, _ = self._between_events(self._filler, 10)
+        self._filler_seconds = seconds
+
+    def sample(self, call: Call) -> tuple[float, Any]:
+        for _ in range(self._ATTEMPTS):
+            for _ in range(int(self._lead / self._filler_seconds) + 1):
+                self._filler()
+            seconds, submit, result = self._between_events(call, self.calls_per_sample)
+            if submit <= self._lead:
+                break
+            # What is returned after the last attempt still includes submission: an upper bound, never flattering.
+            self._lead = 2 * submit
+        return seconds, result
+
+    def _filler(self) -> None:
+        self._cupy.add(self._filler_array, 1, out=self._filler_array)
+
+    def _between_events(self, call: Call, calls: int) -> tuple[float, float, Any]:
+        start, stop = self._cupy.cuda.Event(), self._cupy.cuda.Event()
+        start.record()
+        submit = time.perf_counter()
+        for _ in range(calls):
+            result = call()
+        submit = time.perf_counter() - submit
+        stop.record()
+        stop.synchronize()
+        return self._cupy.cuda.get_elapsed_time(start, stop) / 1e3 / calls, submit, result
+
+
+def time_in_turn(
+    calls: Mapping[str, Call], clock: Clock, rounds: Rounds, tick: Callable[[], object] = lambda: None
+) -> tuple[dict[str, Timing], dict[str, Any]]:
+    """Time several calls against each other, one sample of each per round, so that drift of the machine hits all alike.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        What to time, by name.
+    clock : Clock
+        CpuClock or GpuClock.
+    rounds : Rounds
+        How often each call is sampled.
+    tick : callable
+        Called after every round, for progress.
+
+    Returns
+    -------
+    timings : dict of str to Timing
+    results : dict of str to object
+        What each call returned when it was timed last.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    results: dict[str, Any] = {}
+    for call in calls.values():
+        for _ in range(WARM_UP):
+            clock.sample(call)
+    with _no_garbage_collection():
+        start = time.perf_counter()
+        for turn in range(rounds.most):
+            if turn >= rounds.least and time.perf_counter() - start > rounds.seconds:
+                break
+            # Every other round runs backwards, so that no call always inherits the same neighbour's caches.
+            for name in list(calls)[:: -1 if turn % 2 else 1]:
+                seconds, results[name] = clock.sample(calls[name])
+                samples[name].append(seconds)
+            tick()
+    return {name: Timing(tuple(taken)) for name, taken in samples.items()}, results
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

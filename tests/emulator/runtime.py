@@ -1,0 +1,144 @@
+"""The emulator as a `cupy_kst.gpu.runtime.Runtime`: NumPy arrays are its device arrays, a process per kernel its device."""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cupy_kst.gpu.device import Device
+
+from . import poison
+from .arguments import Form, send
+from .build import SANITIZE, program
+from .errors import EmulatorError
+from .worker import worker
+
+ORDERS = ("forward", "reversed", "shuffled")
+
+# As of an H200.
+DEVICE = Device(
+    name="emulator",
+    capability=(9, 0),
+    multiprocessors=132,
+    l2_bytes=50 * 2**20,
+    shared_bytes_optin=227 * 1024,
+)
+
+# Compiled kernels that one emulator remembers.
+REMEMBERED = 512
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled kernel: what `Emulator.compile` returns and `Emulator.launch` takes."""
+
+    name: str
+    path: Path
+    shared_bytes: int
+
+
+class Emulator:
+    """Runs CUDA kernels on the CPU, one thread after another, and raises `EmulatorError` for what a device would let pass.
+
+    Parameters
+    ----------
+    build : {"plain", "asan", "tsan"}
+        Plain; with AddressSanitizer and UndefinedBehaviorSanitizer; with ThreadSanitizer.
+    order : {"forward", "reversed", "shuffled"}
+        In which order blocks run, the warps of a block between two barriers, and the lanes of a warp.
+    seed : int
+        Seed of the shuffled order.
+    device : Device
+        The device whose limits are kept.
+    time_limit : float
+        Seconds after which a launch has failed.
+    """
+
+    def __init__(
+        self, build: str = "plain", order: str = "forward", seed: int = 0, device: Device = DEVICE, time_limit: float = 60.0
+    ) -> None:
+        if build not in SANITIZE or order not in ORDERS:
+            raise EmulatorError(f"build is one of {tuple(SANITIZE)} and order one of {ORDERS}, not {build!r} and {order!r}")
+        self.build = build
+        self.order = order
+        self.seed = seed
+        self.device = device
+        self.time_limit = time_limit
+        self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def limits(self) -> Device:
+        """Return the limits of the device."""
+        return self.device
+
+    def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return an array whose elements all say that they were never written."""
+        array = np.empty(shape, dtype)
+        poison.fill(array)
+        return array
+
+    def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> Kernel:
+        """Return the kernel `name` of `text`; `feature` changes nothing, as the text itself holds what stands for it here."""
+        del feature
+        most = self.device.shared_bytes_optin
+        if shared_bytes > most:
+            raise EmulatorError(f"too much shared memory: kernel {name} asks for {shared_bytes} bytes; the device has {most}")
+        key = (text, name, shared_bytes)
+        with self._lock:
+            if key in self._kernels:
+                self._kernels.move_to_end(key)
+                return self._kernels[key]
+        kernel = Kernel(name, program(text, name, self.build), shared_bytes)
+        with self._lock:
+            self._kernels[key] = kernel
+            if len(self._kernels) > REMEMBERED:
+                self._kernels.popitem(last=False)
+        return kernel
+
+    def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], args: Sequence[Any]) -> None:
+        """Run every thread of the launch, then look through the arrays that it may have written."""
+        self._check_extents(kernel.name, grid, block)
+        process = worker(kernel.path, kernel.name)
+        sent = send(args, process.parameters(), kernel.name)
+        dynamic = kernel.shared_bytes > 0
+        request = struct.pack(
+            "6IIIQQQ",
+            *grid,
+            *block,
+            ORDERS.index(self.order),
+            len(sent),
+            self.seed,
+            kernel.shared_bytes if dynamic else self.device.shared_bytes,
+            dynamic,
+        )
+        headers = b"".join(one.header() for one in sent)
+        data = [one.data for one in sent if one.form is not Form.ALIAS]
+        written = [(i, one.answer, one.data) for i, one in enumerate(sent) if one.answer is not None]
+        process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
+        for i, array, _ in written:
+            poison.scan(array, i)
+
+    def check_written(self, array: npt.NDArray[Any]) -> None:
+        """Raise unless every element of an array that `empty` made has been written since."""
+        poison.check_written(array)
+
+    def _check_extents(self, name: str, grid: Sequence[int], block: Sequence[int]) -> None:
+        for what, extents, limits in (("grid", grid, self.device.max_grid), ("block", block, self.device.max_block)):
+            if len(extents) != 3:
+                raise EmulatorError(f"{what} of kernel {name} is {extents}, not three numbers")
+            for axis, extent, limit in zip("xyz", extents, limits, strict=True):
+                if extent < 1:
+                    raise EmulatorError(f"{what}.{axis} = {extent} of kernel {name} is less than 1")
+                if extent > limit:
+                    raise EmulatorError(f"{what}.{axis} = {extent} of kernel {name} exceeds {limit}")
+        threads = block[0] * block[1] * block[2]
+        if threads > self.device.max_threads:
+            raise EmulatorError(f"{threads} threads per block of kernel {name} exceed {self.device.max_threads}")

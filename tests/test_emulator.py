@@ -1,0 +1,569 @@
+"""The emulator itself: healthy kernels run and draw no report in any build, and each planted bug is reported by its name."""
+
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from cupy_kst.gpu.device import Device
+from tests.emulator import Emulator, EmulatorError, available, build, check_written, poison, require
+
+BUILDS = ("plain", "asan", "tsan")
+ORDERS = ("forward", "reversed", "shuffled")
+ONE = (1, 1, 1)
+WARP = (32, 1, 1)
+INT = np.int32
+
+every_build = pytest.mark.parametrize("kind", BUILDS)
+every_order = pytest.mark.parametrize("order", ORDERS)
+
+
+@pytest.fixture(autouse=True)
+def _required() -> None:
+    require()
+
+
+def run(emulator: Emulator, text: str, grid: tuple[int, int, int], block: tuple[int, int, int], *args: Any, shared: int = 0) -> None:
+    """Compile and launch the kernel of a text, which is always called k."""
+    emulator.launch(emulator.compile(text, "k", shared), grid, block, args)
+
+
+def fails(message: str) -> Any:
+    return pytest.raises(EmulatorError, match=message)
+
+
+def test_available() -> None:
+    assert available() == (True, "")
+
+
+SCALE = """
+struct Params { int n; float scale; long long stride; };
+extern "C" __global__ void k(float* __restrict__ y, const float* __restrict__ x, const Params p) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < p.n) y[i] = p.scale * __ldg(x + i * p.stride);
+}
+"""
+PARAMS = np.dtype([("n", "i4"), ("scale", "f4"), ("stride", "i8")], align=True)
+
+
+@every_build
+def test_params_by_value(kind: str) -> None:
+    emulator = Emulator(kind)
+    x, y = np.arange(200, dtype=np.float32), emulator.empty((100,), np.float32)
+    run(emulator, SCALE, (2, 1, 1), (64, 1, 1), y, x, np.array([(100, 3.0, 2)], PARAMS))
+    np.testing.assert_array_equal(y, 3 * x[::2])
+
+
+REDUCE = """
+struct Shared { float part[64]; };
+extern "C" __global__ void __launch_bounds__(64) k(float* __restrict__ y, const float* __restrict__ x, int n) {
+  KST_SHARED(Shared, s);
+  const int t = threadIdx.x, i = blockIdx.x * 64 + t;
+  s.part[t] = i < n ? x[i] : 0.0f;
+  __syncthreads();
+  #pragma unroll
+  for (int half = 32; half > 0; half /= 2) {
+    if (t < half) s.part[t] += s.part[t + half];
+    __syncthreads();
+  }
+  if (t == 0) y[blockIdx.x] = s.part[0];
+}
+"""
+
+
+@every_order
+@every_build
+def test_reduction_with_barriers(kind: str, order: str) -> None:
+    emulator = Emulator(kind, order, seed=5)
+    x, y = np.arange(300, dtype=np.float32), emulator.empty((5,), np.float32)
+    for _ in range(2):
+        run(emulator, REDUCE, (5, 1, 1), (64, 1, 1), y, x, INT(300))
+        np.testing.assert_array_equal(y, np.pad(x, (0, 20)).reshape(5, 64).sum(1))
+
+
+SHUFFLES = """
+extern "C" __global__ void k(int* y, double* z) {
+  const int t = threadIdx.x, n = blockDim.x;
+  const unsigned all = 0xffffffffu;
+  y[t] = __shfl_sync(all, t, 3);
+  y[n + t] = __shfl_sync(all, t, 5, 8);
+  y[2 * n + t] = __shfl_up_sync(all, t, 3);
+  y[3 * n + t] = __shfl_down_sync(all, t, 3, 16);
+  y[4 * n + t] = __shfl_xor_sync(all, t, 5);
+  y[5 * n + t] = static_cast<int>(__ballot_sync(all, t % 3 == 0));
+  y[6 * n + t] = __any_sync(all, t == 40) + 2 * __all_sync(all, t < 32);
+  double v = t;
+  for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(all, v, d);
+  z[t] = v;
+  z[n + t] = t;
+  if (t % 32 < 16) {
+    z[n + t] += __shfl_down_sync(0xffffu, v + t, 1, 16);
+    __syncwarp(0xffffu);
+  }
+}
+"""
+
+
+@every_order
+@every_build
+def test_warp_collectives(kind: str, order: str) -> None:
+    emulator = Emulator(kind, order)
+    y, z = emulator.empty((7, 64), INT), emulator.empty((2, 64), np.float64)
+    run(emulator, SHUFFLES, ONE, (64, 1, 1), y, z)
+    t = np.arange(64)
+    first = t & ~31
+    np.testing.assert_array_equal(y[0], first + 3)
+    np.testing.assert_array_equal(y[1], (t & ~7) + 5)
+    np.testing.assert_array_equal(y[2], np.where(t - first < 3, t, t - 3))
+    np.testing.assert_array_equal(y[3], np.where(t % 16 > 12, t, t + 3))
+    np.testing.assert_array_equal(y[4], t ^ 5)
+    ballot = [sum(1 << i for i in range(32) if (base + i) % 3 == 0) for base in (0, 32)]
+    np.testing.assert_array_equal(y[5].view(np.uint32), np.repeat(ballot, 32))
+    np.testing.assert_array_equal(y[6], np.repeat([2, 1], 32))
+    total = np.repeat(t.reshape(2, 32).sum(1), 32)
+    np.testing.assert_array_equal(z[0], total)
+    down = np.where(t % 32 < 16, np.where(t % 16 == 15, t, t + 1) + total, 0)
+    np.testing.assert_array_equal(z[1], t + down)
+
+
+GATHER = """
+struct Fragment { float a[4]; int lane; };
+extern "C" __global__ void k(float* y) {
+  const int t = threadIdx.x;
+  const Fragment mine = {{1.0f * t, 2.0f * t, 3.0f * t, 4.0f * t}, t};
+  Fragment all[32];
+  kst::gather(0xffffffffu, mine, all);
+  float sum = 0.0f;
+  for (int i = 0; i < 32; i++) sum += all[i].a[all[i].lane % 4];
+  y[t] = sum;
+}
+"""
+
+
+@every_build
+def test_gather_over_a_warp(kind: str) -> None:
+    emulator = Emulator(kind, "shuffled")
+    y = emulator.empty((32,), np.float32)
+    run(emulator, GATHER, ONE, WARP, y)
+    np.testing.assert_array_equal(y, sum(i * (i % 4 + 1) for i in range(32)))
+
+
+GRID = """
+extern "C" __global__ void k(int* y) {
+  const int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+  y[block * int(blockDim.x * blockDim.y * blockDim.z) + thread] = 100 * block + thread;
+}
+"""
+
+
+@every_order
+@pytest.mark.parametrize(("grid", "block"), [((2, 3, 1), (4, 5, 1)), ((2, 3, 4), (3, 2, 5))])
+def test_grids(grid: tuple[int, int, int], block: tuple[int, int, int], order: str) -> None:
+    y = np.zeros((np.prod(grid), np.prod(block)), INT)
+    run(Emulator(order=order, seed=1), GRID, grid, block, y)
+    np.testing.assert_array_equal(y, 100 * np.arange(np.prod(grid))[:, None] + np.arange(np.prod(block)))
+
+
+NEGATE = """
+extern "C" __global__ void k(unsigned short* y, const unsigned short* x) {
+  y[threadIdx.x] = static_cast<unsigned short>(x[threadIdx.x] ^ 0x8000u);
+}
+"""
+
+
+def test_float16_as_unsigned_short() -> None:
+    emulator = Emulator("asan")
+    x, y = np.arange(32, dtype=np.float16), emulator.empty((32,), np.float16)
+    run(emulator, NEGATE, ONE, WARP, y, x)
+    np.testing.assert_array_equal(y, -x)
+
+
+LARGE = """
+struct Shared { float a[30000]; };
+extern "C" __global__ void k(float* y) {
+  KST_SHARED(Shared, s);
+  s.a[threadIdx.x * 937] = threadIdx.x;
+  __syncthreads();
+  y[threadIdx.x] = s.a[(31 - threadIdx.x) * 937];
+}
+"""
+
+
+@every_build
+def test_dynamic_shared_memory(kind: str) -> None:
+    emulator = Emulator(kind)
+    y = emulator.empty((32,), np.float32)
+    run(emulator, LARGE, ONE, WARP, y, shared=120000)
+    np.testing.assert_array_equal(y, np.arange(32)[::-1])
+
+
+def test_too_much_shared_memory() -> None:
+    y = np.zeros(32, np.float32)
+    with fails(r"too much shared memory: s takes 120000 bytes, more than the 49152 bytes of static"):
+        run(Emulator(), LARGE, ONE, WARP, y)
+    with fails(r"too much shared memory: s takes 120000 bytes, more than the 60000 bytes of dynamic"):
+        run(Emulator(), LARGE, ONE, WARP, y, shared=60000)
+    with fails(r"asks for 120000 bytes; the device has 65536"):
+        run(Emulator(device=Device("small", (7, 5), 1, 1, shared_bytes_optin=65536)), LARGE, ONE, WARP, y, shared=120000)
+
+
+ASYNC = """
+struct Shared { float4 a[32]; };
+extern "C" __global__ void k(float* y, const float4* x) {
+  KST_SHARED(Shared, s);
+  const int t = threadIdx.x;
+  kst::cp_async(&s.a[t], &x[t], 16, t % 2 ? 16 : 8);
+  kst::cp_async_commit();
+  kst::cp_async_wait(PENDING);
+  __syncthreads();
+  const float4 v = s.a[31 - t];
+  y[t] = v.x + v.y + v.z + v.w;
+}
+"""
+
+
+@every_build
+def test_asynchronous_copy(kind: str) -> None:
+    emulator = Emulator(kind)
+    x, y = np.ones((32, 4), np.float32), emulator.empty((32,), np.float32)
+    run(emulator, ASYNC.replace("PENDING", "0"), ONE, WARP, y, x)
+    np.testing.assert_array_equal(y, np.where(np.arange(32) % 2, 2, 4))
+    with fails("uninitialised shared memory reached argument 0"):
+        run(emulator, ASYNC.replace("PENDING", "1"), ONE, WARP, y, x)
+
+
+LAST_BLOCK = """
+extern "C" __global__ void k(float* y, float* part, int* counter, int blocks) {
+  part[blockIdx.x] = blockIdx.x + 1.0f;
+  FENCE
+  if (atomicAdd(counter, 1) != blocks - 1) return;
+  FENCE
+  float sum = 0.0f;
+  for (int b = 0; b < blocks; b++) sum += part[b];
+  y[0] = sum;
+}
+"""
+
+
+def test_last_block_to_arrive() -> None:
+    emulator = Emulator("tsan")
+    y, part, counter = emulator.empty((1,), np.float32), emulator.empty((6,), np.float32), np.zeros(1, INT)
+    run(emulator, LAST_BLOCK.replace("FENCE", "__threadfence();"), (6, 1, 1), ONE, y, part, counter, INT(6))
+    assert y[0] == 21 and counter[0] == 6
+    with fails("data race in kernel k"):
+        run(emulator, LAST_BLOCK.replace("FENCE", ""), (6, 1, 1), ONE, y, part, np.zeros(1, INT), INT(6))
+
+
+def test_null_pointer_views_and_aliases() -> None:
+    text = """
+extern "C" __global__ void k(float* y, const float* x, const float* bias) {
+  y[threadIdx.x] = x[threadIdx.x] + (bias ? bias[threadIdx.x] : 1.0f);
+}
+"""
+    emulator = Emulator("asan")
+    x = np.arange(64, dtype=np.float32)
+    run(emulator, text, ONE, WARP, x[32:], x[:32], np.uintp(0))
+    np.testing.assert_array_equal(x[32:], x[:32] + 1)
+    run(emulator, text, ONE, WARP, x[:32], x[:32], x[32:])
+    np.testing.assert_array_equal(x[:32], 2 * np.arange(32) + 1)
+    with fails("arguments 0 and 1 of kernel k overlap in part"):
+        run(emulator, text, ONE, WARP, x[1:33], x[:32], np.uintp(0))
+
+
+def test_what_a_kernel_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    run(Emulator(), 'extern "C" __global__ void k() { printf("thread %u\\n", threadIdx.x); }', ONE, (2, 1, 1))
+    assert capfd.readouterr().err == "thread 0\nthread 1\n"
+
+
+def test_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_KST_EMULATOR_CACHE", str(tmp_path))
+    text = 'extern "C" __global__ void k() {}'
+    first = Emulator().compile(text, "k")
+    assert first.path.parent == tmp_path
+    monkeypatch.setattr(subprocess, "run", None)
+    assert Emulator().compile(text, "k") == first
+
+
+def test_program_cache_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "KEPT", 10)
+    for i in range(12):
+        (tmp_path / str(i)).touch()
+    build.prune(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@every_build
+def test_launches_from_several_threads(kind: str) -> None:
+    emulator = Emulator(kind)
+
+    def one(n: int) -> None:
+        x, y = np.full(64, n, np.float32), emulator.empty((1,), np.float32)
+        run(emulator, REDUCE, ONE, (64, 1, 1), y, x, INT(64))
+        assert y[0] == 64 * n
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(40)))
+
+
+ROTATE = """
+struct Shared { int part[64]; };
+extern "C" __global__ void k(int* y) {
+  KST_SHARED(Shared, s);
+  const int t = threadIdx.x;
+  s.part[t] = t;
+  BARRIER
+  y[t] = s.part[(t + 1) % 64];
+}
+"""
+
+
+def test_missing_barrier() -> None:
+    results = []
+    for order in ORDERS:
+        y = np.zeros(64, INT)
+        run(Emulator(order=order), ROTATE.replace("BARRIER", ""), ONE, (64, 1, 1), y)
+        results.append(y)
+        run(Emulator("tsan", order), ROTATE.replace("BARRIER", "__syncthreads();"), ONE, (64, 1, 1), y)
+        np.testing.assert_array_equal(y, np.roll(np.arange(64), -1))
+        with fails(r"data race in kernel k: .* of size 4 at \S*k.cu:\d+, against .* of size 4 at \S*k.cu:\d+; byte \d+ of shared"):
+            run(Emulator("tsan", order), ROTATE.replace("BARRIER", ""), ONE, (64, 1, 1), y)
+    assert not np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
+
+
+def test_missing_barrier_between_two_others() -> None:
+    text = """
+struct Shared { int a[64], b[64]; };
+extern "C" __global__ void k(int* y) {
+  KST_SHARED(Shared, s);
+  const int t = threadIdx.x;
+  s.a[t] = t;
+  __syncthreads();
+  s.b[t] = s.a[(t + 32) % 64];
+  BARRIER
+  y[t] = s.b[(t + 63) % 64];
+  __syncthreads();
+}
+"""
+    y = np.zeros(64, INT)
+    run(Emulator("tsan"), text.replace("BARRIER", "__syncthreads();"), ONE, (64, 1, 1), y)
+    for order in ORDERS:
+        with fails("data race in kernel k"):
+            run(Emulator("tsan", order), text.replace("BARRIER", ""), ONE, (64, 1, 1), y)
+
+
+@every_order
+def test_race_between_blocks(order: str) -> None:
+    text = 'extern "C" __global__ void k(int* y) { y[threadIdx.x] = blockIdx.x; }'
+    with fails(r"data race in kernel k: write of size 4 at \S*k.cu:1, against write .* byte \d+ of argument 0"):
+        run(Emulator("tsan", order), text, (2, 1, 1), (4, 1, 1), np.zeros(4, INT))
+
+
+def test_a_collective_orders_its_own_lanes_only() -> None:
+    text = """
+struct Shared { int part[64]; };
+extern "C" __global__ void k(int* y) {
+  KST_SHARED(Shared, s);
+  const int t = threadIdx.x;
+  s.part[t] = t;
+  __syncwarp();
+  y[t] = s.part[OTHER];
+}
+"""
+    y = np.zeros(64, INT)
+    run(Emulator("tsan"), text.replace("OTHER", "t ^ 1"), ONE, (64, 1, 1), y)
+    with fails("data race in kernel k"):
+        run(Emulator("tsan"), text.replace("OTHER", "t ^ 32"), ONE, (64, 1, 1), y)
+
+
+# Name of the bug: builds, body of a kernel of (float* y, const float* x) over 32 elements each, launched with 32 threads, message.
+BUGS = {
+    "divergent barrier, exit": (BUILDS, "if (t == 3) return; __syncthreads();", r"divergent barrier in block .*1 exited: \(3,0,0\)"),
+    "divergent barrier, sites": (
+        BUILDS,
+        "if (t < 8) {\n__syncthreads(); } else {\n__syncthreads(); }",
+        r"divergent barrier in block \(0,0,0\): 8 waiting in __syncthreads at k.cu:\d+: .*24 waiting in __syncthreads at k.cu",
+    ),
+    "read past the end": (("asan",), "y[t] = x[t + 1];", r"heap-buffer-overflow READ of size 4 in kernel k at \S*k.cu:6; 0 bytes past .* argument 1"),
+    "read before the start": (("asan",), "y[t] = x[t - 1];", r"heap-buffer-overflow READ of size 4 in kernel k .* 4 bytes before argument 1"),
+    "read far past the end": (("asan",), "y[t] = x[t + 400];", "heap-buffer-overflow READ of size 4 in kernel k"),
+    "write past the end": (("asan",), "y[t + 1] = x[t];", r"heap-buffer-overflow WRITE of size 4 in kernel k .* past the end of argument 0"),
+    "write past the end, unwatched": (("plain", "tsan"), "y[t + 1] = x[t];", r"out-of-bounds write 0 bytes past the end of argument 0"),
+    "write before the start, unwatched": (("plain", "tsan"), "y[t - 1] = x[t];", r"out-of-bounds write 4 bytes before argument 0"),
+    "read past the end, unwatched": (("plain", "tsan"), "y[t] = 2.0f * x[t + 1];", r"out-of-bounds memory reached argument 0, element \(31,\)"),
+    "shared, past the end": (
+        ("asan",),
+        "float* p = s.a; p[t] = 0.0f; p[t + 36] = 1.0f; y[t] = p[t];",
+        r"heap-buffer-overflow WRITE of size 4 in kernel k at \S*k.cu:6; 0 bytes past the end of shared memory \(272 bytes\)",
+    ),
+    "shared, past the end, unwatched": (("plain",), "float* p = s.a; p[t + 37] = 1.0f; y[t] = 0.0f;", "out-of-bounds write 0 bytes past the end of shared"),
+    "shared, past an array inside": (("asan",), "s.a[t + 1] = x[t]; y[t] = 0.0f;", r"runtime error: index 32 out of bounds for type 'float \[32\]' in kernel k at \S*k.cu:6"),
+    "shared, past its last array": (("asan",), "s.b[t + 5] = x[t]; y[t] = 0.0f;", r"runtime error: index 36 out of bounds for type 'float \[36\]'"),
+    "shared, never written": (BUILDS, "if (t > 0) s.a[t] = 1.0f; __syncthreads(); y[t] = 2.0f * s.a[31 - t];", r"uninitialised shared memory reached argument 0, element \(31,\)"),
+    "signed overflow": (("asan",), "y[t] = x[(t + 1) * 0x7000000 < 0 ? 0 : t];", r"runtime error: signed integer overflow: \d+ \* 117440512 .* in kernel k at \S*k.cu:6"),
+    "misaligned 16-byte access": (("asan",), "*reinterpret_cast<float4*>(y + 1) = make_float4(1, 2, 3, 4);", r"runtime error: store to misaligned address .* 'struct float4', which requires 16 byte"),
+    "misaligned shared memory": (("asan",), "*reinterpret_cast<float4*>(s.a) = make_float4(1, 2, 3, 4); y[t] = 0;", "runtime error: store to misaligned address"),
+    "conversion out of range": (("asan",), "y[t] = static_cast<int>(x[t] * 1e30f + 3e9f);", "runtime error: .* is outside the range of representable values of type 'int'"),
+    "lane exited": (BUILDS, "if (t == 5) return; y[t] = __shfl_xor_sync(~0u, x[t], 1);", r"missing lane: lane 5 of block \(0,0,0\) does not take part in __shfl_xor_sync at k.cu:6, .* it is exited"),
+    "lane at a barrier": (BUILDS, "if (t == 5) __syncthreads(); __syncwarp();", r"missing lane: lane 5 .* __syncwarp at k.cu:6, .* it is waiting in __syncthreads at k.cu:6"),
+    "lane at another site": (
+        BUILDS,
+        "if (t == 5) {\ny[t] = __shfl_xor_sync(~0u, x[t], 1); } else {\ny[t] = __shfl_xor_sync(~0u, x[t], 1); }",
+        r"missing lane: lane 5 .* __shfl_xor_sync at k.cu:8, .* it is waiting in __shfl_xor_sync at k.cu:7",
+    ),
+    "lane with another mask": (("plain",), "__syncwarp(t < 2 ? 3u : ~0u);", r"missing lane: lane [01] .* it is there with mask 0x00000003, not 0xffffffff"),
+    "mask without the caller": (("plain",), "__syncwarp(1u);", "mask 0x00000001 of __syncwarp at k.cu:6 does not name the calling lane 1"),
+    "value of an absent lane": (("plain",), "y[t] = t < 16 ? __shfl_sync(0xffffu, x[t], 20) : 0.0f;", "uninitialised shared memory reached argument 0"),
+    "two shared structs": (("plain",), "KST_SHARED(float4, u); u.x = 0; s.a[0] = 0; y[t] = 0;", "a kernel has one KST_SHARED struct: u takes 16 bytes, another 272"),
+    "failed assertion": (("plain",), "assert(t < 7);", r"assertion failed: t < 7 at k.cu:6"),
+    "division by zero": (("plain",), "y[t] = 3 / (t - static_cast<int>(threadIdx.x));", "kernel k was ended by SIGFPE"),
+    "endless recursion": (("plain",), "y[t] = deep(t);", "kernel k was ended by SIGSEGV"),
+}  # fmt: skip
+
+
+def planted(body: str) -> str:
+    return f"""struct Shared {{ float a[32], b[36]; }};
+__device__ __noinline__ int deep(int n) {{ volatile int more[64]; more[n & 63] = n; return n < 0 ? 0 : deep(n + 1) + more[n & 31]; }}
+extern "C" __global__ void k([[maybe_unused]] float* y, [[maybe_unused]] const float* x) {{
+  [[maybe_unused]] KST_SHARED(Shared, s);
+  [[maybe_unused]] const int t = threadIdx.x;
+{body}
+}}
+"""
+
+
+@pytest.mark.parametrize(("bug", "kind"), [(bug, kind) for bug, (builds, _, _) in BUGS.items() for kind in builds])
+def test_planted_bug(bug: str, kind: str) -> None:
+    _, body, message = BUGS[bug]
+    emulator = Emulator(kind)
+    y, x = emulator.empty((32,), np.float32), np.ones(32, np.float32)
+    with fails(message):
+        run(emulator, planted(body), ONE, WARP, y, x)
+    with fails(message):
+        run(emulator, planted(body), ONE, WARP, y, x)
+
+
+def test_misaligned_view() -> None:
+    text = 'extern "C" __global__ void k(float4* y) { y[0] = make_float4(1, 2, 3, 4); }'
+    y = np.zeros(9, np.float32)
+    run(Emulator("asan"), text, ONE, ONE, y[4:])
+    np.testing.assert_array_equal(y, [0, 0, 0, 0, 1, 2, 3, 4, 0])
+    with fails("runtime error: store to misaligned address"):
+        run(Emulator("asan"), text, ONE, ONE, y[1:])
+
+
+def test_endless_loop() -> None:
+    text = 'extern "C" __global__ void k(volatile int* y) { while (y[0] == 0) {} }'
+    emulator = Emulator(time_limit=0.2)
+    with fails("kernel k did not finish within 0.2 s"):
+        run(emulator, text, ONE, ONE, np.zeros(1, INT))
+    run(emulator, text, ONE, ONE, np.ones(1, INT))
+
+
+@pytest.mark.parametrize(
+    ("grid", "block", "message"),
+    [
+        ((1, 70000, 1), ONE, "grid.y = 70000 of kernel k exceeds 65535"),
+        ((1, 1, 65536), ONE, "grid.z = 65536 of kernel k exceeds 65535"),
+        ((0, 1, 1), ONE, "grid.x = 0 of kernel k is less than 1"),
+        (ONE, (32, 0, 1), "block.y = 0 of kernel k is less than 1"),
+        (ONE, (1, 1, 65), "block.z = 65 of kernel k exceeds 64"),
+        (ONE, (64, 32, 1), "2048 threads per block of kernel k exceed 1024"),
+    ],
+)
+def test_extents(grid: tuple[int, int, int], block: tuple[int, int, int], message: str) -> None:
+    with fails(message):
+        run(Emulator(), 'extern "C" __global__ void k() {}', grid, block)
+
+
+ARGUMENTS = 'extern "C" __global__ void k(float*, const float*, int, float2, float) {}'
+GOOD: tuple[Any, ...] = (np.ones(4), np.ones(4), INT(1), np.complex64(1), np.float32(1))
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "message"),
+    [
+        (2, np.int64(1), r"argument 2 of kernel k has 8 bytes \(int64\); the kernel takes 4"),
+        (2, 1, "argument 2 of kernel k is a int: pass an array"),
+        (4, 1.0, "argument 4 of kernel k is a float: pass an array"),
+        (2, np.float32(1), "argument 2 of kernel k is float32; the kernel takes a value of 4 bytes, integer"),
+        (4, INT(1), "argument 4 of kernel k is int32; the kernel takes a value of 4 bytes, floating"),
+        (2, np.ones(1, INT), "argument 2 of kernel k is an array; the kernel takes a value"),
+        (0, np.uintp(16), r"argument 0 of kernel k is a value \(uint64\); the kernel takes a pointer"),
+        (0, np.int32(0), r"argument 0 of kernel k is a value \(int32\); the kernel takes a pointer"),
+        (0, None, "argument 0 of kernel k is a NoneType"),
+        (3, np.zeros(1, PARAMS), "argument 3 of kernel k has 16 bytes .*; the kernel takes 8"),
+        (3, np.zeros(1, PARAMS)[0], "argument 3 of kernel k is a void"),
+        (0, np.ones((4, 4)).T, "argument 0 of kernel k is not C-contiguous"),
+        (0, np.ones(4, ">f4"), "argument 0 of kernel k has dtype"),
+    ],
+)
+def test_wrong_argument(position: int, value: Any, message: str) -> None:
+    run(Emulator(), ARGUMENTS, ONE, ONE, *GOOD)
+    with fails(message):
+        run(Emulator(), ARGUMENTS, ONE, ONE, *GOOD[:position], value, *GOOD[position + 1 :])
+
+
+def test_wrong_number_of_arguments() -> None:
+    with fails("kernel k takes 5 arguments, not 4"):
+        run(Emulator(), ARGUMENTS, ONE, ONE, *GOOD[:4])
+
+
+@pytest.mark.parametrize(("pointer", "writeable"), [("float*", False), ("const float*", True)])
+def test_write_to_a_read_only_array(pointer: str, writeable: bool) -> None:
+    text = f'extern "C" __global__ void k(int, {pointer} x) {{ const_cast<float*>(x)[1] = 2.0f; }}'
+    x = np.zeros(2, np.float32)
+    x.flags.writeable = writeable
+    with fails("write to argument 1, which is read-only, at byte "):
+        run(Emulator(), text, ONE, ONE, INT(0), x)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16"])
+def test_never_written(dtype: str) -> None:
+    emulator = Emulator()
+    y = emulator.empty((2, 3), dtype)
+    with fails(r"never written: element \(0, 0\)"):
+        emulator.check_written(y)
+    y[...] = 1
+    check_written(y)
+
+
+def test_uninitialised_global_memory() -> None:
+    text = 'extern "C" __global__ void k(float* y, const float* x) { y[threadIdx.x] = 1.0f + x[threadIdx.x]; }'
+    emulator = Emulator()
+    x = emulator.empty((32,), np.float32)
+    x[:20] = 0
+    with fails(r"uninitialised global memory reached argument 0, element \(20,\) \(12 in all\)"):
+        run(emulator, text, ONE, WARP, emulator.empty((32,), np.float32), x)
+
+
+def test_poisons_do_not_collide() -> None:
+    for form in poison.FORMATS.values():
+        all_values = [int(value) for values in poison.traces(form).values() for value in values]
+        assert len(set(all_values)) == len(all_values)
+        assert all(value > form.infinity and value & form.quiet for value in all_values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('#line 7 "cuda/some.cu"\nextern "C" __global__ void k() { int unused; }', "kernel k does not compile\n\n[^:]*: .*\ncuda/some.cu:7:.*unused"),
+        ('extern "C" __global__ void k() { __shared__ float a[3]; }', r"shared memory is declared by KST_SHARED\(Type, name\)"),
+        ('extern "C" __global__ void other() {}', "'k' was not declared|‘k’ was not declared"),
+    ],
+)
+def test_compile_errors(text: str, message: str) -> None:
+    with fails(message):
+        Emulator().compile(text, "k")
+
+
+def test_line_directives_name_the_file_in_reports() -> None:
+    text = '#line 40 "cuda/some.cu"\nextern "C" __global__ void k(float* y) { y[threadIdx.x] = 1.0f; }'
+    with fails("heap-buffer-overflow WRITE of size 4 in kernel k at cuda/some.cu:40;"):
+        run(Emulator("asan"), text, ONE, WARP, np.zeros(31, np.float32))
