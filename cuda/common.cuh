@@ -21,19 +21,19 @@ typedef COMPUTE Compute;
 
 // The order of the fields is that of gpu/params.py.
 struct Params {
-    Index in_channels, out_channels;    // of all groups
-    Index group_in, group_out;          // of one group
+    Index in_channels, out_channels;  // of all groups
+    Index group_in, group_out;        // of one group
     Index in_d, in_h, in_w;
     Index out_d, out_h, out_w;
-    Index grid_d, grid_h, grid_w;       // positions that this launch covers
-    Index first_d, first_h, first_w;    // output of position 0, for launches of one residue class
-    Index lo_d, lo_h, lo_w;             // padding taken off the start of each axis
+    Index grid_d, grid_h, grid_w;     // positions that this launch covers
+    Index first_d, first_h, first_w;  // output of position 0, for launches of one residue class
+    Index lo_d, lo_h, lo_w;           // padding taken off the start of each axis
     Index kernel_d, kernel_h, kernel_w;
     Index stride_d, stride_h, stride_w;
     Index dilation_d, dilation_h, dilation_w;
     Index common_d, common_h, common_w;
     Index inverse_d, inverse_h, inverse_w;
-    Index blocks;                       // thread blocks per (sample, channel)
+    Index blocks;  // thread blocks per (sample, channel)
 };
 
 // Two blocks a multiprocessor: aiming at more, ptxas spills a few registers.

@@ -9,7 +9,8 @@ struct Tap {
 
 // For the output `o + lo`: its class is r = (o + lo) mod stride. If the gcd of stride and dilation does not divide r,
 // no input lands there, which a first tap past the filter says.
-__device__ __forceinline__ Tap first_tap(Index padded, Index taps, Index stride, Index dilation, Index common, Index inverse)
+__device__ __forceinline__ Tap
+first_tap(Index padded, Index taps, Index stride, Index dilation, Index common, Index inverse)
 {
     const Index residue = padded % stride;
     Tap tap;
@@ -20,8 +21,9 @@ __device__ __forceinline__ Tap first_tap(Index padded, Index taps, Index stride,
 
 // bias + sum over taps and channels of x[c, d, h, w] * weight[c, kd, kh, kw], for an x and a weight that begin at the
 // group's first input channel. Channels are innermost: whether a tap is on the input is settled once for all of them.
-__device__ __forceinline__ Compute gather(const Params& p, const Storage* __restrict__ x,
-                                          const Storage* __restrict__ weight, Compute sum, Index od, Index oh, Index ow)
+__device__ __forceinline__ Compute gather(
+    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight, Compute sum, Index od, Index oh,
+    Index ow)
 {
     const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
     const Tap h = first_tap(oh + p.lo_h, KH, SH, DH, GH, VH);
@@ -47,9 +49,9 @@ __device__ __forceinline__ Compute gather(const Params& p, const Storage* __rest
 }
 
 // Write the output at (d, h, w) of a place's sample and channel.
-__device__ __forceinline__ void gather_output(const Params& p, const Storage* __restrict__ x,
-                                              const Storage* __restrict__ weight, const Storage* __restrict__ bias,
-                                              Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
+__device__ __forceinline__ void gather_output(
+    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight,
+    const Storage* __restrict__ bias, Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
 {
     const Index group = at.channel / p.group_out, channel = at.channel % p.group_out;
     x += plane_offset(at.sample, p.in_channels, group * p.group_in, p.in_d * p.in_h * p.in_w);

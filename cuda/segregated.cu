@@ -1,5 +1,6 @@
-// Kernel segregation (arXiv 2209.03704): one launch per residue class over ceil(out / stride) positions an axis, so that
-// all threads of a launch use one sub-kernel. Where the output is no multiple of the stride, some positions fall outside.
+// Kernel segregation (arXiv 2209.03704): one launch per residue class over ceil(out / stride) positions an axis, so
+// that all threads of a launch use one sub-kernel. Where the output is no multiple of the stride, some positions fall
+// outside it.
 //
 //   y[n, c, o] = bias[c] + sum over c', k of x[n, c', i] * weight[c', c, k]   where o = i*stride + k*dilation - lo,
 //   for the outputs o = first + q*stride of one class
@@ -12,9 +13,9 @@
 // Launch: for each class, grid.x = blocks * samples * out_channels, blocks = ceil(positions / block.x).
 #include "gather.cuh"
 
-extern "C" __global__ void PER_POSITION
-segregated(const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
-           Storage* __restrict__ y, const Params p)
+extern "C" __global__ void PER_POSITION segregated(
+    const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
+    Storage* __restrict__ y, const Params p)
 {
     const Place at = locate(p, p.out_channels);
     const Index d = p.first_d + at.d * SD, h = p.first_h + at.h * SH, w = p.first_w + at.w * SW;

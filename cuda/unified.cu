@@ -11,9 +11,9 @@
 // Launch: grid.x = blocks * samples * out_channels, blocks = ceil(out_d*out_h*out_w / block.x).
 #include "gather.cuh"
 
-extern "C" __global__ void PER_POSITION
-unified(const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
-        Storage* __restrict__ y, const Params p)
+extern "C" __global__ void PER_POSITION unified(
+    const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
+    Storage* __restrict__ y, const Params p)
 {
     const Place at = locate(p, p.out_channels);
     if (at.inside)

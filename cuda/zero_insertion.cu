@@ -35,9 +35,9 @@ insert_zeros(const Storage* __restrict__ x, Storage* __restrict__ map, const Par
     map[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = stands ? x[(d * p.in_h + h) * p.in_w + w] : Storage(0);
 }
 
-extern "C" __global__ void PER_POSITION
-convolve_map(const Storage* __restrict__ map, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
-             Storage* __restrict__ y, const Params p)
+extern "C" __global__ void PER_POSITION convolve_map(
+    const Storage* __restrict__ map, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
+    Storage* __restrict__ y, const Params p)
 {
     const Place at = locate(p, p.out_channels);
     if (!at.inside)

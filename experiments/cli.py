@@ -23,8 +23,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for entry in EXPERIMENTS:
             if entry.name == cmd_name:
-                command = import_module(entry.module).command
-                assert isinstance(command, click.Command)
+                command: click.Command = import_module(entry.module).command
                 return command
         return super().get_command(ctx, cmd_name)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
@@ -19,11 +21,18 @@ def output() -> Console:
     return _console(stderr=False)
 
 
-def progress() -> Progress:
-    """Return a progress bar on standard error that shows in a terminal only, so that logs and pipes stay clean."""
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show a progress bar on standard error, in a terminal only, so that logs and pipes stay clean."""
     console = _console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    if bar.disable:
+        # Not entered: older versions of rich end even a disabled bar with an empty line.
+        yield bar
+    else:
+        with bar:
+            yield bar
 
 
 def _console(*, stderr: bool) -> Console:

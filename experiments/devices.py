@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from cupy_kst.gpu.runtime import load_cupy
 from experiments.errors import ExperimentError
 from experiments.timing import Clock, CpuClock, GpuClock
 
@@ -17,9 +21,10 @@ CHOICES = ("cpu", "gpu", "auto")
 
 @dataclass(frozen=True)
 class Device:
-    """Where an experiment runs; `cupy` is None on the CPU."""
+    """Where an experiment runs; `cupy` is None on the CPU, and `no_gpu` says why a GPU was not taken."""
 
     cupy: ModuleType | None = None
+    no_gpu: str = ""
 
     @property
     def kind(self) -> str:
@@ -39,26 +44,24 @@ class Device:
 
 
 def select(choice: str) -> Device:
-    """Return the device for "cpu", "gpu" or "auto"; "auto" is the GPU if CuPy and a CUDA device are there."""
+    """Return the device for "cpu", "gpu" or "auto"; "auto" is the GPU if there is one that the library can use."""
     if choice == "cpu":
         return Device()
-    cupy, problem = _probe()
-    if cupy is not None:
-        return Device(cupy)
+    try:
+        return Device(load_cupy())
+    except RuntimeError as error:
+        problem = " ".join(str(error).split())
     if choice == "auto":
-        return Device()
+        return Device(no_gpu=problem)
     raise ExperimentError(f"--device gpu: {problem}")
 
 
-def _probe() -> tuple[ModuleType | None, str]:
-    try:
-        import cupy
-    except ImportError as error:
-        if error.name == "cupy":
-            return None, "CuPy is not installed; install it with: pip install 'cupy_kst[cuda13]' (CUDA 12: cuda12)"
-        return None, f"CuPy cannot be imported: {error}"
-    if not cupy.is_available():
-        return None, "CuPy finds no CUDA device, or no driver for it"
-    if cupy.cuda.runtime.is_hip:
-        return None, "this CuPy is built for ROCm, and the kernels are CUDA"
-    return cupy, ""
+def limited(threads: int) -> AbstractContextManager[Any]:
+    """Return a context in which the libraries that NumPy calls use `threads` threads."""
+    context: AbstractContextManager[Any] = threadpool_limits(threads)
+    return context
+
+
+def logical_cores() -> int:
+    """Return the number of logical cores this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -13,7 +13,7 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 import cupy_kst
-from experiments.devices import Device
+from experiments.devices import Device, logical_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -78,7 +78,7 @@ def commit() -> str | None:
 
 
 def _cpu() -> dict[str, Any]:
-    return {"kind": "cpu", "name": _cpu_name(), "logical_cores": len(os.sched_getaffinity(0))}
+    return {"kind": "cpu", "name": _cpu_name(), "logical_cores": logical_cores()}
 
 
 def _cpu_name() -> str:

@@ -51,9 +51,9 @@ def _open(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")
             with Image.open(path) as file:
                 upright = ImageOps.exif_transpose(file)
-                if upright.mode.startswith("I;16"):
-                    # Pillow clips 16-bit values at 255 where they should be scaled.
-                    upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+                if upright.mode.startswith("I"):
+                    # Pillow clips 16-bit values at 255 where they should be scaled; before 11 it calls them "I".
+                    upright = Image.fromarray((np.asarray(upright) // 257).clip(0, 255).astype(np.uint8))
                 return upright.convert("RGB")
     except UnidentifiedImageError:
         raise ExperimentError(f"--image {path}: not an image that Pillow can read") from None

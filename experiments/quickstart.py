@@ -63,6 +63,13 @@ def cases(pixels: NDArray[np.float32]) -> list[Case]:
 )
 @click.option("--device", type=click.Choice(devices.CHOICES), default="auto", show_default=True)
 @click.option(
+    "--threads",
+    type=click.IntRange(1, devices.logical_cores()),
+    default=1,
+    show_default=True,
+    help="Threads of the CPU's BLAS. One compares algorithms; more compare, on a busy machine, how long threads wait.",
+)
+@click.option(
     "--repeat",
     type=click.IntRange(1, 10_000),
     help="Samples per method and kernel; by default 200, or as many as a few seconds allow.",
@@ -79,33 +86,21 @@ def cases(pixels: NDArray[np.float32]) -> list[Case]:
     is_flag=True,
     help="Also keep the JSON in experiments/results, one file per device; `report` writes the README from those.",
 )
-def command(image: Path | None, device: str, repeat: int | None, out: Path, save: bool) -> None:
+def command(image: Path | None, device: str, threads: int, repeat: int | None, out: Path, save: bool) -> None:
     """Upsample a photograph by every method; compare time, work and memory.
 
     A 224 x 224 crop of the photograph is upsampled to twice its size with triangle kernels of 3, 4 and 5 taps by each
     method in turn. A table, a chart with the pictures and a JSON file tell what that took.
     """
     target = devices.select(device)
+    photo = images.load(image, SIDE)
     for folder in [out, results.RESULTS] if save else [out]:
         results.writable_folder(folder)
-    photo = images.load(image, SIDE)
     say = console.output()
-    where = environment.record(target)
-    say.print(_introduction(photo, where), soft_wrap=True)
-
-    todo, clock = cases(photo.pixels), target.clock()
-    rounds = Rounds.exactly(repeat) if repeat else DEFAULT_ROUNDS
-    rows: list[dict[str, Any]] = []
-    pictures: list[NDArray[np.float32]] = []
-    with console.progress() as bar:
-        task = bar.add_task("", total=len(todo) * rounds.most)
-        for done, case in enumerate(todo):
-            bar.update(task, description=f"{case.label} kernel", completed=done * rounds.most)
-            comparison = compare(case, target, clock, rounds, lambda: bar.advance(task))
-            rows += comparison.rows
-            fastest = min(comparison.rows, key=lambda row: row["median_s"])
-            pictures.append(comparison.outputs[fastest["method"]][0].transpose(1, 2, 0))
-
+    with devices.limited(threads):
+        where = environment.record(target)
+        say.print(_introduction(photo, target, where), soft_wrap=True)
+        rows, pictures = _measure(photo, target, Rounds.exactly(repeat) if repeat else DEFAULT_ROUNDS)
     say.print(*comparison_tables(rows, say.width), sep="\n")
     say.print(legend(target.kind), soft_wrap=True)
     if wrong := wrong_rows(rows):
@@ -123,11 +118,30 @@ def command(image: Path | None, device: str, repeat: int | None, out: Path, save
         say.print(f"written: {path}", soft_wrap=True)
 
 
-def _introduction(photo: images.Photo, where: dict[str, Any]) -> str:
+def _measure(
+    photo: images.Photo, target: devices.Device, rounds: Rounds
+) -> tuple[list[dict[str, Any]], list[NDArray[np.float32]]]:
+    """Return the rows of all cases, and for each the picture that its fastest method made."""
+    todo, clock = cases(photo.pixels), target.clock()
+    rows: list[dict[str, Any]] = []
+    pictures: list[NDArray[np.float32]] = []
+    with console.progress() as bar:
+        task = bar.add_task("", total=len(todo) * rounds.most)
+        for done, case in enumerate(todo):
+            bar.update(task, description=f"{case.label} kernel", completed=done * rounds.most)
+            comparison = compare(case, target, clock, rounds, lambda: bar.advance(task))
+            rows += comparison.rows
+            fastest = min(comparison.rows, key=lambda row: row["median_s"])
+            pictures.append(comparison.outputs[fastest["method"]][0].transpose(1, 2, 0))
+    return rows, pictures
+
+
+def _introduction(photo: images.Photo, target: devices.Device, where: dict[str, Any]) -> str:
     width, height = photo.original_size
     edge = min(width, height)
     cropped = f"central {edge} x {edge} enlarged, as it is small," if photo.enlarged else "cropped"
-    return (
-        f"Photograph: {photo.name}, {width} x {height}, {cropped} to {SIDE} x {SIDE}\n"
-        f"Device: {environment.device_label(where)} ({environment.versions_label(where)})"
-    )
+    lines = [
+        f"Photograph: {photo.name}, {width} x {height}, {cropped} to {SIDE} x {SIDE}",
+        f"Device: {environment.device_label(where)} ({environment.versions_label(where)})",
+    ]
+    return "\n".join([*lines, f"No GPU: {target.no_gpu}"] if target.no_gpu else lines)

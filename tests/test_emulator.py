@@ -1,4 +1,4 @@
-"""The emulator itself: healthy kernels run and draw no report in any build, and each planted bug is reported by its name."""
+"""The emulator itself: healthy kernels run and draw no report in any build; planted bugs are reported by name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from cupy_kst.gpu.device import Device
-from tests.emulator import Emulator, EmulatorError, available, build, check_written, poison, require
+from cupy_kst.gpu.runtime import Runtime
+from tests.emulator import Emulator, EmulatorError, available, build, check_written, poison, require, worker
+from tests.emulator.planted import ALL, BUGS, Bug, kernel
 
-BUILDS = ("plain", "asan", "tsan")
 ORDERS = ("forward", "reversed", "shuffled")
 ONE = (1, 1, 1)
 WARP = (32, 1, 1)
 INT = np.int32
 
-every_build = pytest.mark.parametrize("kind", BUILDS)
+every_build = pytest.mark.parametrize("kind", ALL)
 every_order = pytest.mark.parametrize("order", ORDERS)
 
 
@@ -29,7 +29,9 @@ def _required() -> None:
     require()
 
 
-def run(emulator: Emulator, text: str, grid: tuple[int, int, int], block: tuple[int, int, int], *args: Any, shared: int = 0) -> None:
+def run(
+    emulator: Emulator, text: str, grid: tuple[int, int, int], block: tuple[int, int, int], *args: Any, shared: int = 0
+) -> None:
     """Compile and launch the kernel of a text, which is always called k."""
     emulator.launch(emulator.compile(text, "k", shared), grid, block, args)
 
@@ -38,8 +40,10 @@ def fails(message: str) -> Any:
     return pytest.raises(EmulatorError, match=message)
 
 
-def test_available() -> None:
+def test_is_a_runtime() -> None:
     assert available() == (True, "")
+    runtime: Runtime = Emulator()
+    assert runtime.limits().capability == (9, 0)
 
 
 SCALE = """
@@ -132,6 +136,24 @@ def test_warp_collectives(kind: str, order: str) -> None:
     np.testing.assert_array_equal(z[1], t + down)
 
 
+PARTIAL = """
+extern "C" __global__ void k(unsigned* y) {
+  const unsigned t = threadIdx.x;
+  y[t] = __ballot_sync(~0u, t % 2) + __shfl_xor_sync(~0u, t, 1);
+}
+"""
+
+
+@every_build
+def test_partial_warp(kind: str) -> None:
+    emulator = Emulator(kind)
+    y = np.zeros(40, np.uint32)
+    for threads in (40, 34, 40):
+        run(emulator, PARTIAL, ONE, (threads, 1, 1), y[:threads])
+    t = np.arange(40)
+    np.testing.assert_array_equal(y, np.where(t < 32, 0xAAAAAAAA, 0xAA) + (t ^ 1))
+
+
 GATHER = """
 struct Fragment { float a[4]; int lane; };
 extern "C" __global__ void k(float* y) {
@@ -211,7 +233,9 @@ def test_too_much_shared_memory() -> None:
     with fails(r"too much shared memory: s takes 120000 bytes, more than the 60000 bytes of dynamic"):
         run(Emulator(), LARGE, ONE, WARP, y, shared=60000)
     with fails(r"asks for 120000 bytes; the device has 65536"):
-        run(Emulator(device=Device("small", (7, 5), 1, 1, shared_bytes_optin=65536)), LARGE, ONE, WARP, y, shared=120000)
+        run(
+            Emulator(device=Device("small", (7, 5), 1, 1, shared_bytes_optin=65536)), LARGE, ONE, WARP, y, shared=120000
+        )
 
 
 ASYNC = """
@@ -277,6 +301,26 @@ extern "C" __global__ void k(float* y, const float* x, const float* bias) {
         run(emulator, text, ONE, WARP, x[1:33], x[:32], np.uintp(0))
 
 
+def test_arrays_of_no_elements_and_of_no_axes() -> None:
+    text = 'extern "C" __global__ void k(float* y, const float* x, int i) { y[0] = i ? x[0] : 1.0f; }'
+    y, x = np.zeros((), np.float32), np.zeros((2, 0), np.float32)
+    run(Emulator("asan"), text, ONE, ONE, y, x, INT(0))
+    assert y == 1
+    with fails("AddressSanitizer|READ of size 4 in kernel k at k.cu:1; 0 bytes past the end of argument 1 .0 bytes"):
+        run(Emulator("asan"), text, ONE, ONE, y, x, INT(1))
+
+
+def test_bfloat16() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    emulator = Emulator()
+    x, y = np.arange(32).astype(bfloat16), emulator.empty((32,), bfloat16)
+    with fails("never written"):
+        check_written(y)
+    run(emulator, NEGATE, ONE, WARP, y, x)
+    check_written(y)
+    np.testing.assert_array_equal(y.astype(np.float32), -np.arange(32.0))
+
+
 def test_what_a_kernel_prints(capfd: pytest.CaptureFixture[str]) -> None:
     run(Emulator(), 'extern "C" __global__ void k() { printf("thread %u\\n", threadIdx.x); }', ONE, (2, 1, 1))
     assert capfd.readouterr().err == "thread 0\nthread 1\n"
@@ -297,6 +341,29 @@ def test_program_cache_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (tmp_path / str(i)).touch()
     build.prune(tmp_path)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_more_kernels_than_live_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(worker.LIVE, "plain", 2)
+    for number in (1, 2, 3, 1, 2, 3):
+        y = np.zeros(1, INT)
+        run(Emulator(), f'extern "C" __global__ void k(int* y) {{ y[0] = {number}; }}', ONE, ONE, y)
+        assert y[0] == number
+
+
+def test_a_system_that_places_memory_where_thread_sanitizer_cannot_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(
+        """#!/bin/sh
+[ $((0x$(cat /proc/self/personality) & 0x40000)) -ne 0 ] || { echo "unexpected memory mapping" >&2; exit 66; }
+printf '\\0\\0\\0\\0'
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(worker.Worker, "_prefix", ())
+    assert worker.Worker(program, "k").parameters() == ()
 
 
 @every_build
@@ -329,10 +396,13 @@ def test_missing_barrier() -> None:
     for order in ORDERS:
         y = np.zeros(64, INT)
         run(Emulator(order=order), ROTATE.replace("BARRIER", ""), ONE, (64, 1, 1), y)
-        results.append(y)
+        results.append(y.copy())
         run(Emulator("tsan", order), ROTATE.replace("BARRIER", "__syncthreads();"), ONE, (64, 1, 1), y)
         np.testing.assert_array_equal(y, np.roll(np.arange(64), -1))
-        with fails(r"data race in kernel k: .* of size 4 at \S*k.cu:\d+, against .* of size 4 at \S*k.cu:\d+; byte \d+ of shared"):
+        with fails(
+            r"data race in kernel k: \w+ of size 4 by thread \d+ at k.cu:\d, against \w+ of size 4 by thread \d+ at "
+            r"k.cu:\d; byte \d+ of shared memory"
+        ):
             run(Emulator("tsan", order), ROTATE.replace("BARRIER", ""), ONE, (64, 1, 1), y)
     assert not np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
 
@@ -361,7 +431,9 @@ extern "C" __global__ void k(int* y) {
 @every_order
 def test_race_between_blocks(order: str) -> None:
     text = 'extern "C" __global__ void k(int* y) { y[threadIdx.x] = blockIdx.x; }'
-    with fails(r"data race in kernel k: write of size 4 at \S*k.cu:1, against write .* byte \d+ of argument 0"):
+    with fails(
+        r"data race in kernel k: write of size 4 by thread (\d) .* write of size 4 by thread \1 .* of argument 0"
+    ):
         run(Emulator("tsan", order), text, (2, 1, 1), (4, 1, 1), np.zeros(4, INT))
 
 
@@ -382,71 +454,14 @@ extern "C" __global__ void k(int* y) {
         run(Emulator("tsan"), text.replace("OTHER", "t ^ 32"), ONE, (64, 1, 1), y)
 
 
-# Name of the bug: builds, body of a kernel of (float* y, const float* x) over 32 elements each, launched with 32 threads, message.
-BUGS = {
-    "divergent barrier, exit": (BUILDS, "if (t == 3) return; __syncthreads();", r"divergent barrier in block .*1 exited: \(3,0,0\)"),
-    "divergent barrier, sites": (
-        BUILDS,
-        "if (t < 8) {\n__syncthreads(); } else {\n__syncthreads(); }",
-        r"divergent barrier in block \(0,0,0\): 8 waiting in __syncthreads at k.cu:\d+: .*24 waiting in __syncthreads at k.cu",
-    ),
-    "read past the end": (("asan",), "y[t] = x[t + 1];", r"heap-buffer-overflow READ of size 4 in kernel k at \S*k.cu:6; 0 bytes past .* argument 1"),
-    "read before the start": (("asan",), "y[t] = x[t - 1];", r"heap-buffer-overflow READ of size 4 in kernel k .* 4 bytes before argument 1"),
-    "read far past the end": (("asan",), "y[t] = x[t + 400];", "heap-buffer-overflow READ of size 4 in kernel k"),
-    "write past the end": (("asan",), "y[t + 1] = x[t];", r"heap-buffer-overflow WRITE of size 4 in kernel k .* past the end of argument 0"),
-    "write past the end, unwatched": (("plain", "tsan"), "y[t + 1] = x[t];", r"out-of-bounds write 0 bytes past the end of argument 0"),
-    "write before the start, unwatched": (("plain", "tsan"), "y[t - 1] = x[t];", r"out-of-bounds write 4 bytes before argument 0"),
-    "read past the end, unwatched": (("plain", "tsan"), "y[t] = 2.0f * x[t + 1];", r"out-of-bounds memory reached argument 0, element \(31,\)"),
-    "shared, past the end": (
-        ("asan",),
-        "float* p = s.a; p[t] = 0.0f; p[t + 36] = 1.0f; y[t] = p[t];",
-        r"heap-buffer-overflow WRITE of size 4 in kernel k at \S*k.cu:6; 0 bytes past the end of shared memory \(272 bytes\)",
-    ),
-    "shared, past the end, unwatched": (("plain",), "float* p = s.a; p[t + 37] = 1.0f; y[t] = 0.0f;", "out-of-bounds write 0 bytes past the end of shared"),
-    "shared, past an array inside": (("asan",), "s.a[t + 1] = x[t]; y[t] = 0.0f;", r"runtime error: index 32 out of bounds for type 'float \[32\]' in kernel k at \S*k.cu:6"),
-    "shared, past its last array": (("asan",), "s.b[t + 5] = x[t]; y[t] = 0.0f;", r"runtime error: index 36 out of bounds for type 'float \[36\]'"),
-    "shared, never written": (BUILDS, "if (t > 0) s.a[t] = 1.0f; __syncthreads(); y[t] = 2.0f * s.a[31 - t];", r"uninitialised shared memory reached argument 0, element \(31,\)"),
-    "signed overflow": (("asan",), "y[t] = x[(t + 1) * 0x7000000 < 0 ? 0 : t];", r"runtime error: signed integer overflow: \d+ \* 117440512 .* in kernel k at \S*k.cu:6"),
-    "misaligned 16-byte access": (("asan",), "*reinterpret_cast<float4*>(y + 1) = make_float4(1, 2, 3, 4);", r"runtime error: store to misaligned address .* 'struct float4', which requires 16 byte"),
-    "misaligned shared memory": (("asan",), "*reinterpret_cast<float4*>(s.a) = make_float4(1, 2, 3, 4); y[t] = 0;", "runtime error: store to misaligned address"),
-    "conversion out of range": (("asan",), "y[t] = static_cast<int>(x[t] * 1e30f + 3e9f);", "runtime error: .* is outside the range of representable values of type 'int'"),
-    "lane exited": (BUILDS, "if (t == 5) return; y[t] = __shfl_xor_sync(~0u, x[t], 1);", r"missing lane: lane 5 of block \(0,0,0\) does not take part in __shfl_xor_sync at k.cu:6, .* it is exited"),
-    "lane at a barrier": (BUILDS, "if (t == 5) __syncthreads(); __syncwarp();", r"missing lane: lane 5 .* __syncwarp at k.cu:6, .* it is waiting in __syncthreads at k.cu:6"),
-    "lane at another site": (
-        BUILDS,
-        "if (t == 5) {\ny[t] = __shfl_xor_sync(~0u, x[t], 1); } else {\ny[t] = __shfl_xor_sync(~0u, x[t], 1); }",
-        r"missing lane: lane 5 .* __shfl_xor_sync at k.cu:8, .* it is waiting in __shfl_xor_sync at k.cu:7",
-    ),
-    "lane with another mask": (("plain",), "__syncwarp(t < 2 ? 3u : ~0u);", r"missing lane: lane [01] .* it is there with mask 0x00000003, not 0xffffffff"),
-    "mask without the caller": (("plain",), "__syncwarp(1u);", "mask 0x00000001 of __syncwarp at k.cu:6 does not name the calling lane 1"),
-    "value of an absent lane": (("plain",), "y[t] = t < 16 ? __shfl_sync(0xffffu, x[t], 20) : 0.0f;", "uninitialised shared memory reached argument 0"),
-    "two shared structs": (("plain",), "KST_SHARED(float4, u); u.x = 0; s.a[0] = 0; y[t] = 0;", "a kernel has one KST_SHARED struct: u takes 16 bytes, another 272"),
-    "failed assertion": (("plain",), "assert(t < 7);", r"assertion failed: t < 7 at k.cu:6"),
-    "division by zero": (("plain",), "y[t] = 3 / (t - static_cast<int>(threadIdx.x));", "kernel k was ended by SIGFPE"),
-    "endless recursion": (("plain",), "y[t] = deep(t);", "kernel k was ended by SIGSEGV"),
-}  # fmt: skip
-
-
-def planted(body: str) -> str:
-    return f"""struct Shared {{ float a[32], b[36]; }};
-__device__ __noinline__ int deep(int n) {{ volatile int more[64]; more[n & 63] = n; return n < 0 ? 0 : deep(n + 1) + more[n & 31]; }}
-extern "C" __global__ void k([[maybe_unused]] float* y, [[maybe_unused]] const float* x) {{
-  [[maybe_unused]] KST_SHARED(Shared, s);
-  [[maybe_unused]] const int t = threadIdx.x;
-{body}
-}}
-"""
-
-
-@pytest.mark.parametrize(("bug", "kind"), [(bug, kind) for bug, (builds, _, _) in BUGS.items() for kind in builds])
-def test_planted_bug(bug: str, kind: str) -> None:
-    _, body, message = BUGS[bug]
+@pytest.mark.parametrize(
+    ("bug", "kind"), [pytest.param(bug, kind, id=f"{bug.name}-{kind}") for bug in BUGS for kind in bug.builds]
+)
+def test_planted_bug(bug: Bug, kind: str) -> None:
     emulator = Emulator(kind)
-    y, x = emulator.empty((32,), np.float32), np.ones(32, np.float32)
-    with fails(message):
-        run(emulator, planted(body), ONE, WARP, y, x)
-    with fails(message):
-        run(emulator, planted(body), ONE, WARP, y, x)
+    for _ in range(2):
+        with fails(bug.message):
+            run(emulator, kernel(bug.body), ONE, WARP, emulator.empty((32,), np.float32), np.ones(32, np.float32))
 
 
 def test_misaligned_view() -> None:
@@ -539,8 +554,11 @@ def test_uninitialised_global_memory() -> None:
     emulator = Emulator()
     x = emulator.empty((32,), np.float32)
     x[:20] = 0
-    with fails(r"uninitialised global memory reached argument 0, element \(20,\) \(12 in all\)"):
-        run(emulator, text, ONE, WARP, emulator.empty((32,), np.float32), x)
+    y = emulator.empty((32,), np.float32)
+    with fails(r"uninitialised global memory reached argument 0 of kernel k, element \(20,\) \(12 in all\)"):
+        run(emulator, text, ONE, WARP, y, x)
+    with fails(r"uninitialised global memory reached argument 0 of kernel k, element \(0,\) \(32 in all\)"):
+        run(emulator, text, ONE, WARP, y, emulator.empty((64,), np.uint16))
 
 
 def test_poisons_do_not_collide() -> None:
@@ -553,9 +571,15 @@ def test_poisons_do_not_collide() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('#line 7 "cuda/some.cu"\nextern "C" __global__ void k() { int unused; }', "kernel k does not compile\n\n[^:]*: .*\ncuda/some.cu:7:.*unused"),
-        ('extern "C" __global__ void k() { __shared__ float a[3]; }', r"shared memory is declared by KST_SHARED\(Type, name\)"),
-        ('extern "C" __global__ void other() {}', "'k' was not declared|‘k’ was not declared"),
+        (
+            '#line 7 "cuda/some.cu"\nextern "C" __global__ void k() { int unused; }',
+            "kernel k does not compile\n\n[^:]*: .*\ncuda/some.cu:7:.*unused",
+        ),
+        (
+            'extern "C" __global__ void k() { __shared__ float a[3]; }',
+            r"shared memory is declared by KST_SHARED\(Type, name\)",
+        ),
+        ('extern "C" __global__ void other() {}', "'k' was not declared"),
     ],
 )
 def test_compile_errors(text: str, message: str) -> None:

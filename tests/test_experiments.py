@@ -19,11 +19,12 @@ from PIL import Image
 from rich.console import Console
 
 import cupy_kst
-from experiments import cli, images, quickstart, registry, results
+from experiments import cli, devices, images, quickstart, registry, results
 from experiments.errors import guarded
 from experiments.tables import comparison_tables
 
 ROOT = Path(__file__).resolve().parent.parent
+THREADS = min(2, devices.logical_cores())
 METHODS = {"zero_insertion", "segregated", "unified"}
 
 
@@ -53,10 +54,8 @@ def spawn(*arguments: object, code: str = "") -> subprocess.Popen[str]:
         f"import runpy, sys\n{code}\nsys.argv[0] = 'experiments'\nrunpy.run_module('experiments', run_name='__main__')"
     )
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    # One thread, or the processes of a busy machine spin for each other.
-    environ = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
 
 
@@ -70,7 +69,7 @@ class Quickstart(NamedTuple):
 def done(tmp_path_factory: pytest.TempPathFactory) -> Quickstart:
     """One real quickstart, piped."""
     folder = tmp_path_factory.mktemp("run") / "new" / "out"
-    process = spawn("quickstart", "--device", "cpu", "--repeat", 3, "--out", folder)
+    process = spawn("quickstart", "--device", "cpu", "--threads", THREADS, "--repeat", 3, "--out", folder)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return Quickstart(folder, Run(0, out, err), results.read(folder / "quickstart.json"))
@@ -140,7 +139,7 @@ def test_result_says_where_it_was_measured(done: Quickstart) -> None:
     assert where["device"]["logical_cores"] == len(os.sched_getaffinity(0))
     assert where["versions"]["numpy"] == np.__version__
     assert set(where["versions"]) == {"cupy_kst", "python", "numpy", "scipy"}
-    assert where["threads"] == where["blas"]["num_threads"] >= 1
+    assert where["threads"] == where["blas"]["num_threads"] == THREADS
     assert where["blas"]["architecture"]
     assert document["parameters"] == {"image": "flower.jpg of scikit-learn", "enlarged": False, "repeat": 3}
 
@@ -266,7 +265,9 @@ def test_small_picture_is_enlarged_and_the_program_says_so(tmp_path: Path, run: 
     code, out, err = run("quickstart", "--image", path, "--device", "cpu", "--repeat", 1, "--out", tmp_path)
     assert (code, err) == (0, "")
     assert "[red]small.png, 100 x 60, central 60 x 60 enlarged, as it is small, to 224 x 224" in out
-    assert results.read(tmp_path / "quickstart.json").parameters["enlarged"] is True
+    result = results.read(tmp_path / "quickstart.json")
+    assert result.parameters["enlarged"] is True
+    assert result.environment["threads"] == 1
 
 
 def test_save_keeps_the_result_by_device(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +298,7 @@ def broken(tmp_path: Path) -> Iterator[Path]:
         ("quickstart --image {}/text.jpg", "not an image that Pillow can read"),
         ("quickstart --image {}/cut.png", "--image"),
         ("quickstart --device tpu", "'tpu' is not one of"),
+        ("quickstart --threads 0", "not in the range"),
         ("quickstart --repeat 0", "not in the range"),
         ("quickstart --repeat many", "'many' is not a valid"),
         ("quickstart --repeat", "requires an argument"),

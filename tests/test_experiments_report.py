@@ -98,7 +98,13 @@ def test_report_takes_the_newest_of_each_device(reported: tuple[Path, list[objec
 
 @pytest.mark.parametrize(
     "readme",
-    ["nothing", README + README, README.replace("end", "END"), README.replace("begin", "x").replace("end", "begin")],
+    [
+        "nothing",
+        README + README,
+        README + "<!-- quickstart table: begin -->",
+        README + "<!-- quickstart table: end -->",
+        README.replace("begin", "x").replace("end", "begin").replace("x", "end"),
+    ],
 )
 def test_report_needs_its_markers(reported: tuple[Path, list[object]], run: Runner, readme: str) -> None:
     folder, arguments = reported

@@ -13,11 +13,12 @@ from ..geometry import Geometry
 from . import segregated, unified, zero_insertion
 
 Array = NDArray[Any]
-Run = Callable[[Geometry, Array, Array, Array], None]
+Run = Callable[[Geometry, Array, Array, Array | None, Array], None]
 
-# Each adds the transposed convolution of (input, weight) to an output that holds the bias already, all in the compute
-# dtype and with the channels divided into groups: (samples, groups, channels, depth, height, width) and
-# (groups, in_channels, out_channels, depth, height, width).
+# Each writes the transposed convolution of (input, weight, bias) to an output that holds the bias already, so that
+# outputs that no tap reaches are passed over. All are in the compute dtype, with the channels divided into groups:
+# (samples, groups, channels, depth, height, width), (groups, in_channels, out_channels, depth, height, width) and
+# (groups, out_channels, 1, 1, 1).
 RUNS: dict[str, Run] = {
     "zero_insertion": zero_insertion.run,
     "segregated": segregated.run,
@@ -36,10 +37,11 @@ def conv_transpose(
     w = _as_compute(weight, dtype).reshape(groups, -1, *geometry.full_weight_shape[1:])
     shape = (samples, groups, geometry.out_channels // groups, *geometry.full_output_shape[2:])
     y = out.reshape(shape) if dtype.compute == dtype.storage else np.empty(shape, dtype.compute)
-    y[...] = 0 if bias is None else _as_compute(bias, dtype).reshape(groups, -1, 1, 1, 1)
+    b = None if bias is None else _as_compute(bias, dtype).reshape(groups, -1, 1, 1, 1)
+    y[...] = 0 if b is None else b
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
-        RUNS[method](geometry, x, w, y)
+        RUNS[method](geometry, x, w, b, y)
         if dtype.compute != dtype.storage:
             out.reshape(shape)[...] = y
 

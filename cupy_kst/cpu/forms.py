@@ -14,12 +14,12 @@ Array = NDArray[Any]
 Axes = tuple[int, int, int]
 Index = tuple[Any, ...]
 
-# The gathered columns of one block: small beside the caches that two cores share, large beside a product's overhead.
-BLOCK_BYTES = 2 << 20
+# What one block of work holds beside its arrays: small beside the last cache, large beside a matrix product's overhead.
+BLOCK_BYTES = 4 << 20
 
 
-def convolve(source: Array, weight: Array, out: Array, start: Axes, step: Axes) -> None:
-    """Add to ``out[n, g, m, q]`` the sum over c and t of ``source[n, g, c, start + q + t*step] * weight[g, c, m, t]``.
+def convolve(source: Array, weight: Array, bias: Array | None, out: Array, start: Axes, step: Axes) -> None:
+    """Set ``out[n, g, m, q]`` to the bias and the sum of ``source[n, g, c, start + q + t*step] * weight[g, c, m, t]``.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ def convolve(source: Array, weight: Array, out: Array, start: Axes, step: Axes) 
         Shape ``(samples, groups, channels, *extents)``; every window that `start`, `step` and the taps name is on it.
     weight : ndarray
         Shape ``(groups, channels, out_channels, *taps)``.
+    bias : ndarray, optional
+        Shape ``(groups, out_channels, 1, 1, 1)``.
     out : ndarray
         Shape ``(samples, groups, out_channels, *positions)``; any strides.
     start, step : tuple of int
@@ -42,7 +44,10 @@ def convolve(source: Array, weight: Array, out: Array, start: Axes, step: Axes) 
         gathered = windows[inside]
         columns = gathered.reshape(gathered.shape[0], groups, channels * prod(taps), -1)
         target = out[inside]
-        target += multiply(matrix, columns).reshape(target.shape)
+        product = multiply(matrix, columns).reshape(target.shape)
+        if bias is not None:
+            product += bias
+        target[...] = product
 
 
 def multiply(matrix: Array, columns: Array) -> Array:

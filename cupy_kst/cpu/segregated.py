@@ -14,8 +14,8 @@ from .forms import convolve, last_axes
 Array = NDArray[Any]
 
 
-def run(geometry: Geometry, input: Array, weight: Array, out: Array) -> None:
-    """Add the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     divide = _whole if np.isfinite(weight.sum()) else _trimmed
     borders = [_border(axis) if divide is _whole else (0, 0) for axis in geometry.axes]
@@ -25,7 +25,8 @@ def run(geometry: Geometry, input: Array, weight: Array, out: Array) -> None:
         for parts in product(*map(divide, geometry.axes, classes)):
             taps, outputs = last_axes([part.taps for part in parts]), last_axes([part.outputs for part in parts])
             depth, height, width = (part.start + lo for part, (lo, _) in zip(parts, borders, strict=True))
-            convolve(padded, weight[taps], out[outputs], start=(depth, height, width), step=(d, h, w))
+            start = (depth, height, width)
+            convolve(padded, weight[taps], bias, out[outputs], start, step=(d, h, w))
 
 
 class _Part(NamedTuple):

@@ -1,4 +1,4 @@
-"""Turns the arguments of a launch into bytes for the kernel's process, refusing what a device would take wrongly in silence."""
+"""The arguments of a launch as bytes for the kernel's process; what a device would misread in silence is refused."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Sent(NamedTuple):
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _offset(array: npt.NDArray[Any]) -> int:
-    """Return how far an array lies behind a 256-byte boundary, if the array that owns its memory starts at one as on a device."""
+    """Return how far behind a 256-byte boundary an array would be on a device, where its memory begins at one."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -53,7 +53,9 @@ def _value(value: Any, parameter: Parameter, which: str) -> memoryview:
     record = data.dtype.names is not None or data.dtype.kind == "c"
     floating = data.dtype.kind == "f" and parameter.size > 2
     if record != (parameter.kind == "record") or floating != (parameter.kind == "floating"):
-        raise EmulatorError(f"{which} is {data.dtype}; the kernel takes a value of {parameter.size} bytes, {parameter.kind}")
+        raise EmulatorError(
+            f"{which} is {data.dtype}; the kernel takes a value of {parameter.size} bytes, {parameter.kind}"
+        )
     return memoryview(data.tobytes())
 
 
@@ -61,7 +63,9 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
     pointer = parameter.kind.endswith("pointer")
     if isinstance(value, np.ndarray) and not (value.dtype.names and value.shape == (1,)):
         if not pointer:
-            raise EmulatorError(f"{which} is an array; the kernel takes a value of {parameter.size} bytes, {parameter.kind}")
+            raise EmulatorError(
+                f"{which} is an array; the kernel takes a value of {parameter.size} bytes, {parameter.kind}"
+            )
         if not value.flags.c_contiguous:
             raise EmulatorError(f"{which} is not C-contiguous: shape {value.shape}, strides {value.strides}")
         if value.dtype.hasobject or not value.dtype.isnative:
@@ -75,7 +79,9 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
     if not pointer:
         return Sent(Form.VALUE, _value(value, parameter, which), 0, None)
     if not (isinstance(value, np.uintp) and value == 0):
-        raise EmulatorError(f"{which} is a value ({value.dtype}); the kernel takes a pointer: an array or numpy.uintp(0)")
+        raise EmulatorError(
+            f"{which} is a value ({value.dtype}); the kernel takes a pointer: an array or numpy.uintp(0)"
+        )
     return Sent(Form.VALUE, memoryview(value.tobytes()), 0, None)
 
 

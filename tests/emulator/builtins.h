@@ -1,4 +1,5 @@
-// CUDA's built-in functions of one thread, declared by hand: <cmath> alone would double the time that a kernel takes to compile.
+// CUDA's built-in functions of one thread, declared by hand: <cmath> alone would double the time that a kernel takes to
+// compile.
 #pragma once
 
 using size_t = kst::Size;
@@ -37,9 +38,9 @@ inline bool isinf(double x) { return __builtin_isinf(x); }
 inline bool isfinite(float x) { return __builtin_isfinite(x); }
 inline bool isfinite(double x) { return __builtin_isfinite(x); }
 
-#define KST_MIN_MAX(T)                                  \
-  constexpr T min(T a, T b) { return b < a ? b : a; }   \
-  constexpr T max(T a, T b) { return a < b ? b : a; }
+#define KST_MIN_MAX(T)                                                                                                 \
+    constexpr T min(T a, T b) { return b < a ? b : a; }                                                                \
+    constexpr T max(T a, T b) { return a < b ? b : a; }
 KST_MIN_MAX(int)
 KST_MIN_MAX(unsigned int)
 KST_MIN_MAX(long)
@@ -53,12 +54,15 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-namespace kst {
-template <class To, class From> inline To bits(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  __builtin_memcpy(&to, &from, sizeof to);
-  return to;
+namespace kst
+{
+template <class To, class From>
+inline To bits(From from)
+{
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    __builtin_memcpy(&to, &from, sizeof to);
+    return to;
 }
 }  // namespace kst
 
@@ -72,25 +76,47 @@ inline double __longlong_as_double(long long x) { return kst::bits<double>(x); }
 inline int __popc(unsigned int x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned int>(x)) : 32; }
-inline unsigned int __umulhi(unsigned int x, unsigned int y) {
-  return static_cast<unsigned int>(static_cast<unsigned long long>(x) * y >> 32);
+inline unsigned int __umulhi(unsigned int x, unsigned int y)
+{
+    return static_cast<unsigned int>(static_cast<unsigned long long>(x) * y >> 32);
 }
 inline int __mulhi(int x, int y) { return static_cast<int>(static_cast<long long>(x) * y >> 32); }
 
-template <class T> inline T __ldg(const T* p) { return *p; }
-template <class T> inline T __ldcg(const T* p) { return *p; }
-template <class T> inline T __ldcs(const T* p) { return *p; }
-template <class T> inline void __stcg(T* p, T value) { *p = value; }
-template <class T> inline void __stcs(T* p, T value) { *p = value; }
+template <class T>
+inline T __ldg(const T* p)
+{
+    return *p;
+}
+template <class T>
+inline T __ldcg(const T* p)
+{
+    return *p;
+}
+template <class T>
+inline T __ldcs(const T* p)
+{
+    return *p;
+}
+template <class T>
+inline void __stcg(T* p, T value)
+{
+    *p = value;
+}
+template <class T>
+inline void __stcs(T* p, T value)
+{
+    *p = value;
+}
 
 // Relaxed, as on the device: an atomic alone publishes nothing, __threadfence() on both sides does.
-#define KST_ATOMICS(T)                                                                               \
-  inline T atomicAdd(T* p, T value) { return __atomic_fetch_add(p, value, __ATOMIC_RELAXED); }       \
-  inline T atomicExch(T* p, T value) { return __atomic_exchange_n(p, value, __ATOMIC_RELAXED); }     \
-  inline T atomicCAS(T* p, T compare, T value) {                                                     \
-    __atomic_compare_exchange_n(p, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);      \
-    return compare;                                                                                  \
-  }
+#define KST_ATOMICS(T)                                                                                                 \
+    inline T atomicAdd(T* p, T value) { return __atomic_fetch_add(p, value, __ATOMIC_RELAXED); }                       \
+    inline T atomicExch(T* p, T value) { return __atomic_exchange_n(p, value, __ATOMIC_RELAXED); }                     \
+    inline T atomicCAS(T* p, T compare, T value)                                                                       \
+    {                                                                                                                  \
+        __atomic_compare_exchange_n(p, &compare, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);                    \
+        return compare;                                                                                                \
+    }
 KST_ATOMICS(int)
 KST_ATOMICS(unsigned int)
 KST_ATOMICS(unsigned long long)

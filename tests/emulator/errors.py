@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
+
+_HERE = str(Path(__file__).parent)
+# The runtimes print "#0 f(int) file:12" or "#0 0x1 in f(int) file:12:3".
+_FRAME = re.compile(r"^\s+#\d+ .*?(\S+\.\w+:\d+)", re.MULTILINE)
+_ACCESS = re.compile(
+    r"^  (?:Previous )?((?:atomic )?(?:read|write) of size \d+) at \S+ by (?:main )?thread ?(T\d+)?",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 class EmulatorError(RuntimeError):
@@ -15,17 +24,20 @@ def _search(pattern: str, text: str) -> str:
     return found.group(1) if found else ""
 
 
-def _frame(text: str, start: int = 0) -> str:
-    """Return "file:line" of the innermost frame after `start`; the runtimes print "#0 f(int) file:12" or "#0 0x1 in f file:12"."""
-    found = re.compile(r"^\s+#\d+ .*?(\S+\.\w+:\d+)", re.MULTILINE).search(text, start)
-    return found.group(1) if found else "an unknown line"
+def _frame(text: str, start: int) -> str:
+    """Return "file:line" of the innermost frame of the stack printed after `start` that is not the emulator's own."""
+    end = text.find("\n\n", start)
+    places = [found.group(1) for found in _FRAME.finditer(text, start, end if end >= 0 else len(text))]
+    theirs = [place for place in places if not place.startswith(_HERE)]
+    return (theirs or places or ["an unknown line"])[0]
 
 
 def _race(text: str, name: str) -> str:
-    accesses = [
-        f"{found.group(1).strip().lower()} at {_frame(text, found.end())}"
-        for found in re.finditer(r"^  (?:Previous )?((?:[Aa]tomic )?(?:[Rr]ead|[Ww]rite) of size \d+)", text, re.MULTILINE)
-    ]
+    accesses = []
+    for found in _ACCESS.finditer(text):
+        what, number = found.groups()
+        thread = _search(rf"^  Thread {number} '(.*?)'", text) or "the host"
+        accesses.append(f"{what.lower()} by {thread} at {_frame(text, found.end())}")
     return f"data race in kernel {name}: " + ", against ".join(accesses)
 
 
@@ -37,10 +49,11 @@ def describe(name: str, stderr: str, status: int) -> str:
         first = _race(stderr, name)
     elif kind := _search(r"ERROR: AddressSanitizer: ([\w-]+)", stderr):
         access = _search(r"^((?:READ|WRITE) of size \d+)", stderr)
-        place = _frame(stderr, max(stderr.find("ERROR: AddressSanitizer"), 0))
+        place = _frame(stderr, stderr.index("ERROR: AddressSanitizer"))
         first = f"{' '.join(filter(None, (kind, access)))} in kernel {name} at {place}"
     elif fault := _search(r"^(\S+: runtime error: .*)$", stderr):
-        place, _, what = fault.partition(": runtime error: ")
+        what = fault.partition(": runtime error: ")[2]
+        place = _frame(stderr, stderr.index(fault))
         first = f"runtime error: {what} in kernel {name} at {place}"
     elif status < 0:
         first = f"kernel {name} was ended by {signal.Signals(-status).name}"

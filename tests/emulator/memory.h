@@ -3,7 +3,8 @@
 #include <cstdlib>
 #include "threads.h"
 
-namespace kst {
+namespace kst
+{
 
 // Read as NaN in every floating-point format; tests/emulator/poison.py knows it too.
 constexpr unsigned short guard_poison = 0x7ff9;
@@ -11,33 +12,38 @@ constexpr unsigned short guard_poison = 0x7ff9;
 constexpr size_t guard = asan ? 0 : 256;
 
 struct Block {
-  char* data;
-  size_t bytes, before;
+    char* data;
+    size_t bytes, before;
 };
 
 // A loop, and compiled as one: memset is intercepted by TSan, which would take it for an access that nothing orders.
-inline void fill(char* to, size_t bytes, unsigned short pattern) {
-  const Word word = 0x0001000100010001ull * pattern;
-  size_t i = 0;
-  for (; i + sizeof word <= bytes; i += sizeof word) __builtin_memcpy(to + i, &word, sizeof word);
-  for (; i < bytes; i++) to[i] = static_cast<char>(pattern >> i % 2 * 8);
+inline void fill(char* to, size_t bytes, unsigned short pattern)
+{
+    const Word word = 0x0001000100010001ull * pattern;
+    size_t i = 0;
+    for (; i + sizeof word <= bytes; i += sizeof word)
+        __builtin_memcpy(to + i, &word, sizeof word);
+    for (; i < bytes; i++)
+        to[i] = static_cast<char>(pattern >> i % 2 * 8);
 }
 
 // `bytes` bytes at `offset` behind a multiple of `alignment`.
-inline Block allocate(size_t bytes, size_t alignment, size_t offset) {
-  alignment = std::max<size_t>(alignment, 16);
-  const size_t before = (guard + alignment - 1) / alignment * alignment + offset;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, alignment, before + bytes + guard)) fail("no memory for %zu bytes", bytes);
-  Block block{static_cast<char*>(memory) + before, bytes, before};
+inline Block allocate(size_t bytes, size_t alignment, size_t offset)
+{
+    alignment = std::max<size_t>(alignment, 16);
+    const size_t before = (guard + alignment - 1) / alignment * alignment + offset;
+    void* memory = nullptr;
+    if (posix_memalign(&memory, alignment, before + bytes + guard))
+        fail("no memory for %zu bytes", bytes);
+    Block block{static_cast<char*>(memory) + before, bytes, before};
 #if defined KST_ASAN
-  // ASan gives a block of 0 bytes one that may be touched.
-  __asan_poison_memory_region(memory, before + bytes ? before : 1);
+    // ASan gives a block of 0 bytes one that may be touched.
+    __asan_poison_memory_region(memory, before + bytes ? before : 1);
 #else
-  fill(block.data - before, before, guard_poison);
-  fill(block.data + bytes, guard, guard_poison);
+    fill(block.data - before, before, guard_poison);
+    fill(block.data + bytes, guard, guard_poison);
 #endif
-  return block;
+    return block;
 }
 
 inline void release(const Block& block) { free(block.data - block.before); }
@@ -45,16 +51,22 @@ inline void release(const Block& block) { free(block.data - block.before); }
 inline void poison(const Block& block) { fill(block.data, block.bytes, shared_poison); }
 
 // The guards catch writes only, and only after the fact; ASan catches reads as well, where they happen.
-inline void check_guards(const Block& block, const std::string& name) {
-  if (asan) return;
-  const auto touched = [](const char* start, size_t bytes) {
-    size_t i = 0;
-    while (i < bytes && start[i] == static_cast<char>(guard_poison >> i % 2 * 8)) i++;
-    return i;
-  };
-  const size_t behind = touched(block.data + block.bytes, guard), ahead = touched(block.data - block.before, block.before);
-  if (behind < guard) fail("out-of-bounds write %zu bytes past the end of %s (%zu bytes)", behind, name.c_str(), block.bytes);
-  if (ahead < block.before) fail("out-of-bounds write %zu bytes before %s", block.before - ahead, name.c_str());
+inline void check_guards(const Block& block, const std::string& name)
+{
+    if (asan)
+        return;
+    const auto touched = [](const char* start, size_t bytes) {
+        size_t i = 0;
+        while (i < bytes && start[i] == static_cast<char>(guard_poison >> i % 2 * 8))
+            i++;
+        return i;
+    };
+    const size_t behind = touched(block.data + block.bytes, guard),
+                 ahead = touched(block.data - block.before, block.before);
+    if (behind < guard)
+        fail("out-of-bounds write %zu bytes past the end of %s (%zu bytes)", behind, name.c_str(), block.bytes);
+    if (ahead < block.before)
+        fail("out-of-bounds write %zu bytes before %s", block.before - ahead, name.c_str());
 }
 
 }  // namespace kst

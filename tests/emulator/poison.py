@@ -2,15 +2,17 @@
 
 Three poisons, which C++ and Python share:
 
-- *shared*: what a block finds in shared memory. Its type is unknown, so one 16-bit pattern is repeated that is a quiet NaN when
-  it is read as float16, bfloat16, float32 or float64.
+- *shared*: what a block finds in shared memory. Its type is unknown, so one 16-bit pattern is repeated that is a quiet
+  NaN when it is read as float16, bfloat16, float32 or float64.
 - *guard*: bytes around each array in the builds without AddressSanitizer, likewise.
-- *global*: what `Emulator.empty` fills an array with. Its type is known, so it is a signalling NaN: arithmetic makes it quiet,
-  which tells an element that was never written (signalling) from one computed from such an element (quiet).
+- *global*: what `Emulator.empty` fills an array with. Its type is known, so it is a signalling NaN: arithmetic makes it
+  quiet, which tells an element that was never written (signalling) from one computed from such an element (quiet).
+  Arrays of integers, which may hold floating-point numbers all the same, get a repeated pattern as well.
 
 A NaN's payload survives x86 arithmetic and conversions that keep its top bits, so results still show it.
-Not seen: uninitialised integers, values that only steer a branch, min and max (which prefer the number over the NaN), and
-one NaN that meets another (the first operand's payload wins). A plain copy of a never-written element counts as never written.
+Not seen: uninitialised integers, values that only steer a branch, min and max (which prefer the number over the NaN),
+and one NaN that meets another (the first operand's payload wins).
+A plain copy of a never-written element counts as never written itself.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class Format(NamedTuple):
 
 FORMATS = {"float16": Format(16, 9), "bfloat16": Format(16, 6), "float32": Format(32, 22), "float64": Format(64, 51)}
 
-# tests/emulator/abi.h and memory.h hold the same two patterns.
-SHARED, GUARD = 0x7FFD, 0x7FF9
+# tests/emulator/abi.h and memory.h hold the first two as well.
+SHARED, GUARD, INTEGER = 0x7FFD, 0x7FF9, 0x7FFB
 # The payload of the global poison, as its top six bits: bfloat16 has no more.
 GLOBAL = 0b010110
 
@@ -80,26 +82,29 @@ def traces(form: Format) -> dict[str, npt.NDArray[Any]]:
     return {
         "uninitialised shared memory": np.array(sorted(_seen_in(SHARED, form)), unsigned),
         "out-of-bounds memory": np.array(sorted(_seen_in(GUARD, form)), unsigned),
-        "uninitialised global memory": np.array([_never_written(form) | form.quiet], unsigned),
+        "uninitialised global memory": np.array(
+            sorted({_never_written(form) | form.quiet, *_seen_in(INTEGER, form)}), unsigned
+        ),
     }
 
 
 def _bits(array: npt.NDArray[Any], form: Format) -> npt.NDArray[Any]:
-    flat = array.reshape(-1).view(f"u{form.bits // 8}")
-    return flat & flat.dtype.type((1 << (form.bits - 1)) - 1)
+    flat: npt.NDArray[Any] = array.reshape(-1).view(f"u{form.bits // 8}")
+    without_sign: npt.NDArray[Any] = flat & flat.dtype.type((1 << (form.bits - 1)) - 1)
+    return without_sign
 
 
 def fill(array: npt.NDArray[Any]) -> None:
-    """Fill a new array with the global poison, or with the guard's pattern if it holds no floating-point numbers."""
+    """Fill a new array with the global poison, or with a repeated pattern if it holds no floating-point numbers."""
     form = format_of(array.dtype)
     if form is not None:
         array.reshape(-1).view(f"u{form.bits // 8}")[...] = _never_written(form)
     else:
         raw = array.reshape(-1).view(np.uint8)
-        raw[0::2], raw[1::2] = GUARD & 0xFF, GUARD >> 8
+        raw[0::2], raw[1::2] = INTEGER & 0xFF, INTEGER >> 8
 
 
-def scan(array: npt.NDArray[Any], argument: int) -> None:
+def scan(array: npt.NDArray[Any], which: str) -> None:
     """Raise if an element of an array that a launch may have written shows where it should not have come from."""
     form = format_of(array.dtype)
     if form is None or array.size == 0:
@@ -110,7 +115,7 @@ def scan(array: npt.NDArray[Any], argument: int) -> None:
         hits = nans[np.isin(bits[nans], values)]
         if hits.size:
             element = _element(array, int(hits[0]), form)
-            raise EmulatorError(f"{fault} reached argument {argument}, element {element} ({hits.size} in all)")
+            raise EmulatorError(f"{fault} reached {which}, element {element} ({hits.size} in all)")
 
 
 def check_written(array: npt.NDArray[Any]) -> None:

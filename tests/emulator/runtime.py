@@ -1,4 +1,4 @@
-"""The emulator as a `cupy_kst.gpu.runtime.Runtime`: NumPy arrays are its device arrays, a process per kernel its device."""
+"""The emulator as a `cupy_kst.gpu.runtime.Runtime`: NumPy arrays are its device arrays."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ class Kernel:
 
     name: str
     path: Path
+    build: str
     shared_bytes: int
 
 
 class Emulator:
-    """Runs CUDA kernels on the CPU, one thread after another, and raises `EmulatorError` for what a device would let pass.
+    """Runs CUDA kernels on the CPU, one thread after another; what a device would let pass is an `EmulatorError`.
 
     Parameters
     ----------
@@ -63,10 +64,17 @@ class Emulator:
     """
 
     def __init__(
-        self, build: str = "plain", order: str = "forward", seed: int = 0, device: Device = DEVICE, time_limit: float = 60.0
+        self,
+        build: str = "plain",
+        order: str = "forward",
+        seed: int = 0,
+        device: Device = DEVICE,
+        time_limit: float = 60.0,
     ) -> None:
         if build not in SANITIZE or order not in ORDERS:
-            raise EmulatorError(f"build is one of {tuple(SANITIZE)} and order one of {ORDERS}, not {build!r} and {order!r}")
+            raise EmulatorError(
+                f"build is one of {tuple(SANITIZE)} and order one of {ORDERS}, not {build!r} and {order!r}"
+            )
         self.build = build
         self.order = order
         self.seed = seed
@@ -86,17 +94,19 @@ class Emulator:
         return array
 
     def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> Kernel:
-        """Return the kernel `name` of `text`; `feature` changes nothing, as the text itself holds what stands for it here."""
+        """Return the kernel `name` of `text`; `feature` changes nothing here."""
         del feature
         most = self.device.shared_bytes_optin
         if shared_bytes > most:
-            raise EmulatorError(f"too much shared memory: kernel {name} asks for {shared_bytes} bytes; the device has {most}")
+            raise EmulatorError(
+                f"too much shared memory: kernel {name} asks for {shared_bytes} bytes; the device has {most}"
+            )
         key = (text, name, shared_bytes)
         with self._lock:
             if key in self._kernels:
                 self._kernels.move_to_end(key)
                 return self._kernels[key]
-        kernel = Kernel(name, program(text, name, self.build), shared_bytes)
+        kernel = Kernel(name, program(text, name, self.build), self.build, shared_bytes)
         with self._lock:
             self._kernels[key] = kernel
             if len(self._kernels) > REMEMBERED:
@@ -106,7 +116,7 @@ class Emulator:
     def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], args: Sequence[Any]) -> None:
         """Run every thread of the launch, then look through the arrays that it may have written."""
         self._check_extents(kernel.name, grid, block)
-        process = worker(kernel.path, kernel.name)
+        process = worker(kernel.path, kernel.name, kernel.build)
         sent = send(args, process.parameters(), kernel.name)
         dynamic = kernel.shared_bytes > 0
         request = struct.pack(
@@ -124,7 +134,7 @@ class Emulator:
         written = [(i, one.answer, one.data) for i, one in enumerate(sent) if one.answer is not None]
         process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
         for i, array, _ in written:
-            poison.scan(array, i)
+            poison.scan(array, f"argument {i} of kernel {kernel.name}")
 
     def check_written(self, array: npt.NDArray[Any]) -> None:
         """Raise unless every element of an array that `empty` made has been written since."""
@@ -132,8 +142,8 @@ class Emulator:
 
     def _check_extents(self, name: str, grid: Sequence[int], block: Sequence[int]) -> None:
         for what, extents, limits in (("grid", grid, self.device.max_grid), ("block", block, self.device.max_block)):
-            if len(extents) != 3:
-                raise EmulatorError(f"{what} of kernel {name} is {extents}, not three numbers")
+            if len(extents) != 3 or not all(isinstance(extent, int | np.integer) for extent in extents):
+                raise EmulatorError(f"{what} of kernel {name} is {extents}, not three integers")
             for axis, extent, limit in zip("xyz", extents, limits, strict=True):
                 if extent < 1:
                     raise EmulatorError(f"{what}.{axis} = {extent} of kernel {name} is less than 1")

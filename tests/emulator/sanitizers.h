@@ -19,14 +19,15 @@ void __tsan_release(void* address);
 #endif
 }
 
-namespace kst {
+namespace kst
+{
 
 // The stack that a sanitizer should believe in, and TSan's identity of who runs on it.
 struct Identity {
-  const void* bottom = nullptr;
-  size_t size = 0;
-  void* fake_stack = nullptr;
-  void* tsan = nullptr;
+    const void* bottom = nullptr;
+    size_t size = 0;
+    void* fake_stack = nullptr;
+    void* tsan = nullptr;
 };
 
 #if defined KST_ASAN
@@ -37,41 +38,46 @@ constexpr bool asan = false;
 
 [[maybe_unused]] constexpr unsigned without_ordering = 1;
 
-inline void leave([[maybe_unused]] Identity& from, [[maybe_unused]] const Identity& to) {
+inline void leave([[maybe_unused]] Identity& from, [[maybe_unused]] const Identity& to)
+{
 #if defined KST_ASAN
-  __sanitizer_start_switch_fiber(&from.fake_stack, to.bottom, to.size);
+    __sanitizer_start_switch_fiber(&from.fake_stack, to.bottom, to.size);
 #elif defined KST_TSAN
-  __tsan_switch_to_fiber(to.tsan, without_ordering);
+    __tsan_switch_to_fiber(to.tsan, without_ordering);
 #endif
 }
 
 // `before` is who ran last: only here does ASan tell the bounds of the process's own stack.
-inline void arrive([[maybe_unused]] Identity& me, [[maybe_unused]] Identity& before) {
+inline void arrive([[maybe_unused]] Identity& me, [[maybe_unused]] Identity& before)
+{
 #if defined KST_ASAN
-  __sanitizer_finish_switch_fiber(me.fake_stack, &before.bottom, &before.size);
+    __sanitizer_finish_switch_fiber(me.fake_stack, &before.bottom, &before.size);
 #endif
 }
 
 // What follows is done on this stack, but TSan takes it for another's doing.
-inline void pose_as([[maybe_unused]] const Identity& other) {
+inline void pose_as([[maybe_unused]] const Identity& other)
+{
 #if defined KST_TSAN
-  __tsan_switch_to_fiber(other.tsan, without_ordering);
+    __tsan_switch_to_fiber(other.tsan, without_ordering);
 #endif
 }
 
-// An order that the kernel's threads may rely on: all before an acquire's earlier releases happened before what follows it.
+// What TSan lets threads rely on: all that precedes a release has happened before all that follows a later acquire.
 struct Order {
-  char address = 0;
-  void acquire() {
+    char address = 0;
+    void acquire()
+    {
 #if defined KST_TSAN
-    __tsan_acquire(&address);
+        __tsan_acquire(&address);
 #endif
-  }
-  void release() {
+    }
+    void release()
+    {
 #if defined KST_TSAN
-    __tsan_release(&address);
+        __tsan_release(&address);
 #endif
-  }
+    }
 };
 
 }  // namespace kst

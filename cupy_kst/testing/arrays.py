@@ -1,0 +1,79 @@
+"""Strategies for the arrays of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ..methods import Operation
+from .cases import Case, cases
+
+Array = NDArray[Any]
+
+
+class Arrays(NamedTuple):
+    """The arrays of one call."""
+
+    input: Array
+    weight: Array
+    bias: Array | None
+
+
+def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
+    """Draw the arrays of a case with small whole numbers, so that every order of summation gives one result, exactly.
+
+    Sums stay within the whole numbers that the element type can tell apart: 2048 in float16. No number is zero and all
+    of one array have one sign, so that a product too many or too few always shows.
+    """
+    exact = int(2 / np.finfo(case.dtype).eps)
+    largest = max((size for size in (1, 2, 3) if case.terms * size**2 + size <= exact), default=0)
+    if largest == 0:
+        raise ValueError(f"{case.dtype} is exact up to {exact}, but an output of this case sums {case.terms} products")
+
+    def values(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return np.asarray(generator.integers(1, largest, shape, endpoint=True) * generator.choice((1, -1)))
+
+    return _seeded(case, values)
+
+
+def real_arrays(case: Case) -> st.SearchStrategy[Arrays]:
+    """Draw the arrays of a case with normally distributed numbers."""
+    return _seeded(case, np.random.Generator.standard_normal)
+
+
+def _seeded(case: Case, values: Callable[[np.random.Generator, tuple[int, ...]], Array]) -> st.SearchStrategy[Arrays]:
+    # One draw for all elements: many times faster than a draw for each, and shapes shrink without losing a failure.
+    def arrays(seed: int) -> Arrays:
+        generator = np.random.default_rng(seed)
+        shapes = (case.input_shape, case.weight_shape, case.bias_shape)
+        input, weight, bias = (values(generator, shape).astype(case.dtype) for shape in shapes)
+        return Arrays(input, weight, bias if case.bias else None)
+
+    return st.integers(0, 2**32 - 1).map(arrays)
+
+
+def examples(
+    arrays: Callable[[Case], st.SearchStrategy[Arrays]] = integer_arrays,
+    op: Operation = "conv_transpose",
+    **restrictions: Any,
+) -> st.SearchStrategy[tuple[Case, Arrays]]:
+    """Draw a case with its arrays; `restrictions` are the keywords of `cases`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hypothesis import given
+    >>> from cupy_kst import conv_transpose1d
+    >>> from cupy_kst.testing import examples
+    >>> @given(examples(ranks=(1,), bias=False))
+    ... def test_linear(example):
+    ...     case, (input, weight, _) = example
+    ...     once, twice = (conv_transpose1d(x, weight, **case.options) for x in (input, 2 * input))
+    ...     np.testing.assert_array_equal(2 * once, twice)
+    >>> test_linear()
+    """
+    return cases(op, **restrictions).flatmap(lambda case: st.tuples(st.just(case), arrays(case)))

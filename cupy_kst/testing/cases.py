@@ -1,0 +1,258 @@
+"""Strategies for the shapes and options of valid calls, by construction, without filtering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal, NamedTuple
+
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ..cpu import reference
+from ..dtypes import supported
+from ..methods import Operation
+
+PaddingForm = Literal["pairs", "symmetric", "none"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Shapes and options of one valid call; what the options mean is in `cupy_kst.conv_transpose2d`.
+
+    Attributes
+    ----------
+    op : str
+        The operation.
+    input_shape, weight_shape : tuple of int
+        Shapes of the arrays; the input of an unbatched call has one dimension less than the weight.
+    bias : bool
+        Whether there is a bias.
+    dtype : str
+        Element type of all arrays.
+    stride, output_padding, dilation : tuple of int
+        One per spatial axis.
+    padding : tuple
+        One int per spatial axis where both ends have equal pads on each axis, else one ``(lo, hi)`` per axis.
+    groups : int
+        Number of groups.
+    """
+
+    op: Operation
+    input_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    bias: bool
+    dtype: str
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | tuple[tuple[int, int], ...]
+    output_padding: tuple[int, ...]
+    groups: int
+    dilation: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.weight_shape) - 2
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        """Shape of the bias, whether there is one or not."""
+        return (self.weight_shape[1] * self.groups,)
+
+    @property
+    def terms(self) -> int:
+        """Products that one output may sum at most."""
+        return self.weight_shape[0] // self.groups * prod(self.weight_shape[2:])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options by name, in the order in which the operation takes them."""
+        return {name: getattr(self, name) for name in OPERATIONS[self.op].options}
+
+
+def cases(
+    op: Operation = "conv_transpose",
+    *,
+    ranks: Sequence[int] = (1, 2, 3),
+    dtypes: Sequence[str] = ("float32",),
+    batches: Sequence[int | None] = (1, None, 2, 0, 3),
+    max_kernel: int = 5,
+    max_stride: int = 4,
+    max_dilation: int = 4,
+    max_groups: int = 3,
+    max_channels: int = 4,
+    padding: PaddingForm = "pairs",
+    output_padding: bool = True,
+    bias: bool = True,
+    max_elements: int = 400,
+) -> st.SearchStrategy[Case]:
+    """Draw valid calls: odd and even sizes, strides above the kernel, dilations that share a factor with the stride.
+
+    Nothing is filtered out, and draws shrink towards one short axis, one channel and options that do nothing.
+
+    Parameters
+    ----------
+    op : str
+        The operation; so far ``"conv_transpose"``.
+    ranks : sequence of int
+        Numbers of spatial axes.
+    dtypes : sequence of str
+        Element types.
+    batches : sequence of int or None
+        Batch sizes; None is an input without a batch dimension.
+    max_kernel, max_stride, max_dilation : int
+        Largest values on any axis; ``max_dilation=1`` draws no dilation.
+    max_groups, max_channels : int
+        Most groups, and most channels of one group; ``max_groups=1`` draws no groups.
+    padding : {"pairs", "symmetric", "none"}
+        ``"pairs"`` draws different pads at the two ends of an axis as well, also pads beyond the kernel's span;
+        ``"symmetric"`` one pad per axis, as torch takes it.
+    output_padding, bias : bool
+        Whether these are drawn.
+    max_elements : int
+        Most elements of the input, and of the output.
+
+    Returns
+    -------
+    SearchStrategy of Case
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from cupy_kst import Geometry
+    >>> from cupy_kst.testing import cases
+    >>> @given(cases(ranks=(2,), padding="none"))
+    ... def test_unpadded_output_reaches_past_the_last_input(case):
+    ...     geometry = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
+    ...     assert geometry.axes[2].out_size >= (geometry.axes[2].in_size - 1) * case.stride[1] + 1
+    >>> test_unpadded_output_reaches_past_the_last_input()
+    """
+    if op not in OPERATIONS:
+        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATIONS))}")
+    if not set(ranks) <= {1, 2, 3}:
+        raise ValueError(f"ranks={ranks!r}: there are 1, 2 and 3")
+    for dtype in dtypes:
+        supported(dtype)
+    limits = _Limits(max_kernel, max_stride, max_dilation, padding, output_padding, extent=max_elements)
+    return _cases(op, ranks, dtypes, batches, limits, max_groups, max_channels, bias, max_elements)
+
+
+class _Limits(NamedTuple):
+    """What one axis may be; `extent` is the most that input and output may have."""
+
+    max_kernel: int
+    max_stride: int
+    max_dilation: int
+    padding: PaddingForm
+    output_padding: bool
+    extent: int
+
+
+class _Axis(NamedTuple):
+    in_size: int
+    out_size: int
+    kernel: int
+    stride: int
+    dilation: int
+    lo: int
+    hi: int
+    output_padding: int
+
+
+@st.composite
+def _cases(
+    draw: st.DrawFn,
+    op: Operation,
+    ranks: Sequence[int],
+    dtypes: Sequence[str],
+    batches: Sequence[int | None],
+    limits: _Limits,
+    max_groups: int,
+    max_channels: int,
+    bias: bool,
+    max_elements: int,
+) -> Case:
+    rank, dtype, batch = draw(st.sampled_from(ranks)), draw(st.sampled_from(dtypes)), draw(st.sampled_from(batches))
+    samples = max(1, batch or 0)
+    if limits.padding == "pairs" and draw(st.booleans()):
+        limits = limits._replace(padding="symmetric")
+    # Sizes first, channels from what is left: faults are more often in sizes.
+    limits = limits._replace(extent=_extent(max_elements // samples, rank))
+    axes = [OPERATIONS[op].axis(draw, limits) for _ in range(rank)]
+    room = max_elements // samples // max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
+    groups = draw(st.integers(1, max(1, min(max_groups, room))))
+    channels = st.integers(1, max(1, min(max_channels, room // groups)))
+    in_channels, out_channels = draw(channels) * groups, draw(channels)
+    pads = tuple((axis.lo, axis.hi) for axis in axes)
+    return Case(
+        op,
+        (*(() if batch is None else (batch,)), in_channels, *(axis.in_size for axis in axes)),
+        (in_channels, out_channels, *(axis.kernel for axis in axes)),
+        bias and draw(st.booleans()),
+        dtype,
+        tuple(axis.stride for axis in axes),
+        tuple(lo for lo, _ in pads) if all(lo == hi for lo, hi in pads) else pads,
+        tuple(axis.output_padding for axis in axes),
+        groups,
+        tuple(axis.dilation for axis in axes),
+    )
+
+
+def _extent(elements: int, rank: int) -> int:
+    """Return the edge of a cube of `elements`; at most 40, as longer rows hold nothing new."""
+    extent = 2
+    while extent < 40 and (extent + 1) ** rank <= elements:
+        extent += 1
+    return extent
+
+
+def _conv_transpose_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
+    extent = limits.extent
+    kernel = draw(st.integers(1, min(limits.max_kernel, extent)))
+    stride = draw(st.integers(1, limits.max_stride))
+    # The span of the filter fits the output, so that outputs inside have all their taps.
+    dilation = draw(st.integers(1, max(1, min(limits.max_dilation, (extent - 1) // max(1, kernel - 1)))))
+    span = dilation * (kernel - 1) + 1
+    longest = extent if limits.padding == "none" else extent + extent // 2
+    in_size = draw(st.integers(1, min(extent, 1 + (longest - span) // stride)))
+    full = (in_size - 1) * stride + span
+    most_extra = max(stride, dilation) - 1 if limits.output_padding else 0
+    if limits.padding == "none":
+        most_extra = min(most_extra, extent - full)
+    extra = draw(st.integers(0, most_extra))
+    lo, hi = _pads(draw, limits, full + extra)
+    return _Axis(in_size, full + extra - lo - hi, kernel, stride, dilation, lo, hi, extra)
+
+
+def _pads(draw: st.DrawFn, limits: _Limits, uncropped: int) -> tuple[int, int]:
+    """Draw pads that leave between 1 and `extent` outputs."""
+    needed = max(0, uncropped - limits.extent)
+    if limits.padding == "none":
+        return 0, 0
+    if limits.padding == "symmetric":
+        pad = draw(_often_small(-(-needed // 2), (uncropped - 1) // 2))
+        return pad, pad
+    lo = draw(_often_small(0, uncropped - 1))
+    return lo, draw(_often_small(max(0, needed - lo), uncropped - 1 - lo))
+
+
+def _often_small(lowest: int, highest: int) -> st.SearchStrategy[int]:
+    return st.integers(lowest, min(highest, lowest + 3)) | st.integers(lowest, highest)
+
+
+class _Operation(NamedTuple):
+    """What strategies and `check` know of an operation: its definition, its options in their order, and its axes."""
+
+    definition: Callable[..., NDArray[Any]]
+    options: tuple[str, ...]
+    axis: Callable[[st.DrawFn, _Limits], _Axis]
+
+
+OPERATIONS: dict[str, _Operation] = {
+    "conv_transpose": _Operation(
+        reference.conv_transpose,
+        ("stride", "padding", "output_padding", "groups", "dilation"),
+        _conv_transpose_axis,
+    ),
+}

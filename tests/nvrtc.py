@@ -1,0 +1,116 @@
+"""Compiles CUDA text for any architecture without a GPU, with the options that CuPy gives a RawKernel."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import pickle
+import re
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from .skips import skip_or_fail
+
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "nvrtc"
+
+_FUNCTION = re.compile(
+    r"Function properties for (?P<name>\w+)\n"
+    r"\D*(?P<stack>\d+) bytes stack frame, (?P<stores>\d+) bytes spill stores, (?P<loads>\d+) bytes spill loads\n"
+    r".*Used (?P<registers>\d+) registers"
+)
+
+
+class Usage(NamedTuple):
+    """What ptxas says that one kernel takes."""
+
+    registers: int
+    stack_bytes: int
+    spill_bytes: int
+
+
+class Compiled(NamedTuple):
+    """The machine code of one text and ptxas' figures for each of its kernels."""
+
+    cubin: bytes
+    usage: dict[str, Usage]
+
+
+def require() -> None:
+    """Skip the running test where NVRTC cannot be loaded; in continuous integration fail it."""
+    reason = _missing()
+    if reason:
+        skip_or_fail(reason)
+
+
+@cache
+def _missing() -> str:
+    try:
+        from cuda.bindings import nvrtc
+        from cuda.core import Program  # noqa: F401  (an older cuda-core has it elsewhere)
+    except ImportError as error:
+        return f"cuda-core is not installed: {error}"
+    try:
+        nvrtc.nvrtcVersion()
+    except Exception as error:  # its type depends on the version of cuda-pathfinder
+        return f"NVRTC cannot be loaded: {error}"
+    return ""
+
+
+def compile_text(text: str, architecture: str) -> Compiled:
+    """Return the machine code of `text`, from the cache if the same compiler has made it before."""
+    from cuda.bindings import nvrtc
+
+    _, *version = nvrtc.nvrtcVersion()
+    key = hashlib.sha256(repr((text, architecture, version)).encode()).hexdigest()
+    path = CACHE / f"{key}.pickle"
+    if path.is_file():
+        return pickle.loads(path.read_bytes())
+    compiled = _compile(text, architecture)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
+        file.write(pickle.dumps(compiled))
+    Path(file.name).replace(path)
+    return compiled
+
+
+def _compile(text: str, architecture: str) -> Compiled:
+    from cuda.core import Program, ProgramOptions
+
+    options = ProgramOptions(
+        arch=architecture,
+        std="c++17",
+        ftz=True,
+        device_as_default_execution_space=True,
+        ptxas_options="-v",
+    )
+    log = io.StringIO()
+    cubin = Program(text, "c++", options).compile("cubin", logs=log).code
+    usage = {
+        found["name"]: Usage(int(found["registers"]), int(found["stack"]), int(found["stores"]) + int(found["loads"]))
+        for found in _FUNCTION.finditer(log.getvalue())
+    }
+    return Compiled(bytes(cubin), usage)
+
+
+def machine_code(cubin: bytes) -> str:
+    """Return the disassembly of a cubin, or skip where nvdisasm is missing."""
+    tool = _nvdisasm()
+    if tool is None:
+        skip_or_fail("nvdisasm is missing: pip install nvidia-cuda-nvdisasm")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run([str(tool), file.name], capture_output=True, text=True, check=True).stdout
+
+
+@cache
+def _nvdisasm() -> Path | None:
+    package = importlib.util.find_spec("nvidia")
+    folders = [] if package is None else map(Path, package.submodule_search_locations or [])
+    found = (path for folder in folders for path in folder.rglob("nvdisasm") if os.access(path, os.X_OK))
+    return next(found, None)

@@ -1,0 +1,68 @@
+"""Every kernel build that must compile for every architecture: a kernel that is not here fails the tests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.geometry import Axis
+from cupy_kst.gpu import segregated, source, unified, zero_insertion
+
+LAUNCHERS = {"zero_insertion": zero_insertion, "segregated": segregated, "unified": unified}
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+# Where one build of each kernel is enough.
+MORE_ARCHITECTURES = ("sm_75", "sm_86", "sm_89", "sm_120")
+
+_UNIT = Axis()
+_4X4 = Axis(kernel=4, stride=2)
+_5X5 = Axis(kernel=5, stride=2)
+_3 = Axis(kernel=3, stride=2)
+SPECIALISED = {
+    "4x4 stride 2": (_UNIT, _4X4, _4X4),
+    "5x5 stride 2": (_UNIT, _5X5, _5X5),
+    "3x3x3 stride 2": (_3, _3, _3),
+    "1-D 16 taps stride 8": (_UNIT, _UNIT, Axis(kernel=16, stride=8)),
+    "3x3 stride 4x3 dilation 6x2": (_UNIT, Axis(kernel=3, stride=4, dilation=6), Axis(kernel=3, stride=3, dilation=2)),
+}
+
+
+class Build(NamedTuple):
+    """One text with its kernels, for one architecture."""
+
+    stem: str
+    dtype: str
+    wide: bool
+    constants: str
+    architecture: str
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        return tuple(LAUNCHERS[self.stem].KERNELS)
+
+    @property
+    def registers(self) -> int:
+        return LAUNCHERS[self.stem].REGISTERS
+
+    @property
+    def text(self) -> str:
+        return source.text(self.stem, self.dtype, wide=self.wide, constants=SPECIALISED.get(self.constants))
+
+    def __str__(self) -> str:
+        width = "wide" if self.wide else "narrow"
+        return f"{self.stem}, {self.dtype}, {width}, {self.constants}, {self.architecture}"
+
+
+def _builds() -> list[Build]:
+    builds = []
+    for stem in LAUNCHERS:
+        for dtype in DTYPES:
+            for architecture in ARCHITECTURES:
+                builds += [Build(stem, dtype, False, constants, architecture) for constants in SPECIALISED]
+                builds += [Build(stem, dtype, wide, "generic", architecture) for wide in (False, True)]
+                builds.append(Build(stem, dtype, True, "4x4 stride 2", architecture))
+            builds += [Build(stem, dtype, False, "4x4 stride 2", each) for each in MORE_ARCHITECTURES]
+    return builds
+
+
+BUILDS = _builds()

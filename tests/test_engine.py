@@ -1,0 +1,124 @@
+"""The CUDA engine around its kernels: plans, choice of builds, how threads lie on arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cupy_kst import Geometry, costs
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu import params, source
+from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.device import Device
+from cupy_kst.gpu.engine import LAUNCHERS, Engine, plan
+
+from . import emulator
+
+EVEN = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 4, 4), 2, 1)
+ODD = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 5, 5), 2, 2)
+
+
+class Recorder:
+    """A runtime that notes what it is asked for and computes nothing."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.launches: list[tuple[str, Any, Any, int]] = []
+        self.shapes: list[tuple[int, ...]] = []
+
+    def limits(self) -> Device:
+        return emulator.DEVICE
+
+    def empty(self, shape: Any, dtype: Any) -> np.ndarray:
+        self.shapes.append(tuple(shape))
+        return np.empty(shape, dtype)
+
+    def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> str:
+        self.texts.append(text)
+        return name
+
+    def launch(self, kernel: str, grid: Any, block: Any, args: Any) -> None:
+        self.launches.append((kernel, grid, block, len(args)))
+
+
+def run(engine: Engine, method: str, geometry: Geometry) -> None:
+    x, w = np.zeros(geometry.full_input_shape, "f4"), np.zeros(geometry.full_weight_shape, "f4")
+    engine.conv_transpose(method, geometry, DTYPES["float32"], x, w, None, np.zeros(geometry.full_output_shape, "f4"))
+
+
+@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
+def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
+    kernel = 4 if geometry is EVEN else 5
+    cost = costs(geometry.input_shape, (3, 4, kernel, kernel), stride=2, padding=kernel // 2 - (kernel == 4))[method]
+    recorder = Recorder()
+    run(Engine(recorder), method, geometry)
+    assert len(recorder.launches) == cost.launches
+    assert sum(4 * int(np.prod(shape)) for shape in recorder.shapes) == cost.workspace_bytes
+
+
+@pytest.mark.parametrize("method", LAUNCHERS)
+def test_an_empty_batch_launches_nothing(method: str) -> None:
+    recorder = Recorder()
+    run(Engine(recorder), method, Geometry.conv_transpose((0, 3, 8, 8), (3, 4, 4, 4), 2, 1))
+    assert recorder.launches == []
+
+
+def test_the_first_call_is_generic_and_later_ones_are_specialised() -> None:
+    recorder = Recorder()
+    engine = Engine(recorder)
+    for _ in range(3):
+        run(engine, "unified", EVEN)
+    run(engine, "unified", Geometry.conv_transpose((1, 5, 3, 9), (5, 1, 4, 4), 2, 0))
+    generic, *special = recorder.texts
+    assert "#define KW (p.kernel_w)" in generic
+    assert all("#define KW 4" in text for text in special)
+    run(engine, "unified", ODD)
+    assert recorder.texts[-1] == generic
+
+
+def test_plans_are_built_once() -> None:
+    assert plan("segregated", EVEN, False) is plan("segregated", EVEN, False)
+
+
+def test_a_segregated_launch_covers_equal_grids() -> None:
+    launches = plan("segregated", ODD, False).launches
+    assert len(launches) == 4
+    assert {tuple(int(launch.params[f"grid_{axis}"][0]) for axis in "dhw") for launch in launches} == {(1, 8, 8)}
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "stride", "wide"),
+    [
+        ((1, 1, 2**15, 2**15), (1, 1, 1, 1), 1, False),
+        ((1, 1, 2**15, 2**16), (1, 1, 1, 1), 1, True),
+        ((2**20, 1, 64, 64), (1, 1, 2, 2), 2, False),  # more than 2**31 elements, but not in one sample
+        ((1, 2**16, 2, 2), (2**16, 2**15, 1, 1), 1, True),  # the weight
+        ((1, 1, 4), (1, 1, 3), 2**16, True),  # a stride whose square overflows
+    ],
+)
+def test_indices_are_wide_where_a_sample_needs_them(shape: Any, weight: Any, stride: int, wide: bool) -> None:
+    assert needs_wide(Geometry.conv_transpose(shape, weight, stride)) is wide
+
+
+def test_neighbouring_threads_stand_side_by_side_on_a_row() -> None:
+    """So that a warp reads and writes neighbouring addresses."""
+    emulator.require()
+    text = source.text("unified", "float32") + (
+        '\nextern "C" __global__ void places(int* out, const Params p)\n{\n'
+        "    const Place at = locate(p, p.out_channels);\n"
+        "    int* mine = out + 5 * (blockIdx.x * blockDim.x + threadIdx.x);\n"
+        "    mine[0] = at.sample, mine[1] = at.channel, mine[2] = at.d, mine[3] = at.h, mine[4] = at.w;\n}\n"
+    )
+    geometry = Geometry.conv_transpose((2, 3, 2, 9, 10), (3, 2, 3, 3, 3), 2, 1)
+    depth, height, width = geometry.full_output_shape[2:]
+    struct = params.build(geometry, False, (depth, height, width))
+    count = params.blocks((depth, height, width)) * 2 * 2
+    out = np.zeros((count, params.THREADS, 5), np.int32)
+    runtime = emulator.Emulator()
+    runtime.launch(runtime.compile(text, "places"), (count, 1, 1), (params.THREADS, 1, 1), (out, struct))
+    inside = out.reshape(2, 2, -1, 5)[:, :, : depth * height * width]
+    expected = np.stack(np.meshgrid(*map(np.arange, (2, 2, depth, height, width)), indexing="ij"), axis=-1)
+    np.testing.assert_array_equal(inside, expected.reshape(2, 2, -1, 5))

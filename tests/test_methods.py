@@ -1,0 +1,192 @@
+"""Every method on every engine gives what the definition gives, and keeps the promises about numbers and memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cupy_kst.methods import METHODS as TABLE
+from cupy_kst.testing import Arrays, examples, real_arrays
+from tests.engines import (
+    EXAMPLES,
+    METHODS,
+    call,
+    every_dtype,
+    every_engine,
+    every_method,
+    expected,
+    public_engines,
+    run,
+    sizes,
+)
+
+
+def test_the_table_is_what_is_tested() -> None:
+    assert tuple(TABLE) == METHODS
+
+
+@every_engine
+@every_method
+@every_dtype
+def test_equals_the_definition_exactly(engine: str, method: str, dtype: str) -> None:
+    @settings(max_examples=EXAMPLES[engine])
+    @given(examples(dtypes=(dtype,)))
+    def equal(example):
+        case, arrays = example
+        result, right = run(engine, method, case, arrays), expected(case, arrays)
+        assert (result.shape, result.dtype) == (right.shape, dtype)
+        np.testing.assert_array_equal(result, right)
+
+    equal()
+
+
+@every_engine
+@every_method
+@every_dtype
+def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dtype: str) -> None:
+    compute = np.float32 if dtype == "float16" else np.dtype(dtype)
+
+    @settings(max_examples=EXAMPLES[engine] // 3)
+    @given(examples(real_arrays, dtypes=(dtype,)))
+    def bounded(example):
+        case, arrays = example
+        exact, error = expected(case, arrays), run(engine, method, case, arrays) - expected(case, arrays)
+        # Each of terms + 1 additions and the products round once, by eps/2; the definition, in float64, does so as well.
+        bound = (
+            (case.terms + 2) * (np.finfo(compute).eps + np.finfo(np.float64).eps) / 2 * expected(case, sizes(arrays))
+        )
+        if dtype == "float16":
+            bound = bound + np.finfo(dtype).eps / 2 * (np.abs(exact) + bound) + np.finfo(dtype).smallest_subnormal
+        assert (np.abs(error) <= bound).all()
+
+    bounded()
+
+
+@every_engine
+@every_method
+def test_bitwise_the_same_twice(engine: str, method: str) -> None:
+    @settings(max_examples=EXAMPLES[engine] // 5)
+    @given(examples(real_arrays))
+    def same(example):
+        case, arrays = example
+        assert run(engine, method, case, arrays).tobytes() == run(engine, method, case, arrays).tobytes()
+
+    same()
+
+
+@every_engine
+@every_method
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("where", ["input", "weight"])
+def test_non_finite_values_reach_what_they_touch(engine: str, method: str, value: float, where: str) -> None:
+    @settings(max_examples=EXAMPLES[engine] // 3)
+    @given(examples(batches=(1, None, 2)), st.integers(0, 10**6))
+    def reach(example, place):
+        case, arrays = example
+        finite = expected(case, arrays)
+        ones = {"input": np.ones(case.input_shape), "weight": np.ones(case.weight_shape), "bias": None}
+        ones[where] = np.zeros_like(ones[where])
+        changed = getattr(arrays, where)
+        ones[where].flat[place % changed.size] = 1
+        changed.flat[place % changed.size] = value
+        touched = expected(case, Arrays(**ones)) > 0
+        result = run(engine, method, case, arrays)
+        assert not np.isfinite(result[touched]).any()
+        right = ~touched if TABLE[method].non_finite == "exact" else ~touched & np.isfinite(result)
+        np.testing.assert_array_equal(result[right], finite[right])
+
+    reach()
+
+
+@every_engine
+@every_method
+def test_subnormal_floats_survive(engine: str, method: str) -> None:
+    @settings(max_examples=EXAMPLES[engine] // 3)
+    @given(examples(bias=False), st.integers(0, 149))
+    def survive(example, exponent):
+        case, arrays = example
+        smaller = Arrays(np.ldexp(arrays.input, -exponent), np.ldexp(arrays.weight, exponent - 149), None)
+        result = run(engine, method, case, smaller)
+        np.testing.assert_array_equal(np.ldexp(result.astype(np.float64), 149), expected(case, arrays))
+
+    survive()
+
+
+def _transposed(array):
+    return array.T.copy().T
+
+
+def _reversed(array):
+    backwards = (slice(None, None, -1),) * array.ndim
+    return array[backwards].copy()[backwards]
+
+
+def _spaced(array):
+    wide = array
+    for axis in range(array.ndim):
+        wide = wide.repeat(2, axis)
+    view = wide[(slice(1, None, 2),) * array.ndim]
+    wide[...] = np.nan
+    view[...] = array
+    return view
+
+
+def _swapped(array):
+    return array.astype(array.dtype.newbyteorder())
+
+
+LAYOUTS = {"Fortran order": _transposed, "negative strides": _reversed, "a view with gaps": _spaced}
+
+
+@public_engines
+@every_method
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -> None:
+    @settings(max_examples=30)
+    @given(examples())
+    def same(example):
+        result = call(engine, method, *example, lay_out=LAYOUTS[layout])
+        np.testing.assert_array_equal(result, expected(*example))
+
+    same()
+
+
+@every_method
+@every_dtype
+def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
+    @settings(max_examples=20)
+    @given(examples(dtypes=(dtype,)))
+    def same(example):
+        result = call("cpu", method, *example, lay_out=_swapped)
+        np.testing.assert_array_equal(result, expected(*example))
+        assert result.dtype == dtype and result.dtype.isnative
+
+    same()
+
+
+@every_method
+def test_zero_strides_are_read_right(method: str) -> None:
+    @settings(max_examples=20)
+    @given(examples())
+    def same(example):
+        case, arrays = example
+        repeated = Arrays(
+            *(None if each is None else np.broadcast_to(each.dtype.type(2), each.shape) for each in arrays)
+        )
+        np.testing.assert_array_equal(call("cpu", method, case, repeated), expected(case, repeated))
+
+    same()
+
+
+@public_engines
+@every_method
+@every_dtype
+def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -> None:
+    @settings(max_examples=50)
+    @given(examples(dtypes=(dtype,)))
+    def written(example):
+        np.testing.assert_array_equal(call(engine, method, *example, with_out=True), expected(*example))
+
+    written()
