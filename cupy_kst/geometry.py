@@ -6,99 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from math import ceil, gcd
-from typing import Any, NamedTuple
+from typing import Any
 
+from .axis import Axis, AxisClass
 from .options import Padding, per_axis, per_axis_padding, whole_number
 
 AXES = 3
-
-
-class AxisClass(NamedTuple):
-    """The outputs of one axis that share their taps: ``first, first + stride, ...``.
-
-    Position ``q`` of the class is output ``first + q * stride``. Its tap ``t`` is filter element
-    ``first_tap + t * tap_step`` and meets input ``start + q - t * input_step``, which counts if it is on the input.
-    """
-
-    residue: int
-    first: int
-    positions: int
-    first_tap: int
-    taps: int
-    start: int
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One spatial axis: output ``o`` takes input ``i`` by tap ``k`` where ``o = i*stride + k*dilation - pad_lo``."""
-
-    in_size: int = 1
-    out_size: int = 1
-    kernel: int = 1
-    stride: int = 1
-    dilation: int = 1
-    pad_lo: int = 0
-    pad_hi: int = 0
-
-    @property
-    def common(self) -> int:
-        """Greatest common divisor of stride and dilation: residues that it does not divide have no taps."""
-        return gcd(self.stride, self.dilation)
-
-    @property
-    def tap_step(self) -> int:
-        """Distance in the filter from one tap of a class to the next."""
-        return self.stride // self.common
-
-    @property
-    def input_step(self) -> int:
-        """Distance on the input, downwards, from one tap of a class to the next."""
-        return self.dilation // self.common
-
-    @property
-    def inverse(self) -> int:
-        """Inverse of `input_step` modulo `tap_step`; 0 where every tap belongs to one class."""
-        return pow(self.input_step, -1, self.tap_step) if self.tap_step > 1 else 0
-
-    @property
-    def zero_inserted_size(self) -> int:
-        """Extent of the zero-inserted, padded map that an ordinary convolution would need."""
-        return self.out_size + self.dilation * (self.kernel - 1)
-
-    @property
-    def classes(self) -> tuple[AxisClass, ...]:
-        """The classes that have outputs, by residue."""
-        return _axis_classes(self)
-
-    def meetings(self, tap: int) -> tuple[range, range]:
-        """Return the inputs whose product with `tap` lands on an output, and those outputs."""
-        return self._landings(tap * self.dilation - self.pad_lo, self.out_size)
-
-    def standings(self) -> tuple[range, range]:
-        """Return the inputs that the padding leaves on the zero-inserted map, and where they stand on it."""
-        return self._landings((self.kernel - 1) * self.dilation - self.pad_lo, self.zero_inserted_size)
-
-    def _landings(self, shift: int, extent: int) -> tuple[range, range]:
-        """Return the inputs ``i`` with ``0 <= i*stride + shift < extent``, and those places."""
-        first = max(0, -(shift // self.stride))
-        end = max(first, min(self.in_size, (extent - 1 - shift) // self.stride + 1))
-        return range(first, end), range(first * self.stride + shift, end * self.stride + shift, self.stride)
-
-
-@lru_cache(maxsize=4096)
-def _axis_classes(axis: Axis) -> tuple[AxisClass, ...]:
-    classes = []
-    for residue in range(axis.stride):
-        first = (residue - axis.pad_lo) % axis.stride
-        if first >= axis.out_size:
-            continue
-        positions = ceil((axis.out_size - first) / axis.stride)
-        first_tap = residue // axis.common * axis.inverse % axis.tap_step
-        taps = 0 if residue % axis.common else max(0, -((first_tap - axis.kernel) // axis.tap_step))
-        start = (first + axis.pad_lo - first_tap * axis.dilation) // axis.stride if taps else 0
-        classes.append(AxisClass(residue, first, positions, first_tap, taps, start))
-    return tuple(classes)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.geometry import Axis
 from cupy_kst.gpu import segregated, source, unified, zero_insertion
 
 LAUNCHERS = {"zero_insertion": zero_insertion, "segregated": segregated, "unified": unified}

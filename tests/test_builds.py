@@ -1,4 +1,4 @@
-"""The builds of one CUDA text agree: generic and specialised, 32-bit and 64-bit, in every order, under every sanitizer."""
+"""The builds of one CUDA text agree: generic and specialised, 32-bit and 64-bit, in any order, under any sanitizer."""
 
 from __future__ import annotations
 

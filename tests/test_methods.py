@@ -53,10 +53,9 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
     def bounded(example):
         case, arrays = example
         exact, error = expected(case, arrays), run(engine, method, case, arrays) - expected(case, arrays)
-        # Each of terms + 1 additions and the products round once, by eps/2; the definition, in float64, does so as well.
-        bound = (
-            (case.terms + 2) * (np.finfo(compute).eps + np.finfo(np.float64).eps) / 2 * expected(case, sizes(arrays))
-        )
+        # Products and sums round by eps/2 each, in the compute type here and in float64 in the definition.
+        roundoff = (np.finfo(compute).eps + np.finfo(np.float64).eps) / 2
+        bound = (case.terms + 2) * roundoff * expected(case, sizes(arrays))
         if dtype == "float16":
             bound = bound + np.finfo(dtype).eps / 2 * (np.abs(exact) + bound) + np.finfo(dtype).smallest_subnormal
         assert (np.abs(error) <= bound).all()

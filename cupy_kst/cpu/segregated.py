@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Axis, AxisClass, Geometry
+from ..axis import Axis, AxisClass
+from ..geometry import Geometry
 from .forms import convolve, last_axes
 
 Array = NDArray[Any]

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..geometry import AxisClass, Geometry
+from ..axis import AxisClass
+from ..geometry import Geometry
 from .forms import BLOCK_BYTES, Index, blocks, last_axes, multiply
 
 Array = NDArray[Any]

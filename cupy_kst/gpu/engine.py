@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..axis import Axis
 from ..dtypes import DType
-from ..geometry import Axis, Geometry
+from ..geometry import Geometry
 from . import segregated, source, unified, zero_insertion
 from .choice import needs_wide
 from .plan import Plan

@@ -179,7 +179,7 @@ def _cases(
         limits = limits._replace(padding="symmetric")
     # Sizes first, channels from what is left: faults are more often in sizes.
     limits = limits._replace(extent=_extent(max_elements // samples, rank))
-    axes = [OPERATIONS[op].axis(draw, limits) for _ in range(rank)]
+    axes = [draw(OPERATIONS[op].axis(limits)) for _ in range(rank)]
     room = max_elements // samples // max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
     groups = draw(st.integers(1, max(1, min(max_groups, room))))
     channels = st.integers(1, max(1, min(max_channels, room // groups)))
@@ -207,6 +207,7 @@ def _extent(elements: int, rank: int) -> int:
     return extent
 
 
+@st.composite
 def _conv_transpose_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
     extent = limits.extent
     kernel = draw(st.integers(1, min(limits.max_kernel, extent)))
@@ -221,10 +222,11 @@ def _conv_transpose_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
     if limits.padding == "none":
         most_extra = min(most_extra, extent - full)
     extra = draw(st.integers(0, most_extra))
-    lo, hi = _pads(draw, limits, full + extra)
+    lo, hi = draw(_pads(limits, full + extra))
     return _Axis(in_size, full + extra - lo - hi, kernel, stride, dilation, lo, hi, extra)
 
 
+@st.composite
 def _pads(draw: st.DrawFn, limits: _Limits, uncropped: int) -> tuple[int, int]:
     """Draw pads that leave between 1 and `extent` outputs."""
     needed = max(0, uncropped - limits.extent)
@@ -246,7 +248,7 @@ class _Operation(NamedTuple):
 
     definition: Callable[..., NDArray[Any]]
     options: tuple[str, ...]
-    axis: Callable[[st.DrawFn, _Limits], _Axis]
+    axis: Callable[[_Limits], st.SearchStrategy[_Axis]]
 
 
 OPERATIONS: dict[str, _Operation] = {

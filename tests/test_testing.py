@@ -1,0 +1,242 @@
+"""The public strategies draw what they promise, and `check` finds planted faults and shows them by a program that runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from math import gcd, prod
+
+import numpy as np
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from cupy_kst import Geometry, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from cupy_kst.cpu import reference
+from cupy_kst.testing import Case, cases, check, examples, real_arrays
+from tests.faults import FAULTS, right
+
+SEEDS = range(3)
+
+
+def _program_of(error: BaseException) -> str:
+    headline, _, program = str(error).partition("\n\n")
+    assert " is wrong: " in headline
+    return program
+
+
+def _geometry(case: Case) -> Geometry:
+    return Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
+
+
+def _pairs(case: Case) -> list[tuple[int, int]]:
+    return [pad if isinstance(pad, tuple) else (pad, pad) for pad in case.padding]
+
+
+@given(cases(dtypes=("float16", "float64"), max_elements=200))
+def test_cases_are_valid_and_small(case: Case) -> None:
+    geometry = _geometry(case)
+    assert geometry.input_shape == case.input_shape
+    assert max(prod(geometry.full_input_shape), prod(geometry.full_output_shape)) <= 200
+
+
+WANTED = {
+    "odd output": lambda case: _geometry(case).output_shape[-1] % 2 == 1,
+    "even output": lambda case: _geometry(case).output_shape[-1] % 2 == 0,
+    "stride above the kernel": lambda case: case.stride[-1] > case.weight_shape[-1],
+    "dilation sharing a factor with the stride": lambda case: gcd(case.stride[-1], case.dilation[-1]) > 1,
+    "dilation prime to the stride": lambda case: case.stride[-1] > 1 and gcd(case.stride[-1], case.dilation[-1]) == 1,
+    "output padding at the stride": lambda case: case.output_padding[-1] >= case.stride[-1],
+    "output padding beyond the crop": lambda case: case.output_padding[-1] > _pairs(case)[-1][1],
+    "unequal pads": lambda case: _pairs(case)[0][0] != _pairs(case)[0][1],
+    "pads beyond the filter": lambda case: _pairs(case)[0][0] > case.dilation[0] * case.weight_shape[2],
+    "groups of several channels": lambda case: case.groups > 1 and min(_per_group(case)) > 1,
+    "no batch": lambda case: len(case.input_shape) == case.rank + 1,
+    "an empty batch": lambda case: 0 in case.input_shape,
+    "three axes with three strides": lambda case: len({*case.stride}) == 3,
+}
+
+
+def _per_group(case: Case) -> tuple[int, int]:
+    return case.weight_shape[0] // case.groups, case.weight_shape[1]
+
+
+@pytest.mark.parametrize("wanted", WANTED)
+def test_cases_have_what_faults_hide_in(wanted: str) -> None:
+    find(cases(), WANTED[wanted], settings=settings(max_examples=300, database=None))
+
+
+@pytest.mark.parametrize(
+    ("restriction", "unwanted"),
+    [
+        ({"ranks": (2,)}, lambda case: case.rank != 2),
+        ({"max_dilation": 1}, lambda case: {*case.dilation} != {1}),
+        ({"max_stride": 2}, lambda case: max(case.stride) > 2),
+        ({"max_kernel": 3}, lambda case: max(case.weight_shape[2:]) > 3),
+        ({"max_groups": 1}, lambda case: case.groups > 1),
+        ({"max_channels": 1}, lambda case: max(_per_group(case)) > 1),
+        ({"padding": "symmetric"}, lambda case: np.ndim(case.padding) > 1),
+        ({"padding": "none"}, lambda case: np.any(case.padding)),
+        ({"output_padding": False}, lambda case: np.any(case.output_padding)),
+        ({"bias": False}, lambda case: case.bias),
+        ({"batches": (None,)}, lambda case: len(case.input_shape) != case.rank + 1),
+        ({"dtypes": ("float64",)}, lambda case: case.dtype != "float64"),
+    ],
+)
+def test_restrictions_hold(restriction: dict, unwanted) -> None:
+    @given(cases(**restriction))
+    def holds(case):
+        assert not unwanted(case)
+
+    holds()
+    find(cases(), unwanted, settings=settings(max_examples=300, database=None))
+
+
+def test_cases_shrink_to_the_simplest_call() -> None:
+    simplest = Case("conv_transpose", (1, 1, 1), (1, 1, 1), False, "float32", (1,), (0,), (0,), 1, (1,))
+    assert find(cases(), lambda case: True) == simplest
+
+
+@pytest.mark.parametrize("restriction", [{"op": "conv"}, {"ranks": (4,)}, {"dtypes": ("int32",)}])
+def test_restrictions_that_make_no_sense_are_refused(restriction: dict) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"'conv_transpose'|ranks=\(4,\)|int32"):
+        cases(**restriction)
+
+
+@given(examples(dtypes=("float16",), max_kernel=7, max_channels=40), st.data())
+def test_integer_arrays_are_exact_in_any_order(example, data) -> None:
+    case, arrays = example
+    absolute = (None if array is None else np.abs(array) for array in arrays)
+    assert reference.conv_transpose(*absolute, **case.options).max(initial=0) <= 2048
+    assert all(array is None or (array == np.round(array)).all() for array in arrays)
+    real = data.draw(real_arrays(case))
+    assert [array is None or (array.shape, array.dtype) for array in real] == [
+        array is None or (array.shape, array.dtype) for array in arrays
+    ]
+
+
+def test_a_sum_that_float16_cannot_hold_is_refused() -> None:
+    case = Case("conv_transpose", (2100, 1), (2100, 1, 1), False, "float16", (1,), (0,), (0,), 1, (1,))
+    with pytest.raises(ValueError, match="float16 is exact up to 2048, but an output of this case sums 2100 products"):
+        find(examples(lambda _: __import__("cupy_kst.testing").testing.integer_arrays(case)), lambda _: True)
+
+
+def test_right_functions_pass() -> None:
+    check(right, max_examples=100, dtypes=("float16", "float32", "float64"))
+    functions = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
+    check(lambda x, w, *rest: functions[w.ndim - 2](x, w, *rest), max_examples=50)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_found_and_shown_by_a_program(fault: str, seed: int) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check(FAULTS[fault], max_examples=100, seed=seed)
+    program = _program_of(caught.value)
+    with pytest.raises((AssertionError, IndexError)):
+        exec(program, {fault: FAULTS[fault]})
+    exec(program.replace(f"got = {fault}(", "got = right("), {"right": right})
+
+
+def test_the_failure_is_the_smallest() -> None:
+    with pytest.raises(AssertionError, match="1 of 1 outputs differ") as caught:
+        check(FAULTS["common_factor_ignored"])
+    program = _program_of(caught.value)
+    assert (
+        'input = np.array([[[1]]], dtype="float32")\nweight = np.array([[[1]]], dtype="float32")\nbias = None'
+        in program
+    )
+    assert "stride=(2,), padding=(0,), output_padding=(0,), groups=1, dilation=(2,)" in program
+
+
+def test_an_exception_is_a_failure_with_its_text() -> None:
+    with pytest.raises(AssertionError, match="it raises IndexError: negative offset"):
+        check(FAULTS["raises_where_pads_exceed_the_filter"])
+
+
+def test_a_wrong_shape_is_a_failure_that_names_both() -> None:
+    with pytest.raises(AssertionError, match=r"its result has shape \(1, 1, 1\), expected \(1, 1\)"):
+        check(FAULTS["unbatched_gets_a_batch"])
+
+
+def test_nan_is_a_failure() -> None:
+    with pytest.raises(AssertionError, match="nan, not"):
+        check(lambda *call: right(*call) * np.nan)
+
+
+def test_the_program_runs_by_itself_for_a_function_that_can_be_imported(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from cupy_kst.cpu import reference\n"
+        "def halved(input, weight, bias, *options):\n"
+        "    return reference.conv_transpose(input, weight, bias, *options) / 2\n"
+    )
+    (tmp_path / "show.py").write_text(
+        "from cupy_kst.testing import check\nfrom mine import halved\n"
+        "try:\n    check(halved)\nexcept AssertionError as error:\n    print(str(error).partition('\\n\\n')[2])\n"
+    )
+    shown = subprocess.run([sys.executable, "show.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "from mine import halved" in shown.stdout
+    (tmp_path / "program.py").write_text(shown.stdout)
+    ran = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "AssertionError: got" in ran.stderr, ran.stderr
+
+
+def test_cases_that_raise_not_implemented_are_passed_over() -> None:
+    def no_groups(input, weight, bias, stride, padding, output_padding, groups, dilation):
+        if groups > 1:
+            raise NotImplementedError
+        return right(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+    check(no_groups)
+
+
+def test_passing_over_nearly_everything_is_an_error() -> None:
+    def nothing(*call):
+        raise NotImplementedError
+
+    def hardly_anything(input, weight, bias, *options):
+        if input.size > 1:
+            raise NotImplementedError
+        return right(input, weight, bias, *options)
+
+    with pytest.raises(AssertionError, match=r"nothing raised NotImplementedError in (\d+) of \1 cases: restrict"):
+        check(nothing)
+    with pytest.raises(AssertionError, match="hardly_anything raised NotImplementedError in"):
+        check(hardly_anything, padding="none", max_elements=10_000, batches=(3, 2))
+
+
+def test_a_function_that_is_wrong_now_and_then_is_called_so() -> None:
+    calls = iter(range(10**9))
+
+    def flaky(*call):
+        return right(*call) + (next(calls) == 20)
+
+    with pytest.raises(AssertionError, match="flaky is wrong: it is not so whenever it is called again"):
+        check(flaky)
+
+
+def test_inputs_that_the_function_changes_do_not_change_the_verdict() -> None:
+    def careless(input, weight, bias, *options):
+        result = right(input, weight, bias, *options)
+        input[...] = weight[...] = 0
+        return result
+
+    check(careless, max_examples=50)
+
+
+def test_the_same_seed_draws_the_same_cases_under_any_profile() -> None:
+    def seen(seed: int) -> list:
+        drawn = []
+        check(lambda *call: drawn.append(repr(call)) or right(*call), max_examples=30, seed=seed)
+        return drawn
+
+    first = seen(0)
+    before = settings.get_current_profile() if hasattr(settings, "get_current_profile") else "local"
+    settings.register_profile("other", max_examples=3, deadline=0.001, derandomize=True, database=None)
+    settings.load_profile("other")
+    try:
+        assert seen(0) == first
+    finally:
+        settings.load_profile(before)
+    assert seen(1) != first
+    assert len(first) == 30
