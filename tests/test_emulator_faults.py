@@ -17,6 +17,7 @@ def _required() -> None:
     require()
 
 
+WIDE = np.dtype([("n", "i4"), ("scale", "f4"), ("stride", "i8")], align=True)
 ROTATE = """
 struct Shared { int part[64]; };
 extern "C" __global__ void k(int* y) {
@@ -151,8 +152,8 @@ GOOD: tuple[Any, ...] = (np.ones(4), np.ones(4), INT(1), np.complex64(1), np.flo
         (0, np.uintp(16), r"argument 0 of kernel k is a value \(uint64\); the kernel takes a pointer"),
         (0, np.int32(0), r"argument 0 of kernel k is a value \(int32\); the kernel takes a pointer"),
         (0, None, "argument 0 of kernel k is a NoneType"),
-        (3, np.zeros(1, PARAMS), "argument 3 of kernel k has 16 bytes .*; the kernel takes 8"),
-        (3, np.zeros(1, PARAMS)[0], "argument 3 of kernel k is a void"),
+        (3, np.zeros(1, WIDE), "argument 3 of kernel k has 16 bytes .*; the kernel takes 8"),
+        (3, np.zeros(1, WIDE)[0], "argument 3 of kernel k is a void"),
         (0, np.ones((4, 4)).T, "argument 0 of kernel k is not C-contiguous"),
         (0, np.ones(4, ">f4"), "argument 0 of kernel k has dtype"),
     ],
