@@ -4,6 +4,7 @@
 //   STORAGE, COMPUTE   element type in memory, and the type of products and sums
 //   STORAGE_IS_HALF    1 if STORAGE holds the bits of an IEEE half
 //   INDEX              int, or long long (the wide build: a sample of 2**31 elements or more)
+//   THREADS            threads of a block
 //   KD KH KW           filter taps of each axis           SD SH SW   stride
 //   DD DH DW           dilation                           GD GH GW   gcd of stride and dilation
 //   VD VH VW           inverse of dilation/gcd modulo stride/gcd
@@ -21,6 +22,7 @@ typedef COMPUTE Compute;
 
 // The order of the fields is that of gpu/params.py.
 struct Params {
+    Index samples;
     Index in_channels, out_channels;  // of all groups
     Index group_in, group_out;        // of one group
     Index in_d, in_h, in_w;
@@ -33,13 +35,13 @@ struct Params {
     Index dilation_d, dilation_h, dilation_w;
     Index common_d, common_h, common_w;
     Index inverse_d, inverse_h, inverse_w;
-    Index blocks;  // thread blocks per (sample, channel)
 };
 
 // Two blocks a multiprocessor: aiming at more, ptxas spills a few registers.
-#define PER_POSITION __launch_bounds__(256, 2)
+#define PER_POSITION __launch_bounds__(THREADS, 2)
 
-// One position of one channel of one sample. Threads run along the rows, so that neighbours touch neighbours.
+// One position of one channel of one sample. Threads run along the rows, so that neighbours touch neighbours, then over
+// channels and samples, so that small maps fill blocks too.
 struct Place {
     Index sample, channel, d, h, w;
     bool inside;
@@ -47,15 +49,17 @@ struct Place {
 
 __device__ __forceinline__ Place locate(const Params& p, Index channels)
 {
-    const Index block = (Index)blockIdx.x, plane = block / p.blocks;
-    const Index position = block % p.blocks * (Index)blockDim.x + (Index)threadIdx.x;
+    const Index positions = p.grid_d * p.grid_h * p.grid_w, of_sample = channels * positions;
+    const long long first = (long long)blockIdx.x * THREADS;  // of the block: 64 bits, and the same for all its threads
+    const Index reached = (Index)(first % of_sample) + (Index)threadIdx.x, within = reached % of_sample;
+    const Index position = within % positions;
     Place at;
-    at.sample = plane / channels;
-    at.channel = plane % channels;
+    at.sample = (Index)(first / of_sample) + reached / of_sample;
+    at.channel = within / positions;
     at.w = position % p.grid_w;
     at.h = position / p.grid_w % p.grid_h;
     at.d = position / p.grid_w / p.grid_h;
-    at.inside = at.d < p.grid_d;
+    at.inside = at.sample < p.samples;
     return at;
 }
 

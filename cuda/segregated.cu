@@ -10,7 +10,7 @@
 // weight  [in_channels, out_channels / groups, KD, KH, KW]
 // bias    [out_channels], or null
 // y       [samples, out_channels, out_d, out_h, out_w]
-// Launch: for each class, grid.x = blocks * samples * out_channels, blocks = ceil(positions / block.x).
+// Launch: for each class, grid.x = ceil(samples * out_channels * positions / THREADS).
 #include "gather.cuh"
 
 extern "C" __global__ void PER_POSITION segregated(
@@ -18,7 +18,9 @@ extern "C" __global__ void PER_POSITION segregated(
     Storage* __restrict__ y, const Params p)
 {
     const Place at = locate(p, p.out_channels);
+    if (!at.inside)
+        return;
     const Index d = p.first_d + at.d * SD, h = p.first_h + at.h * SH, w = p.first_w + at.w * SW;
-    if (at.inside && d < p.out_d && h < p.out_h && w < p.out_w)
+    if (d < p.out_d && h < p.out_h && w < p.out_w)
         gather_output(p, x, weight, bias, y, at, d, h, w);
 }

@@ -8,7 +8,7 @@
 // weight  [in_channels, out_channels / groups, KD, KH, KW]
 // bias    [out_channels], or null
 // y       [samples, out_channels, out_d, out_h, out_w]
-// Launch: grid.x = blocks * samples * out_channels, blocks = ceil(out_d*out_h*out_w / block.x).
+// Launch: a thread per element of y, grid.x = ceil(samples * out_channels * out_d * out_h * out_w / THREADS).
 #include "gather.cuh"
 
 extern "C" __global__ void PER_POSITION unified(

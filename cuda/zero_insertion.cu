@@ -9,8 +9,7 @@
 // weight  [in_channels, out_channels / groups, KD, KH, KW]
 // bias    [out_channels], or null
 // y       [samples, out_channels, out_d, out_h, out_w]
-// Launch: insert_zeros with grid.x = blocks * samples * in_channels over the map's positions, then
-//         convolve_map with grid.x = blocks * samples * out_channels over the output's.
+// Launch: insert_zeros with a thread per element of the map, then convolve_map with a thread per element of y.
 #include "numeric.cuh"
 
 // The input that stands at place `m` of the map along one axis, or -1.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Literal
 
@@ -11,9 +12,10 @@ import numpy as np
 Engine = Literal["numpy", "cupy"]
 
 
-def engine_of(**arrays: Any) -> Engine:
-    """Return which engine computes `arrays` (None is passed over), or raise a TypeError that names the way out."""
-    kinds = {name: _kind(name, array) for name, array in arrays.items() if array is not None}
+def engine_of(optional: Mapping[str, Any], **needed: Any) -> Engine:
+    """Return which engine computes the arrays (an optional one may be None), or raise a TypeError with the way out."""
+    given = {name: array for name, array in optional.items() if array is not None}
+    kinds = {name: _kind(name, array) for name, array in (needed | given).items()}
     (first, kind), *others = kinds.items()
     for name, other in others:
         if other != kind:
@@ -28,19 +30,20 @@ _MODULES = {"numpy": "NumPy", "cupy": "CuPy"}
 
 
 def _kind(name: str, array: Any) -> Engine:
-    # A CuPy array exists only where its module is loaded already, so this needs no import.
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(array, cupy.ndarray):
-        return "cupy"
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(0)")
     if isinstance(array, np.ndarray):
         return "numpy"
+    # A CuPy array exists only where its module is loaded already, so this needs no import. Another thread may be at it.
+    if isinstance(array, getattr(sys.modules.get("cupy"), "ndarray", ())):
+        return "cupy"
     if type(array).__module__.partition(".")[0] == "torch":
         raise TypeError(
-            f"{name} is a torch.Tensor: pass {name}.numpy() for the CPU or cupy.from_dlpack({name}) for the GPU; "
+            f"{name} is a torch.Tensor: pass {name}.detach().numpy(), or cupy.from_dlpack({name}.detach()) on the GPU; "
             "torch.from_dlpack turns the result back"
         )
+    if array is None:
+        raise TypeError(f"{name} is None: expected a NumPy or CuPy array")
     kind = type(array).__name__
     raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
 
@@ -49,7 +52,7 @@ def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dt
     """Raise a ValueError that names the rule if `out` can't take the result of `inputs`."""
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
-    if out.dtype != dtype or not out.dtype.isnative:
+    if out.dtype != dtype:
         raise ValueError(f"out has dtype {out.dtype.str}: the output has dtype {dtype.str}, in native byte order")
     if not out.flags.c_contiguous:
         raise ValueError(f"out has strides {out.strides}: it must be C-contiguous")

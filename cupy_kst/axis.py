@@ -62,7 +62,7 @@ class Axis:
 
     @property
     def classes(self) -> tuple[AxisClass, ...]:
-        """The classes that have outputs, by residue."""
+        """The classes that have outputs, by their first one."""
         return _axis_classes(self)
 
     def meetings(self, tap: int) -> tuple[range, range]:
@@ -83,10 +83,8 @@ class Axis:
 @lru_cache(maxsize=4096)
 def _axis_classes(axis: Axis) -> tuple[AxisClass, ...]:
     classes = []
-    for residue in range(axis.stride):
-        first = (residue - axis.pad_lo) % axis.stride
-        if first >= axis.out_size:
-            continue
+    for first in range(min(axis.stride, axis.out_size)):
+        residue = (first + axis.pad_lo) % axis.stride
         positions = ceil((axis.out_size - first) / axis.stride)
         first_tap = residue // axis.common * axis.inverse % axis.tap_step
         taps = 0 if residue % axis.common else max(0, -((first_tap - axis.kernel) // axis.tap_step))

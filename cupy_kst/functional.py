@@ -156,7 +156,7 @@ def _conv_transpose(
     method: str,
     out: Any,
 ) -> Any:
-    engine = arrays.engine_of(input=input, weight=weight, bias=bias, out=out)
+    engine = arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
     dtype = dtypes.common(input=input, weight=weight, bias=bias)
     if weight.ndim != rank + 2:
         raise ValueError(
@@ -170,10 +170,12 @@ def _conv_transpose(
         raise ValueError(f"bias has shape {bias.shape}: the output has {geometry.out_channels} channels")
     chosen = choose(method, "conv_transpose", geometry).name
     if engine == "numpy":
-        result = np.empty(geometry.output_shape, dtype.storage) if out is None else out
-        arrays.check_out(np, result, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
-        cpu.conv_transpose(chosen, geometry, dtype, input, weight, bias, result)
-        return result
+        if out is None:
+            out = np.empty(geometry.output_shape, dtype.storage)
+        else:
+            arrays.check_out(np, out, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
+        cpu.conv_transpose(chosen, geometry, dtype, input, weight, bias, out)
+        return out
     from . import gpu
 
     return gpu.conv_transpose(chosen, geometry, dtype, input, weight, bias, out)

@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from .axis import Axis, AxisClass
-from .options import Padding, per_axis, per_axis_padding, whole_number
+from .options import Padding, per_axis, per_axis_padding, shape, whole_number
 
 AXES = 3
 
@@ -74,7 +74,7 @@ class Geometry:
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        inputs, weights = tuple(map(int, input_shape)), tuple(map(int, weight_shape))
+        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
         rank = len(weights) - 2
         _check_shapes(inputs, weights, rank)
         return _conv_transpose(
@@ -151,17 +151,15 @@ def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int) 
 
 
 def _spatial_size(output_size: Any, rank: int, input_dimensions: int) -> tuple[int, ...]:
-    try:
-        values = tuple(output_size)
-    except TypeError:
-        return per_axis("output_size", output_size, rank, 1)
-    if len(values) == input_dimensions:
-        values = values[-rank:]
-    if len(values) != rank:
+    largest = 2**62
+    if isinstance(output_size, int):
+        return per_axis("output_size", output_size, rank, 1, largest)
+    values = shape("output_size", output_size)
+    if len(values) not in (rank, input_dimensions):
         raise ValueError(
             f"output_size={output_size!r}: expected {rank} spatial sizes or a shape of {input_dimensions} dimensions"
         )
-    return per_axis("output_size", values, rank, 1)
+    return per_axis("output_size", values[-rank:], rank, 1, largest)
 
 
 @lru_cache(maxsize=4096)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Literal
+
+import numpy as np
 
 Rule = Literal["valid", "same", "same_lower"]
 Padding = tuple[tuple[int, int], ...] | Rule
 _RULES: tuple[Rule, ...] = ("valid", "same", "same_lower")
 
 
-def whole_number(name: str, value: Any, minimum: int) -> int:
-    """Return `value` as an int that is at least `minimum`, or raise an error that names the option."""
+# Kernels reckon in 64 bits at most: with options below this, no product of an option and an extent passes them.
+LARGEST = 2**31 - 1
+
+
+def whole_number(name: str, value: Any, minimum: int, maximum: int = LARGEST) -> int:
+    """Return `value` as an int from `minimum` to `maximum`, or raise an error that names the option."""
     if isinstance(value, bool):
         raise TypeError(f"{name}={value!r}: expected an int, got a bool")
     try:
@@ -21,17 +27,25 @@ def whole_number(name: str, value: Any, minimum: int) -> int:
         raise TypeError(f"{name}={value!r}: expected an int, got {type(value).__name__}") from None
     if number < minimum:
         raise ValueError(f"{name}={value!r}: must be at least {minimum}")
+    if number > maximum:
+        raise ValueError(f"{name}={value!r}: must be at most {maximum}")
     return number
 
 
-def per_axis(name: str, value: Any, rank: int, minimum: int) -> tuple[int, ...]:
+def per_axis(name: str, value: Any, rank: int, minimum: int, maximum: int = LARGEST) -> tuple[int, ...]:
     """Return an int, or one int per axis, as a tuple of `rank` ints."""
     if not _is_sequence(value):
-        return (whole_number(name, value, minimum),) * rank
-    values = tuple(value)
-    if len(values) != rank:
-        raise ValueError(f"{name}={value!r}: expected an int or {_count(rank, 'int')}, got {len(values)} values")
-    return tuple(_shown_whole(name, value, each, minimum) for each in values)
+        return (whole_number(name, value, minimum, maximum),) * rank
+    if len(value) != rank:
+        raise ValueError(f"{name}={value!r}: expected an int or {_count(rank, 'int')}, got {len(value)} values")
+    return tuple(_shown_whole(name, value, each, minimum, maximum) for each in value)
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return a shape as a tuple of ints that are not negative."""
+    if not _is_sequence(value):
+        raise TypeError(f"{name}={value!r}: expected a sequence of ints")
+    return tuple(_shown_whole(name, tuple(value), each, 0, 2**62) for each in value)
 
 
 def per_axis_padding(value: Any, rank: int) -> Padding:
@@ -41,31 +55,42 @@ def per_axis_padding(value: Any, rank: int) -> Padding:
             if value == name:
                 return name
         raise ValueError(f"padding={value!r}: the names are 'valid', 'same' and 'same_lower'")
+    try:
+        pairs = _pairs(value, rank)
+    except TypeError:
+        pairs = None
+    if pairs is None:
+        example = ", ".join(["(lo, hi)"] * rank) + ("," if rank == 1 else "")
+        raise ValueError(
+            f"padding={value!r}: expected an int, {_count(rank, 'int')}, {_count(rank, 'pair')} written ({example}), "
+            "or 'valid', 'same', 'same_lower'"
+        )
+    return pairs
+
+
+def _pairs(value: Any, rank: int) -> tuple[tuple[int, int], ...] | None:
     if not _is_sequence(value):
         number = whole_number("padding", value, 0)
         return ((number, number),) * rank
-    values = tuple(value)
-    pairs = [tuple(each) if _is_sequence(each) else None for each in values]
-    if len(values) == rank and not any(pair is not None for pair in pairs):
-        numbers = [_shown_whole("padding", value, each, 0) for each in values]
-        return tuple((number, number) for number in numbers)
-    if len(values) == rank and all(pair is not None and len(pair) == 2 for pair in pairs):
-        both = [[_shown_whole("padding", value, each, 0) for each in pair or ()] for pair in pairs]
-        return tuple((lo, hi) for lo, hi in both)
-    example = ", ".join(["(lo, hi)"] * rank) + ("," if rank == 1 else "")
-    raise ValueError(
-        f"padding={value!r}: expected an int, {_count(rank, 'int')}, {_count(rank, 'pair')} written ({example}), "
-        "or 'valid', 'same', 'same_lower'"
-    )
+    if len(value) != rank:
+        return None
+    if not any(map(_is_sequence, value)):
+        return tuple((number, number) for number in per_axis("padding", value, rank, 0))
+    if not all(_is_sequence(pair) and len(pair) == 2 for pair in value):
+        return None
+    lo, hi = ([_shown_whole("padding", value, pair[end], 0, LARGEST) for pair in value] for end in (0, 1))
+    return tuple(zip(lo, hi, strict=True))
 
 
 def _is_sequence(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and getattr(value, "shape", None) != ()
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))
 
 
-def _shown_whole(name: str, whole: Any, value: Any, minimum: int) -> int:
+def _shown_whole(name: str, whole: Any, value: Any, minimum: int, maximum: int) -> int:
     try:
-        return whole_number(name, value, minimum)
+        return whole_number(name, value, minimum, maximum)
     except (TypeError, ValueError) as error:
         reason = str(error).partition(": ")[2]
         raise type(error)(f"{name}={whole!r}: each value {reason}") from None

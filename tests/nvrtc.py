@@ -34,10 +34,11 @@ class Usage(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """The machine code of one text and ptxas' figures for each of its kernels."""
+    """The machine code of one text, ptxas' figures for each of its kernels, and the compiler's warnings."""
 
     cubin: bytes
     usage: dict[str, Usage]
+    warnings: list[str]
 
 
 def require() -> None:
@@ -94,7 +95,7 @@ def _compile(text: str, architecture: str) -> Compiled:
         found["name"]: Usage(int(found["registers"]), int(found["stack"]), int(found["stores"]) + int(found["loads"]))
         for found in _FUNCTION.finditer(log.getvalue())
     }
-    return Compiled(bytes(cubin), usage)
+    return Compiled(bytes(cubin), usage, [line for line in log.getvalue().splitlines() if "warning" in line])
 
 
 def machine_code(cubin: bytes) -> str:

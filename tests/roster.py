@@ -18,11 +18,14 @@ _UNIT = Axis()
 _4X4 = Axis(kernel=4, stride=2)
 _5X5 = Axis(kernel=5, stride=2)
 _3 = Axis(kernel=3, stride=2)
+HUGE = "huge filter"
 SPECIALISED = {
     "4x4 stride 2": (_UNIT, _4X4, _4X4),
     "5x5 stride 2": (_UNIT, _5X5, _5X5),
     "3x3x3 stride 2": (_3, _3, _3),
     "1-D 16 taps stride 8": (_UNIT, _UNIT, Axis(kernel=16, stride=8)),
+    # Products of its numbers pass 32 bits; only the wide build is made of it.
+    HUGE: (Axis(kernel=2048), Axis(kernel=1024, dilation=2**30), Axis(kernel=1024)),
     "3x3 stride 4x3 dilation 6x2": (_UNIT, Axis(kernel=3, stride=4, dilation=6), Axis(kernel=3, stride=3, dilation=2)),
 }
 
@@ -58,7 +61,7 @@ def _builds() -> list[Build]:
     for stem in LAUNCHERS:
         for dtype in DTYPES:
             for architecture in ARCHITECTURES:
-                builds += [Build(stem, dtype, False, constants, architecture) for constants in SPECIALISED]
+                builds += [Build(stem, dtype, each == HUGE, each, architecture) for each in SPECIALISED]
                 builds += [Build(stem, dtype, wide, "generic", architecture) for wide in (False, True)]
                 builds.append(Build(stem, dtype, True, "4x4 stride 2", architecture))
             builds += [Build(stem, dtype, False, "4x4 stride 2", each) for each in MORE_ARCHITECTURES]

@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
     "module", ["cupy_kst.functional", *(f"cupy_kst.testing.{name}" for name in ("arrays", "cases", "checking"))]
 )
 def test_examples_of_docstrings(module: str) -> None:
-    result = doctest.testmod(importlib.import_module(f"cupy_kst.{module}"))
+    result = doctest.testmod(importlib.import_module(module))
     assert result.attempted > 0
     assert result.failed == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -83,10 +84,33 @@ def test_plans_are_built_once() -> None:
     assert plan("segregated", EVEN, False) is plan("segregated", EVEN, False)
 
 
-def test_a_segregated_launch_covers_equal_grids() -> None:
-    launches = plan("segregated", ODD, False).launches
-    assert len(launches) == 4
-    assert {tuple(int(launch.params[f"grid_{axis}"][0]) for axis in "dhw") for launch in launches} == {(1, 8, 8)}
+def test_segregated_launches_cover_equal_grids_from_all_classes() -> None:
+    (launches,) = plan("segregated", ODD, False).steps
+    table = launches.params
+    assert set(zip(*(table[f"grid_{axis}"].tolist() for axis in "dhw"), strict=True)) == {(1, 8, 8)}
+    assert sorted(zip(*(table[f"first_{axis}"].tolist() for axis in "dhw"), strict=True)) == [
+        (0, 0, 0),
+        (0, 0, 1),
+        (0, 1, 0),
+        (0, 1, 1),
+    ]
+
+
+def test_many_classes_are_planned_as_one_table() -> None:
+    """A stride above the output makes a class of every output."""
+    started = time.perf_counter()
+    (launches,) = plan("segregated", Geometry.conv_transpose((1, 1, 1, 1), (1, 1, 300, 300), 300), False).steps
+    assert len(launches.params) == 300 * 300
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("method", LAUNCHERS)
+def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
+    geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
+    for step in plan(method, geometry, False).steps:
+        threads = step.grid[0] * step.block[0]
+        assert step.grid[0] <= emulator.DEVICE.max_grid[0]
+        assert threads - step.block[0] < 2**22 * (512 if step.kernel == "insert_zeros" else 128) <= threads
 
 
 @pytest.mark.parametrize(
@@ -103,22 +127,48 @@ def test_indices_are_wide_where_a_sample_needs_them(shape: Any, weight: Any, str
     assert needs_wide(Geometry.conv_transpose(shape, weight, stride)) is wide
 
 
+@pytest.mark.parametrize("method", ["segregated", "unified"])
+@pytest.mark.parametrize("build", ["generic", "specialised"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation", "padding", "expected"),
+    [
+        (1, 3, 2**30 + 1, 0, [2]),  # the first tap of some classes would be far beyond the filter
+        (2, 2, 2**30 + 2, ((0, 2**30 + 2),), [2]),
+        (1, 1, 2**31 - 1, 0, [2]),
+        (3, 2**31 - 1, 1, 0, [2, 4, 6]),
+    ],
+)
+def test_options_of_any_size_do_not_overflow(
+    method: str, build: Any, kernel: int, stride: int, dilation: int, padding: Any, expected: list[int]
+) -> None:
+    emulator.require()
+    x, w = np.array([[[2.0]]], "f4"), np.arange(1, kernel + 1, dtype="f4").reshape(1, 1, -1)
+    geometry = Geometry.conv_transpose(x.shape, w.shape, stride, padding, dilation=dilation)
+    engine = Engine(emulator.Emulator("asan"), build)
+    y = engine.runtime.empty(geometry.full_output_shape, np.dtype("f4"))
+    engine.conv_transpose(method, geometry, DTYPES["float32"], x[None, None], w[None, None], None, y)
+    assert y.ravel().tolist() == expected
+
+
 def test_neighbouring_threads_stand_side_by_side_on_a_row() -> None:
     """So that a warp reads and writes neighbouring addresses."""
     emulator.require()
     text = source.text("unified", "float32") + (
         '\nextern "C" __global__ void places(int* out, const Params p)\n{\n'
         "    const Place at = locate(p, p.out_channels);\n"
-        "    int* mine = out + 5 * (blockIdx.x * blockDim.x + threadIdx.x);\n"
-        "    mine[0] = at.sample, mine[1] = at.channel, mine[2] = at.d, mine[3] = at.h, mine[4] = at.w;\n}\n"
+        "    int* mine = out + 6 * (blockIdx.x * blockDim.x + threadIdx.x);\n"
+        "    mine[0] = at.sample, mine[1] = at.channel, mine[2] = at.d, mine[3] = at.h, mine[4] = at.w;\n"
+        "    mine[5] = at.inside;\n}\n"
     )
     geometry = Geometry.conv_transpose((2, 3, 2, 9, 10), (3, 2, 3, 3, 3), 2, 1)
     depth, height, width = geometry.full_output_shape[2:]
     struct = params.build(geometry, False, (depth, height, width))
-    count = params.blocks((depth, height, width)) * 2 * 2
-    out = np.zeros((count, params.THREADS, 5), np.int32)
+    elements = 2 * 2 * depth * height * width
+    blocks = -(-elements // params.THREADS)
+    out = np.zeros((blocks * params.THREADS, 6), np.int32)
     runtime = emulator.Emulator()
-    runtime.launch(runtime.compile(text, "places"), (count, 1, 1), (params.THREADS, 1, 1), (out, struct))
-    inside = out.reshape(2, 2, -1, 5)[:, :, : depth * height * width]
+    runtime.launch(runtime.compile(text, "places"), (blocks, 1, 1), (params.THREADS, 1, 1), (out, struct))
     expected = np.stack(np.meshgrid(*map(np.arange, (2, 2, depth, height, width)), indexing="ij"), axis=-1)
-    np.testing.assert_array_equal(inside, expected.reshape(2, 2, -1, 5))
+    np.testing.assert_array_equal(out[:elements, :5], expected.reshape(-1, 5))
+    assert out[:elements, 5].all()
+    assert not out[elements:, 5].any()

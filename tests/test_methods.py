@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cupy_kst.cpu import forms, unified
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, examples, real_arrays
 from tests.engines import (
@@ -189,3 +190,19 @@ def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -
         np.testing.assert_array_equal(call(engine, method, *example, with_out=True), expected(*example))
 
     written()
+
+
+@every_method
+@pytest.mark.parametrize("block_bytes", [1, 100, 1000])
+def test_memory_divided_into_blocks_is_of_no_account(
+    method: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(unified, "BLOCK_BYTES", block_bytes)
+
+    @settings(max_examples=60)
+    @given(examples())
+    def same(example):
+        np.testing.assert_array_equal(call("cpu", method, *example, with_out=True), expected(*example))
+
+    same()

@@ -19,7 +19,9 @@ def _needs_nvrtc() -> None:
 
 @pytest.mark.parametrize("build", BUILDS, ids=str)
 def test_build_compiles_without_spills(build: Build) -> None:
-    usage = nvrtc.compile_text(build.text, build.architecture).usage
+    compiled = nvrtc.compile_text(build.text, build.architecture)
+    usage = compiled.usage
+    assert compiled.warnings == []
     assert set(usage) == set(build.kernels)
     for kernel, used in usage.items():
         assert (used.spill_bytes, used.stack_bytes) == (0, 0), f"{kernel} of {build} spills: {used}"

@@ -31,9 +31,12 @@ def test_layout_is_that_of_the_c_struct(wide: bool) -> None:
 
 
 def test_values() -> None:
-    struct = params.build(GEOMETRY, wide=False, grid=(1, 10, 31), first=(0, 1, 3))
-    assert struct.shape == (1,)
-    record = {name: int(struct[name][0]) for name in params.FIELDS}
+    table = params.build(GEOMETRY, wide=False, grid=(1, 10, 31), firsts=[(0, 0, 0), (0, 1, 3)])
+    assert table.shape == (2,)
+    assert table.dtype == params.struct(np.int32)
+    assert table["first_w"].tolist() == [0, 3]
+    record = {name: int(table[name][1]) for name in params.FIELDS}
+    assert record["samples"] == 2
     assert record["in_channels"] == 6
     assert record["out_channels"] == 6
     assert (record["group_in"], record["group_out"]) == (2, 2)
@@ -44,7 +47,6 @@ def test_values() -> None:
     # dilation 6 over stride 4: 3 * 1 = 1 modulo 2.
     assert [record[f"inverse_{axis}"] for axis in "dhw"] == [0, 1, 1]
     assert [record[f"first_{axis}"] for axis in "dhw"] == [0, 1, 3]
-    assert record["blocks"] == 2
 
 
 def test_the_struct_is_small_enough_to_pass_by_value() -> None:

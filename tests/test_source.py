@@ -42,6 +42,8 @@ def test_generic_text_serves_every_geometry_and_specialised_text_has_literals() 
     generic = source.text("unified", "float32")
     assert "#define KW (p.kernel_w)\n" in generic
     special = source.text("unified", "float32", constants=(Axis(), FOUR, FOUR))
+    wide = source.text("unified", "float32", wide=True, constants=(Axis(), FOUR, FOUR))
+    assert "#define KW 4LL\n" in wide
     for line in ("#define KD 1", "#define KW 4", "#define SW 2", "#define DW 3", "#define GW 1", "#define VW 1"):
         assert line + "\n" in special
     assert special.split("#line", 1)[1] == generic.split("#line", 1)[1]

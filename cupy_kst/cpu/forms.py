@@ -15,7 +15,9 @@ Axes = tuple[int, int, int]
 Index = tuple[Any, ...]
 
 # What one block of work holds beside its arrays: small beside the last cache, large beside a matrix product's overhead.
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
+# Fewer columns make a product slow, since it reads the whole matrix for them.
+BLOCK_COLUMNS = 256
 
 
 def convolve(source: Array, weight: Array, bias: Array | None, out: Array, start: Axes, step: Axes) -> None:
@@ -38,16 +40,19 @@ def convolve(source: Array, weight: Array, bias: Array | None, out: Array, start
     # Output channels last: the copy that reorders a sub-kernel is several times faster so, and BLAS takes either.
     matrix = weight.transpose(0, 1, 3, 4, 5, 2).reshape(groups, channels * prod(taps), out_channels).swapaxes(1, 2)
     windows = _windows(source, taps, out.shape[3:], start, step)
-    column_bytes = groups * channels * prod(taps) * source.itemsize
-    for samples, *positions in blocks((out.shape[0], *out.shape[3:]), max(1, BLOCK_BYTES // column_bytes)):
+    columns = max(BLOCK_COLUMNS, BLOCK_BYTES // (groups * channels * prod(taps) * source.itemsize))
+    for samples, *positions in blocks((out.shape[0], *out.shape[3:]), columns):
         inside: Index = (samples, ..., *positions)
-        gathered = windows[inside]
-        columns = gathered.reshape(gathered.shape[0], groups, channels * prod(taps), -1)
-        target = out[inside]
-        product = multiply(matrix, columns).reshape(target.shape)
-        if bias is not None:
-            product += bias
-        target[...] = product
+        _convolve_block(windows[inside], matrix, bias, out[inside])
+
+
+# A function of its own, so that the columns of one block are gone when the next block's are gathered.
+def _convolve_block(windows: Array, matrix: Array, bias: Array | None, out: Array) -> None:
+    groups, _, products = matrix.shape
+    result = multiply(matrix, windows.reshape(windows.shape[0], groups, products, -1)).reshape(out.shape)
+    if bias is not None:
+        result += bias
+    out[...] = result
 
 
 def multiply(matrix: Array, columns: Array) -> Array:

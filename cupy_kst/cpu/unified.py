@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..axis import AxisClass
-from ..geometry import Geometry
+from ..axis import Axis, AxisClass
+from ..geometry import AXES, Geometry
 from .forms import BLOCK_BYTES, Index, blocks, last_axes, multiply
 
 Array = NDArray[Any]
 Ranges = tuple[range, ...]
+Tap = tuple[int, ...]
+
+_COLONS = (slice(None),) * AXES
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
@@ -23,20 +26,41 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     groups, channels, out_channels, *kernel = weight.shape
     samples, sizes = input.shape[0], input.shape[3:]
     pixels = input.reshape(samples, groups, channels, prod(sizes))
-    rows = weight.reshape(groups, channels, out_channels, prod(kernel))
-    row_bytes = groups * prod(kernel) * prod(sizes) * input.itemsize
-    for some, outputs in blocks((samples, out_channels), max(1, BLOCK_BYTES // row_bytes)):
-        block = rows[:, :, outputs]
-        products = multiply(block.reshape(groups, channels, -1).swapaxes(1, 2), pixels[some])
-        products = products.reshape(-1, groups, block.shape[2], *kernel, *sizes)
-        target = out[some, :, outputs]
+    row_bytes = prod(sizes) * input.itemsize
+    # One product for all taps is quicker, but with large maps it would take more memory than inserted zeros do.
+    at_once = prod(kernel) * row_bytes <= BLOCK_BYTES
+    rows = BLOCK_BYTES // (row_bytes * (prod(kernel) if at_once else 1))
+    for some, part, outputs in blocks((samples, groups, out_channels), max(1, rows)):
+        filters, source = weight[part, :, outputs], pixels[some, part]
+        products = _Products(filters, source, sizes, at_once)
+        target = out[some, part, outputs]
         for lead, lands, merges, strays in _schedule(geometry):
-            sums = products[lead]
-            for into, source in merges:
-                sums[into] += products[source]
-            target[lands] = sums if bias is None else sums + bias[:, outputs]
-            for into, source in strays:
-                target[into] += products[source]
+            sums = products.of(*lead)
+            for into, tap, inputs in merges:
+                sums[into] += products.of(tap, inputs)
+            target[lands] = sums if bias is None else sums + bias[part, outputs]
+            for into, tap, inputs in strays:
+                target[into] += products.of(tap, inputs)
+
+
+class _Products:
+    """The products of each tap with all inputs, of all taps at once or of one when it is asked for."""
+
+    def __init__(self, filters: Array, pixels: Array, sizes: tuple[int, ...], at_once: bool) -> None:
+        self._filters, self._pixels, self._sizes = filters, pixels, sizes
+        self._all = self._multiply(filters) if at_once else None
+
+    def of(self, tap: Tap, inputs: Index) -> Array:
+        """Return the products of one tap with some inputs: (samples, groups, out_channels, depth, height, width)."""
+        one: Index = (..., *tap)
+        product = self._multiply(self._filters[one]) if self._all is None else self._all[one + _COLONS]
+        part: Array = product[inputs]
+        return part
+
+    def _multiply(self, filters: Array) -> Array:
+        groups, channels, *others = filters.shape
+        matrix = filters.reshape(groups, channels, -1).swapaxes(1, 2)
+        return multiply(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
 
 
 class _Class(NamedTuple):
@@ -46,10 +70,10 @@ class _Class(NamedTuple):
     product that covers most, so that the strided outputs are touched once; what sticks out is added by itself.
     """
 
-    lead: Index
+    lead: tuple[Tap, Index]
     lands: Index
-    merges: list[tuple[Index, Index]]
-    strays: list[tuple[Index, Index]]
+    merges: list[tuple[Index, Tap, Index]]
+    strays: list[tuple[Index, Tap, Index]]
 
 
 @lru_cache(maxsize=256)
@@ -59,12 +83,8 @@ def _schedule(geometry: Geometry) -> list[_Class]:
 
 
 def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
-    meetings: dict[tuple[int, ...], tuple[Ranges, Ranges]] = {}
-    taps = (range(one.taps) for one in classes)
-    for steps in product(*taps):
-        tap = tuple(
-            one.first_tap + step * axis.tap_step for one, step, axis in zip(classes, steps, geometry.axes, strict=True)
-        )
+    meetings: dict[Tap, tuple[Ranges, Ranges]] = {}
+    for tap in product(*map(_taps, geometry.axes, classes)):
         each = [axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)]
         if all(inputs for inputs, _ in each):
             meetings[tap] = tuple(inputs for inputs, _ in each), tuple(lands for _, lands in each)
@@ -72,21 +92,20 @@ def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
         return None
     lead = max(meetings, key=lambda tap: prod(map(len, meetings[tap][1])))
     inputs, lands = meetings.pop(lead)
+    within = tuple(range(len(each)) for each in lands)
     merges, strays = [], []
     for tap, (its_inputs, its_lands) in meetings.items():
         shared = tuple(map(_intersection, lands, its_lands))
         if all(shared):
-            within = tuple(range(len(each)) for each in lands)
-            merges.append(
-                (last_axes(_matching(shared, lands, within)), _of(tap, _matching(shared, its_lands, its_inputs)))
-            )
+            into = last_axes(_matching(shared, lands, within))
+            merges.append((into, tap, last_axes(_matching(shared, its_lands, its_inputs))))
         for part in _outside(its_lands, shared):
-            strays.append((last_axes(part), _of(tap, _matching(part, its_lands, its_inputs))))
-    return _Class(_of(lead, inputs), last_axes(lands), merges, strays)
+            strays.append((last_axes(part), tap, last_axes(_matching(part, its_lands, its_inputs))))
+    return _Class((lead, last_axes(inputs)), last_axes(lands), merges, strays)
 
 
-def _of(tap: tuple[int, ...], inputs: Ranges) -> Index:
-    return (..., *tap, *last_axes(inputs)[1:])
+def _taps(axis: Axis, one: AxisClass) -> range:
+    return range(one.first_tap, axis.kernel, axis.tap_step) if one.taps else range(0)
 
 
 def _intersection(one: range, other: range) -> range:

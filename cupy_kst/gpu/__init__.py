@@ -26,8 +26,10 @@ def conv_transpose(method: str, geometry: Geometry, dtype: DType, input: Any, we
         if array is not None and array.device != input.device:
             raise ValueError(f"input is on {input.device} and {name} on {array.device}: move one of them")
     with input.device:
-        result = cupy.empty(geometry.output_shape, dtype.storage) if out is None else out
-        arrays.check_out(cupy, result, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
+        if out is None:
+            out = cupy.empty(geometry.output_shape, dtype.storage)
+        else:
+            arrays.check_out(cupy, out, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
         x, w, b = (None if each is None else cupy.ascontiguousarray(each) for each in (input, weight, bias))
-        engine(input.device.id).conv_transpose(method, geometry, dtype, x, w, b, result)
-    return result
+        engine(input.device.id).conv_transpose(method, geometry, dtype, x, w, b, out)
+    return out

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import prod
 
+from ..axis import Axis
 from ..geometry import Geometry
 
 # Room above the largest offset for a block's threads that fall outside.
 _NARROW = 2**31 - 1024
 
 
+@lru_cache(maxsize=1024)
 def needs_wide(geometry: Geometry) -> bool:
     """Return whether an offset inside one sample, or inside the weight, may not fit 32 bits."""
     lengths = [
@@ -18,5 +21,10 @@ def needs_wide(geometry: Geometry) -> bool:
         prod(geometry.zero_inserted_shape[1:]),
         prod(geometry.full_weight_shape),
     ]
-    reaches = [axis.zero_inserted_size + axis.pad_lo + axis.tap_step**2 for axis in geometry.axes]
-    return max(lengths + reaches) > _NARROW
+    return max(*lengths, *map(_reach, geometry.axes)) > _NARROW
+
+
+def _reach(axis: Axis) -> int:
+    """Return a bound of what kernels compute along one axis on their way to an offset."""
+    furthest_tap = axis.dilation * (max(axis.kernel, axis.tap_step) + 1)
+    return axis.out_size + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)

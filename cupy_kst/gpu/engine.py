@@ -19,6 +19,7 @@ from .plan import Plan
 from .runtime import Runtime
 
 Build = Literal["generic", "specialised"]
+Constants = tuple[Axis, Axis, Axis]
 
 LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
     "zero_insertion": zero_insertion.plan,
@@ -27,7 +28,7 @@ LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
 }
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def plan(method: str, geometry: Geometry, wide: bool) -> Plan:
     """Return the launches by which `method` computes `geometry`."""
     return LAUNCHERS[method](geometry, wide)
@@ -60,26 +61,33 @@ class Engine:
         if geometry.samples == 0:
             return
         wide = needs_wide(geometry) if self._wide is None else self._wide
-        steps = plan(method, geometry, wide)
-        workspace = None if steps.workspace is None else self.runtime.empty(steps.workspace, dtype.storage)
+        planned = plan(method, geometry, wide)
+        workspace = None if planned.workspace is None else self.runtime.empty(planned.workspace, dtype.storage)
         arrays = {"input": input, "weight": weight, "output": out, "workspace": workspace}
         arrays["bias"] = np.uintp(0) if bias is None else bias
         constants = self._constants(method, geometry, dtype, wide)
-        for launch in steps.launches:
-            text = source.text(launch.stem, dtype.name, wide=wide, constants=constants)
-            kernel = self.runtime.compile(text, launch.kernel)
-            args = (*(arrays[name] for name in launch.arrays), launch.params)
-            self.runtime.launch(kernel, launch.grid, launch.block, args)
+        for step in planned.steps:
+            kernel = self.runtime.compile(
+                source.text(step.stem, dtype.name, wide=wide, constants=constants), step.kernel
+            )
+            pointers = [arrays[name] for name in step.arrays]
+            for number in range(len(step.params)):
+                self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
 
-    def _constants(self, method: str, geometry: Geometry, dtype: DType, wide: bool) -> tuple[Axis, Axis, Axis] | None:
-        # Two geometries that differ in sizes and padding alone have one text.
-        depth, height, width = (
-            Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
-        )
-        constants = (depth, height, width)
+    def _constants(self, method: str, geometry: Geometry, dtype: DType, wide: bool) -> Constants | None:
+        constants = _constants_of(geometry)
         if self._build is None:
             return constants if self._seen.before((method, dtype, wide, constants)) else None
         return constants if self._build == "specialised" else None
+
+
+@lru_cache(maxsize=1024)
+def _constants_of(geometry: Geometry) -> Constants:
+    """Return the axes without sizes and padding: geometries that differ in these alone have one text."""
+    depth, height, width = (
+        Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
+    )
+    return depth, height, width
 
 
 class _Seen:

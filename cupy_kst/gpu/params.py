@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from ..geometry import AXES, Geometry
 
 _PER_AXIS = ("in", "out", "grid", "first", "lo", "kernel", "stride", "dilation", "common", "inverse")
 FIELDS = (
+    "samples",
     *("in_channels", "out_channels", "group_in", "group_out"),
     *(f"{name}_{axis}" for name in _PER_AXIS for axis in "dhw"),
-    "blocks",
 )
 THREADS = 256
 
@@ -25,8 +26,8 @@ def struct(index: type[np.signedinteger[Any]]) -> np.dtype[Any]:
     return np.dtype([(name, index) for name in FIELDS], align=True)
 
 
-def build(geometry: Geometry, wide: bool, grid: Axes, first: Axes = (0, 0, 0)) -> NDArray[Any]:
-    """Return the struct of one launch as an array of shape (1,), which CuPy passes by value.
+def build(geometry: Geometry, wide: bool, grid: Axes, firsts: Sequence[Axes] = ((0, 0, 0),)) -> NDArray[Any]:
+    """Return the structs of launches, shape (launches,): CuPy passes a part of shape (1,) by value.
 
     Parameters
     ----------
@@ -35,16 +36,16 @@ def build(geometry: Geometry, wide: bool, grid: Axes, first: Axes = (0, 0, 0)) -
     wide : bool
         Whether indices are 64 bits.
     grid : tuple of int
-        Positions that the launch covers in each (sample, channel).
-    first : tuple of int
-        Output of position 0, for launches of one residue class.
+        Positions that a launch covers in each (sample, channel).
+    firsts : sequence of tuple of int
+        For each launch the output of position 0, where launches are of residue classes.
     """
     axes = geometry.axes
     per_axis = {
         "in": [axis.in_size for axis in axes],
         "out": [axis.out_size for axis in axes],
         "grid": grid,
-        "first": first,
+        "first": (0, 0, 0),
         "lo": [axis.pad_lo for axis in axes],
         **{
             name: [getattr(axis, name) for axis in axes]
@@ -52,15 +53,12 @@ def build(geometry: Geometry, wide: bool, grid: Axes, first: Axes = (0, 0, 0)) -
         },
     }
     values = (
+        geometry.samples,
         *(geometry.in_channels, geometry.out_channels),
         *(geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups),
         *(per_axis[name][axis] for name in _PER_AXIS for axis in range(AXES)),
-        blocks(grid),
     )
-    return np.array([values], dtype=struct(np.int64 if wide else np.int32))
-
-
-def blocks(grid: Axes) -> int:
-    """Return how many thread blocks cover the positions of one (sample, channel)."""
-    depth, height, width = grid
-    return -(-depth * height * width // THREADS)
+    structs = np.full(len(firsts), np.array(values, dtype=struct(np.int64 if wide else np.int32)))
+    for name, column in zip(("first_d", "first_h", "first_w"), zip(*firsts, strict=True), strict=True):
+        structs[name] = column
+    return structs

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,9 +13,9 @@ from ..geometry import Geometry
 from . import params
 
 
-@dataclass(frozen=True)
-class Launch:
-    """One launch of one kernel.
+@dataclass(frozen=True, eq=False)
+class Launches:
+    """Launches of one kernel that differ in their params alone.
 
     Attributes
     ----------
@@ -24,7 +26,7 @@ class Launch:
     arrays : tuple of str
         What its pointers are: "input", "weight", "bias", "output" or "workspace".
     params : ndarray
-        The params struct, shape (1,).
+        The params struct of each launch, shape (launches,).
     """
 
     stem: str
@@ -35,11 +37,11 @@ class Launch:
     params: NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """Launches in their order, and the shape of the workspace that they share, if any."""
 
-    launches: tuple[Launch, ...]
+    steps: tuple[Launches, ...]
     workspace: tuple[int, ...] | None = None
 
 
@@ -51,9 +53,9 @@ def per_position(
     arrays: tuple[str, ...],
     channels: int,
     grid: params.Axes,
-    first: params.Axes = (0, 0, 0),
-) -> Launch:
-    """Return a launch of one thread per position of `grid` in each of `channels` of every sample."""
-    count = params.blocks(grid) * geometry.samples * channels
-    struct = params.build(geometry, wide, grid, first)
-    return Launch(stem, kernel, (count, 1, 1), (params.THREADS, 1, 1), arrays, struct)
+    firsts: Sequence[params.Axes] = ((0, 0, 0),),
+) -> Launches:
+    """Return launches with one thread per position of `grid` in each of `channels` of every sample."""
+    blocks = -(-geometry.samples * channels * prod(grid) // params.THREADS)
+    structs = params.build(geometry, wide, grid, firsts)
+    return Launches(stem, kernel, (blocks, 1, 1), (params.THREADS, 1, 1), arrays, structs)

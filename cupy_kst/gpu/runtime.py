@@ -45,6 +45,12 @@ class _Compiled(NamedTuple):
     shared_bytes: int
 
 
+class _Entry:
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.compiled: _Compiled | None = None
+
+
 class CuPyRuntime:
     """CuPy on one device. Calls are made with that device current; launches go to its current stream.
 
@@ -57,7 +63,7 @@ class CuPyRuntime:
     def __init__(self, device: int = 0) -> None:
         self._cupy = load_cupy()
         self._device = device
-        self._kernels: OrderedDict[tuple[str, str, int, str], _Compiled] = OrderedDict()
+        self._kernels: OrderedDict[tuple[str, str, int, str], _Entry] = OrderedDict()
         self._lock = Lock()
 
     def limits(self) -> Device:
@@ -71,14 +77,16 @@ class CuPyRuntime:
     def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> _Compiled:
         """Return the kernel `name` of `text`; the same object for the same arguments, as long as it is in use."""
         key = (text, name, shared_bytes, feature)
-        # Under the lock, so that threads that ask for one text at once compile it once.
         with self._lock:
-            if key not in self._kernels:
-                self._kernels[key] = self._compile(text, name, shared_bytes, feature)
-                if len(self._kernels) > _KERNELS:
-                    self._kernels.popitem(last=False)
+            entry = self._kernels.setdefault(key, _Entry())
             self._kernels.move_to_end(key)
-            return self._kernels[key]
+            if len(self._kernels) > _KERNELS:
+                self._kernels.popitem(last=False)
+        # A lock of its own, so that threads that ask for one text compile it once and hold up no other text.
+        with entry.lock:
+            if entry.compiled is None:
+                entry.compiled = self._compile(text, name, shared_bytes, feature)
+            return entry.compiled
 
     def _compile(self, text: str, name: str, shared_bytes: int, feature: str) -> _Compiled:
         major, minor = self.limits().capability

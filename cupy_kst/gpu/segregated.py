@@ -13,18 +13,14 @@ def plan(geometry: Geometry, wide: bool) -> Plan:
     """Return the launches that compute `geometry`."""
     depth, height, width = (-(-axis.out_size // axis.stride) for axis in geometry.axes)
     arrays = KERNELS["segregated"]
-    return Plan(
-        tuple(
-            per_position(
-                geometry,
-                wide,
-                "segregated",
-                "segregated",
-                arrays,
-                geometry.out_channels,
-                grid=(depth, height, width),
-                first=(d.first, h.first, w.first),
-            )
-            for d, h, w in geometry.classes
-        )
+    launches = per_position(
+        geometry,
+        wide,
+        "segregated",
+        "segregated",
+        arrays,
+        geometry.out_channels,
+        grid=(depth, height, width),
+        firsts=[(d.first, h.first, w.first) for d, h, w in geometry.classes],
     )
+    return Plan((launches,))

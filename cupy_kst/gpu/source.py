@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..axis import Axis
 from ..dtypes import DTYPES
+from .params import THREADS
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[\w.]+)"$')
 
@@ -48,18 +49,19 @@ def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Ax
         "COMPUTE": element.c_compute,
         "STORAGE_IS_HALF": str(int(dtype == "float16")),
         "INDEX": "long long" if wide else "int",
-        **_constant_lines(constants),
+        "THREADS": str(THREADS),
+        **_constant_lines(constants, "LL" if wide else ""),
     }
     defines = "".join(f"#define {name} {value}\n" for name, value in lines.items())
     # Headers beside the text would be missed by CuPy's disk cache, which keys on the text alone.
     return defines + _inlined(f"{stem}.cu", set())
 
 
-def _constant_lines(constants: tuple[Axis, Axis, Axis] | None) -> Mapping[str, str]:
+def _constant_lines(constants: tuple[Axis, Axis, Axis] | None, suffix: str) -> Mapping[str, str]:
     lines = {}
     for index, axis in enumerate(_AXES):
         for letter, field in _CONSTANTS.items():
-            value = f"(p.{field}_{axis})" if constants is None else str(getattr(constants[index], field))
+            value = f"(p.{field}_{axis})" if constants is None else f"{getattr(constants[index], field)}{suffix}"
             lines[letter + axis.upper()] = value
     return lines
 

@@ -13,7 +13,7 @@ def plan(geometry: Geometry, wide: bool) -> Plan:
     """Return the launch that computes `geometry`."""
     depth, height, width = (axis.out_size for axis in geometry.axes)
     arrays = KERNELS["unified"]
-    launch = per_position(
+    launches = per_position(
         geometry, wide, "unified", "unified", arrays, geometry.out_channels, grid=(depth, height, width)
     )
-    return Plan((launch,))
+    return Plan((launches,))

@@ -1,0 +1,123 @@
+"""Importing is quick and loads nothing that it may not need; each failure of a GPU says what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+import cupy_kst
+from cupy_kst.gpu import runtime
+
+
+def test_import_loads_no_array_library_but_numpy() -> None:
+    heavy = ("cupy", "torch", "numba", "hypothesis", "scipy", "matplotlib")
+    script = f"import sys, cupy_kst; print(*[name for name in {heavy} if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
+
+
+def test_import_takes_less_than_half_a_second() -> None:
+    script = "import time; start = time.process_time(); import cupy_kst; print(time.process_time() - start)"
+    runs = (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
+    )
+    # Its own time, and the best of a few: other processes on the machine hardly count.
+    assert any(float(run.stdout) < 0.5 for run in runs)
+
+
+def test_public_names_are_there_and_typed() -> None:
+    for name in cupy_kst.__all__:
+        assert getattr(cupy_kst, name).__doc__
+    assert (Path(cupy_kst.__file__).parent / "py.typed").is_file()
+
+
+def test_testing_says_that_it_needs_hypothesis() -> None:
+    script = "import sys; sys.modules['hypothesis'] = None; import cupy_kst.testing"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "ImportError: cupy_kst.testing needs Hypothesis: pip install 'cupy_kst[testing]'" in ran.stderr
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+def _raising(error: Exception) -> Any:
+    def call() -> None:
+        raise error
+
+    return call
+
+
+def _cupy(*, is_hip: bool = False, devices: Any = lambda: 1, version: Any = lambda: (13, 0)) -> Any:
+    of_runtime = SimpleNamespace(is_hip=is_hip, getDeviceCount=devices, CUDARuntimeError=CUDARuntimeError)
+    return SimpleNamespace(cuda=SimpleNamespace(runtime=of_runtime, nvrtc=SimpleNamespace(getVersion=version)))
+
+
+FAILURES = {
+    "not installed": (None, r"^CuPy is not installed: pip install 'cupy_kst\[cuda13\]' \(or cuda12\)$"),
+    "no driver": (
+        _cupy(devices=_raising(CUDARuntimeError("cudaErrorNoDevice"))),
+        "^CuPy found no usable NVIDIA GPU or driver: cudaErrorNoDevice$",
+    ),
+    "no GPU": (_cupy(devices=lambda: 0), "^CuPy found no NVIDIA GPU$"),
+    "no NVRTC": (
+        _cupy(version=_raising(RuntimeError("libnvrtc.so.13"))),
+        r"^NVRTC, which compiles CUDA kernels, was not found: pip install 'cupy_kst\[cuda13\]' \(or cuda12\)$",
+    ),
+    "ROCm": (
+        _cupy(is_hip=True),
+        "^this CuPy is built for ROCm, where our kernels with their PTX do not run: NVIDIA only$",
+    ),
+}
+
+
+@pytest.fixture
+def unloaded() -> Any:
+    runtime.load_cupy.cache_clear()
+    yield
+    runtime.load_cupy.cache_clear()
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_a_gpu_needs(failure: str, unloaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, message = FAILURES[failure]
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=message):
+            runtime.load_cupy()
+
+
+def test_a_cupy_that_works_is_loaded_once(unloaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    working = _cupy()
+    monkeypatch.setitem(sys.modules, "cupy", working)
+    assert runtime.load_cupy() is working
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert runtime.load_cupy() is working
+
+
+def test_a_cupy_array_meets_the_same_sentence(unloaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnDevice:
+        dtype, ndim, shape = SimpleNamespace(), 4, (1, 1, 4, 4)
+
+    import numpy as np
+
+    OnDevice.dtype = np.dtype("f4")
+    broken: Any = ModuleType("cupy")
+    broken.ndarray, broken.cuda = OnDevice, _cupy(devices=lambda: 0).cuda
+    monkeypatch.setitem(sys.modules, "cupy", broken)
+    with pytest.raises(RuntimeError, match="CuPy found no NVIDIA GPU"):
+        cupy_kst.conv_transpose2d(OnDevice(), OnDevice())
+
+
+def test_the_cuda_text_is_found() -> None:
+    from cupy_kst.gpu import source
+
+    assert (source.directory() / "common.cuh").is_file()
+    assert not (source.directory() / "__init__.py").exists()
+    assert find_spec("cupy_kst.gpu.source")
