@@ -25,7 +25,8 @@ class Cost:
     macs : int
         What the CUDA kernels of the method multiply.
     workspace_bytes : int
-        Memory beside input, weight and output; for zero_insertion the whole zero-inserted, padded map.
+        Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
+        padded map. The NumPy engine needs some megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
     extra_threads : int
