@@ -15,10 +15,9 @@ from . import segregated, unified, zero_insertion
 Array = NDArray[Any]
 Run = Callable[[Geometry, Array, Array, Array | None, Array], None]
 
-# Each writes the transposed convolution of (input, weight, bias) to an output that holds the bias already, so that
-# outputs that no tap reaches are passed over. All are in the compute dtype, with the channels divided into groups:
-# (samples, groups, channels, depth, height, width), (groups, in_channels, out_channels, depth, height, width) and
-# (groups, out_channels, 1, 1, 1).
+# Each writes the transposed convolution of (input, weight, bias), also to outputs that no tap reaches. All are in the
+# compute dtype, with the channels divided into groups: (samples, groups, channels, depth, height, width),
+# (groups, in_channels, out_channels, depth, height, width) and (groups, out_channels, 1, 1, 1).
 RUNS: dict[str, Run] = {
     "zero_insertion": zero_insertion.run,
     "segregated": segregated.run,
@@ -38,7 +37,6 @@ def conv_transpose(
     shape = (samples, groups, geometry.out_channels // groups, *geometry.full_output_shape[2:])
     y = out.reshape(shape) if dtype.compute == dtype.storage else np.empty(shape, dtype.compute)
     b = None if bias is None else _as_compute(bias, dtype).reshape(groups, -1, 1, 1, 1)
-    y[...] = 0 if b is None else b
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
         RUNS[method](geometry, x, w, b, y)

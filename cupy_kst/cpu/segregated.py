@@ -20,7 +20,9 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     divide = _whole if np.isfinite(weight.sum()) else _trimmed
     borders = [_border(axis) if divide is _whole else (0, 0) for axis in geometry.axes]
-    padded = np.pad(input, [(0, 0)] * 3 + borders) if any(map(any, borders)) else input
+    padded = _pad(input, borders) if any(map(any, borders)) else input
+    if divide is _trimmed or not all(one.taps for axis in geometry.axes for one in axis.classes):
+        out[...] = 0 if bias is None else bias
     d, h, w = (-axis.input_step for axis in geometry.axes)
     for classes in geometry.classes:
         for parts in product(*map(divide, geometry.axes, classes)):
@@ -44,6 +46,15 @@ def _border(axis: Axis) -> tuple[int, int]:
     lowest = min((one.start - (one.taps - 1) * axis.input_step for one in met), default=0)
     highest = max((one.start + one.positions for one in met), default=0)
     return max(0, -lowest), max(0, highest - axis.in_size)
+
+
+def _pad(input: Array, borders: list[tuple[int, int]]) -> Array:
+    sizes = input.shape[3:]
+    padded = np.zeros(
+        (*input.shape[:3], *(lo + size + hi for size, (lo, hi) in zip(sizes, borders, strict=True))), input.dtype
+    )
+    padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
+    return padded
 
 
 def _whole(axis: Axis, one: AxisClass) -> list[_Part]:

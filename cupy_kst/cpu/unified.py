@@ -29,12 +29,15 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     row_bytes = prod(sizes) * input.itemsize
     # One product for all taps is quicker, but with large maps it would take more memory than inserted zeros do.
     at_once = prod(kernel) * row_bytes <= BLOCK_BYTES
+    classes, complete = _schedule(geometry)
+    if not complete:
+        out[...] = 0 if bias is None else bias
     rows = BLOCK_BYTES // (row_bytes * (prod(kernel) if at_once else 1))
     for some, part, outputs in blocks((samples, groups, out_channels), max(1, rows)):
         filters, source = weight[part, :, outputs], pixels[some, part]
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
-        for lead, lands, merges, strays in _schedule(geometry):
+        for lead, lands, _, merges, strays in classes:
             sums = products.of(*lead)
             for into, tap, inputs in merges:
                 sums[into] += products.of(tap, inputs)
@@ -72,14 +75,16 @@ class _Class(NamedTuple):
 
     lead: tuple[Tap, Index]
     lands: Index
+    outputs: int
     merges: list[tuple[Index, Tap, Index]]
     strays: list[tuple[Index, Tap, Index]]
 
 
 @lru_cache(maxsize=256)
-def _schedule(geometry: Geometry) -> list[_Class]:
-    found = (_class(geometry, classes) for classes in geometry.classes)
-    return [one for one in found if one is not None]
+def _schedule(geometry: Geometry) -> tuple[list[_Class], bool]:
+    """Return the classes that a tap reaches, and whether their sums are set everywhere on the output."""
+    found = [one for classes in geometry.classes if (one := _class(geometry, classes))]
+    return found, sum(one.outputs for one in found) == prod(axis.out_size for axis in geometry.axes)
 
 
 def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
@@ -101,7 +106,7 @@ def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
             merges.append((into, tap, last_axes(_matching(shared, its_lands, its_inputs))))
         for part in _outside(its_lands, shared):
             strays.append((last_axes(part), tap, last_axes(_matching(part, its_lands, its_inputs))))
-    return _Class((lead, last_axes(inputs)), last_axes(lands), merges, strays)
+    return _Class((lead, last_axes(inputs)), last_axes(lands), prod(map(len, lands)), merges, strays)
 
 
 def _taps(axis: Axis, one: AxisClass) -> range:
