@@ -3,6 +3,7 @@
 // Macros that source.py defines before this text:
 //   STORAGE, COMPUTE   element type in memory, and the type of products and sums
 //   STORAGE_IS_HALF    1 if STORAGE holds the bits of an IEEE half
+//   STORAGE_IS_BFLOAT  1 if STORAGE holds the bits of a bfloat16
 //   INDEX              int, or long long (the wide build: a sample of 2**31 elements or more)
 //   THREADS            threads of a block
 //   KD KH KW           filter taps of each axis           SD SH SW   stride
@@ -10,6 +11,7 @@
 //   VD VH VW           inverse of dilation/gcd modulo stride/gcd
 // each of the last five a literal (specialised build) or a field of the params struct `p` (generic build).
 #pragma once
+#include "complex.cuh"
 
 typedef INDEX Index;
 typedef STORAGE Storage;

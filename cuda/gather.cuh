@@ -57,6 +57,6 @@ __device__ __forceinline__ void gather_output(
     x += plane_offset(at.sample, p.in_channels, group * p.group_in, p.in_d * p.in_h * p.in_w);
     weight += plane_offset(group * p.group_in, p.group_out, channel, KD * KH * KW);
     y += plane_offset(at.sample, p.out_channels, at.channel, p.out_d * p.out_h * p.out_w);
-    const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute(0), d, h, w);
+    const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute{}, d, h, w);
     store(y + (d * p.out_h + h) * p.out_w + w, sum);
 }

@@ -31,7 +31,7 @@ insert_zeros(const Storage* __restrict__ x, Storage* __restrict__ map, const Par
     x += plane_offset(at.sample, p.in_channels, at.channel, p.in_d * p.in_h * p.in_w);
     map += plane_offset(at.sample, p.in_channels, at.channel, p.grid_d * p.grid_h * p.grid_w);
     const bool stands = d >= 0 && h >= 0 && w >= 0;
-    map[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = stands ? x[(d * p.in_h + h) * p.in_w + w] : Storage(0);
+    map[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = stands ? x[(d * p.in_h + h) * p.in_w + w] : Storage{};
 }
 
 extern "C" __global__ void PER_POSITION convolve_map(
@@ -47,7 +47,7 @@ extern "C" __global__ void PER_POSITION convolve_map(
     map += plane_offset(at.sample, p.in_channels, group * p.group_in, plane);
     weight += plane_offset(group * p.group_in, p.group_out, channel, KD * KH * KW);
     y += plane_offset(at.sample, p.out_channels, at.channel, p.out_d * p.out_h * p.out_w);
-    Compute sum = bias ? load(bias + at.channel) : Compute(0);
+    Compute sum = bias ? load(bias + at.channel) : Compute{};
     for (Index kd = 0; kd < KD; kd++)
         for (Index kh = 0; kh < KH; kh++)
             for (Index kw = 0; kw < KW; kw++) {

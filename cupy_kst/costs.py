@@ -14,7 +14,7 @@ from .methods import METHODS, Operation
 
 @dataclass(frozen=True)
 class Cost:
-    """The work of one call by one method; multiplications are multiply-adds.
+    """The work of one call by one method; multiplications are multiply-adds, of complex numbers as of real ones.
 
     Attributes
     ----------

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import ml_dtypes  # noqa: F401  (by which NumPy knows bfloat16 by its name)
 import numpy as np
+
+Bits = Literal["", "half", "bfloat"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class DType:
         Type of the arrays, and type of products and sums.
     c_storage, c_compute : str
         The same two in CUDA C; 16-bit types are stored as bits.
+    c_bits : str
+        The 16-bit format that `c_storage` holds the bits of: "half", "bfloat", or "" where it holds values.
     """
 
     name: str
@@ -28,16 +33,24 @@ class DType:
     compute: np.dtype[Any]
     c_storage: str
     c_compute: str
+    c_bits: Bits
 
 
-def _dtype(name: str, compute: str, c_storage: str, c_compute: str) -> DType:
-    return DType(name, np.dtype(name), np.dtype(compute), c_storage, c_compute)
+def _sixteen(name: str, c_bits: Bits) -> DType:
+    return DType(name, np.dtype(name), np.dtype(np.float32), "unsigned short", "float", c_bits)
+
+
+def _itself(name: str, c_name: str) -> DType:
+    return DType(name, np.dtype(name), np.dtype(name), c_name, c_name, "")
 
 
 DTYPES: dict[str, DType] = {
-    "float16": _dtype("float16", "float32", "unsigned short", "float"),
-    "float32": _dtype("float32", "float32", "float", "float"),
-    "float64": _dtype("float64", "float64", "double", "double"),
+    "float16": _sixteen("float16", "half"),
+    "bfloat16": _sixteen("bfloat16", "bfloat"),
+    "float32": _itself("float32", "float"),
+    "float64": _itself("float64", "double"),
+    "complex64": _itself("complex64", "Complex<float>"),
+    "complex128": _itself("complex128", "Complex<double>"),
 }
 
 

@@ -59,8 +59,8 @@ def conv_transpose2d(
     ----------
     input : numpy.ndarray or cupy.ndarray
         Shape ``(batch, in_channels, height, width)``, or ``(in_channels, height, width)`` without a batch; float16,
-        float32 or float64; any strides and byte order. NumPy arrays are computed on the CPU, CuPy arrays on their own
-        device and its current stream.
+        bfloat16 (that of ml_dtypes), float32, float64, complex64 or complex128; any strides and byte order. NumPy
+        arrays are computed on the CPU, CuPy arrays on their own device and its current stream.
     weight : array
         Shape ``(in_channels, out_channels // groups, kernel_height, kernel_width)``, of the input's dtype.
     bias : array, optional
@@ -88,7 +88,7 @@ def conv_transpose2d(
     array
         Shape ``(batch, out_channels, out_height, out_width)`` where, on each axis,
         ``out = (in - 1)*stride - lo - hi + dilation*(kernel - 1) + output_padding + 1``.
-        float16 is multiplied and summed in float32.
+        float16 and bfloat16 are multiplied and summed in float32. Complex filters are not conjugated.
 
     Raises
     ------

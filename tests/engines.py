@@ -89,8 +89,8 @@ def _emulated(sanitize: str, order: str, build: Build, wide: bool) -> tuple[Emul
     return emulator, Engine(emulator, build, wide)
 
 
-def expected(case: Case, arrays: Arrays) -> NDArray[np.float64]:
-    """Return what the definition gives, in float64."""
+def expected(case: Case, arrays: Arrays) -> NDArray[Any]:
+    """Return what the definition gives, in float64 or complex128."""
     return reference.conv_transpose(*arrays, **case.options)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from cupy_kst.gpu.engine import Build
 from cupy_kst.testing import Arrays, Case
-from tests.engines import emulate, every_method, expected
+from tests.engines import emulate, every_dtype, every_method, expected
 
 CASES = {
     "even sizes, a GAN's layer": Case(
@@ -34,15 +38,20 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def _real(case: Case) -> Arrays:
+def _real(case: Case, rounded: Callable[[np.ndarray], np.ndarray] = lambda array: array) -> Arrays:
     generator = np.random.default_rng(5)
-    shapes = (case.input_shape, case.weight_shape, case.bias_shape)
-    input, weight, bias = (generator.standard_normal(shape).astype(case.dtype) for shape in shapes)
+
+    def array(shape: tuple[int, ...]) -> np.ndarray:
+        real = rounded(generator.standard_normal(shape))
+        complex_ = "complex" in case.dtype
+        return (real + 1j * rounded(generator.standard_normal(shape)) if complex_ else real).astype(case.dtype)
+
+    input, weight, bias = map(array, (case.input_shape, case.weight_shape, case.bias_shape))
     return Arrays(input, weight, bias if case.bias else None)
 
 
 def _whole(case: Case) -> Arrays:
-    return Arrays(*(None if array is None else np.round(array) for array in _real(case)))
+    return _real(case, np.round)
 
 
 @every_method
@@ -59,6 +68,19 @@ def test_builds_are_bitwise_alike(method: str, case: Case) -> None:
     generic = emulate(method, case, arrays)
     for other in ({"wide": True}, {"build": "specialised"}, {"sanitize": "plain"}):
         assert generic.tobytes() == emulate(method, case, arrays, **other).tobytes(), other
+
+
+@every_method
+@every_dtype
+@pytest.mark.parametrize("build", ["generic", "specialised"])
+@pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
+def test_builds_of_every_dtype(method: str, dtype: str, build: Build, wide: bool) -> None:
+    case = replace(CASES["odd sizes, groups, dilation"], dtype=dtype, bias=True)
+    arrays = _whole(case)
+    np.testing.assert_array_equal(emulate(method, case, arrays, build=build, wide=wide), expected(case, arrays))
+    arrays = _real(case)
+    got, generic = emulate(method, case, arrays, build=build, wide=wide), emulate(method, case, arrays)
+    assert got.tobytes() == generic.tobytes()
 
 
 @every_method

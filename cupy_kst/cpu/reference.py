@@ -1,4 +1,4 @@
-"""The definition: every product of an input and a filter element is added where it lands, in float64.
+"""The definition: every product of an input and a filter element is added where it lands, in float64 or complex128.
 
 Everything else is checked against this file, so it shares nothing with the rest: no Geometry, no residue class.
 """
@@ -22,7 +22,7 @@ def conv_transpose(
     output_padding: int | Sequence[int] = 0,
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
-) -> NDArray[np.float64]:
+) -> NDArray[Any]:
     """Transposed convolution of any rank by its definition.
 
     Parameters
@@ -39,14 +39,13 @@ def conv_transpose(
     Returns
     -------
     ndarray
-        Shape ``(batch, out_channels, *output)``, float64.
+        Shape ``(batch, out_channels, *output)``: complex128 where an array is complex, else float64.
     """
     rank = weight.ndim - 2
-    x, w = np.asarray(input, np.float64), np.asarray(weight, np.float64)
+    wide = np.complex128 if any(map(np.iscomplexobj, (input, weight, bias))) else np.float64
+    x, w = np.asarray(input, wide), np.asarray(weight, wide)
     if x.ndim == rank + 1:
-        one: NDArray[np.float64] = conv_transpose(x[None], w, bias, stride, padding, output_padding, groups, dilation)[
-            0
-        ]
+        one: NDArray[Any] = conv_transpose(x[None], w, bias, stride, padding, output_padding, groups, dilation)[0]
         return one
     strides, dilations, extras = (_tuple(option, rank) for option in (stride, dilation, output_padding))
     pads = [(pad, pad) if np.ndim(pad) == 0 else tuple(pad) for pad in _tuple(padding, rank)]
@@ -57,7 +56,7 @@ def conv_transpose(
         (n - 1) * s + d * (k - 1) + 1 + extra
         for n, s, d, k, extra in zip(sizes, strides, dilations, kernel, extras, strict=True)
     ]
-    full = np.zeros((batch, out_channels, *span))
+    full = np.zeros((batch, out_channels, *span), wide)
     for sample, channel, out_channel in product(range(batch), range(channels), range(w.shape[1])):
         target = channel // (channels // groups) * w.shape[1] + out_channel
         for tap in product(*map(range, kernel)):
@@ -67,8 +66,8 @@ def conv_transpose(
             )
             full[sample, target][lands] += x[sample, channel] * w[channel, out_channel][tap]
     inside: tuple[Any, ...] = (..., *(slice(lo, length - hi) for length, (lo, hi) in zip(span, pads, strict=True)))
-    cropped: NDArray[np.float64] = full[inside]
-    return cropped if bias is None else cropped + np.asarray(bias, np.float64).reshape(-1, *[1] * rank)
+    cropped: NDArray[Any] = full[inside]
+    return cropped if bias is None else cropped + np.asarray(bias, wide).reshape(-1, *[1] * rank)
 
 
 def _tuple(option: Any, rank: int) -> tuple[Any, ...]:

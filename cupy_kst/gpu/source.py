@@ -47,7 +47,8 @@ def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Ax
     lines = {
         "STORAGE": element.c_storage,
         "COMPUTE": element.c_compute,
-        "STORAGE_IS_HALF": str(int(dtype == "float16")),
+        "STORAGE_IS_HALF": str(int(element.c_bits == "half")),
+        "STORAGE_IS_BFLOAT": str(int(element.c_bits == "bfloat")),
         "INDEX": "long long" if wide else "int",
         "THREADS": str(THREADS),
         **_constant_lines(constants, "LL" if wide else ""),

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ..dtypes import DTYPES
 from ..methods import Operation
-from .cases import Case, cases
+from .cases import Case, cases, largest_exact
 
 Array = NDArray[Any]
 
@@ -26,11 +27,12 @@ class Arrays(NamedTuple):
 def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
     """Draw the arrays of a case with small whole numbers, so that every order of summation gives one result, exactly.
 
-    Sums stay within the whole numbers that the element type can tell apart: 2048 in float16. No number is zero and all
-    of one array have one sign, so that a product too many or too few always shows.
+    Sums stay within the whole numbers that the element type can tell apart: 2048 in float16, 256 in bfloat16. No number
+    is zero, nor a part of a complex one, and all of one array have one sign, so that a product too many or too few
+    always shows: of the parts of complex products one is a sum of two numbers of one sign.
     """
-    exact = int(2 / np.finfo(case.dtype).eps)
-    largest = max((size for size in (1, 2, 3) if case.terms * size**2 + size <= exact), default=0)
+    exact, products = largest_exact(case.dtype), case.terms * (2 if _is_complex(case) else 1)
+    largest = max((size for size in (1, 2, 3) if products * size**2 + size <= exact), default=0)
     if largest == 0:
         raise ValueError(f"{case.dtype} is exact up to {exact}, but an output of this case sums {case.terms} products")
 
@@ -41,7 +43,7 @@ def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
 
 
 def real_arrays(case: Case) -> st.SearchStrategy[Arrays]:
-    """Draw the arrays of a case with normally distributed numbers."""
+    """Draw the arrays of a case with normally distributed numbers, both parts of complex ones."""
     return _seeded(case, np.random.Generator.standard_normal)
 
 
@@ -50,10 +52,18 @@ def _seeded(case: Case, values: Callable[[np.random.Generator, tuple[int, ...]],
     def arrays(seed: int) -> Arrays:
         generator = np.random.default_rng(seed)
         shapes = (case.input_shape, case.weight_shape, case.bias_shape)
-        input, weight, bias = (values(generator, shape).astype(case.dtype) for shape in shapes)
+        input, weight, bias = (numbers(generator, shape).astype(case.dtype) for shape in shapes)
         return Arrays(input, weight, bias if case.bias else None)
 
+    def numbers(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        real = values(generator, shape)
+        return real + 1j * values(generator, shape) if _is_complex(case) else real
+
     return st.integers(0, 2**32 - 1).map(arrays)
+
+
+def _is_complex(case: Case) -> bool:
+    return DTYPES[case.dtype].storage.kind == "c"
 
 
 def examples(

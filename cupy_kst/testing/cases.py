@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, NamedTuple
 
+import ml_dtypes
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -182,8 +183,11 @@ def _cases(
     axes = [draw(OPERATIONS[op].axis(limits)) for _ in range(rank)]
     room = max_elements // samples // max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
     groups = draw(st.integers(1, max(1, min(max_groups, room))))
-    channels = st.integers(1, max(1, min(max_channels, room // groups)))
-    in_channels, out_channels = draw(channels) * groups, draw(channels)
+    most = max(1, min(max_channels, room // groups))
+    # So that sums of whole numbers can be exact, with room for a bias.
+    summed = (largest_exact(dtype) - 1) // prod(axis.kernel for axis in axes)
+    in_channels = draw(st.integers(1, max(1, min(most, summed)))) * groups
+    out_channels = draw(st.integers(1, most))
     pads = tuple((axis.lo, axis.hi) for axis in axes)
     return Case(
         op,
@@ -197,6 +201,11 @@ def _cases(
         groups,
         tuple(axis.dilation for axis in axes),
     )
+
+
+def largest_exact(dtype: str) -> int:
+    """Return up to where an element type, or each part of a complex one, can tell all whole numbers apart."""
+    return int(2 / ml_dtypes.finfo(dtype).eps)
 
 
 def _extent(elements: int, rank: int) -> int:

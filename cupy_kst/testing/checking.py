@@ -141,10 +141,10 @@ def _fault(fn: Callable[..., Any], case: Case, arrays: Arrays) -> str:
 
 
 def _simplest(fn: Callable[..., Any], case: Case, arrays: Arrays) -> Arrays:
-    """Return the arrays with every element 0, else 1, that need not be anything else for `fn` to be wrong."""
+    """Return the arrays with every element 0, else 1, else 1j, that need not be another for `fn` to be wrong."""
     for array in (each for each in arrays if each is not None):
         for place in np.ndindex(array.shape):
-            for simpler in (0, 1):
+            for simpler in (0, 1, 1j) if np.iscomplexobj(array) else (0, 1):
                 before = array[place]
                 array[place] = simpler
                 if before == simpler or _fault(fn, case, arrays):
@@ -184,4 +184,5 @@ def _literal(array: NDArray[Any] | None) -> str:
         return "None"
     if array.size == 0:
         return f'np.zeros({array.shape}, dtype="{array.dtype}")'
-    return f'np.array({array.astype(int).tolist()}, dtype="{array.dtype}")'
+    whole = array if np.iscomplexobj(array) else array.astype(int)
+    return f'np.array({whole.tolist()}, dtype="{array.dtype}")'

@@ -1,7 +1,21 @@
-// The bits of an IEEE half as a float and back, to nearest even: the only two functions that know what 16 bits mean.
+// The 16 bits of an element as a float and back, to nearest even: the only two functions that know what they mean.
 #pragma once
 
-#ifdef KST_EMULATOR
+#if STORAGE_IS_BFLOAT
+
+// A bfloat16 is the upper half of a float. Integers serve every device and the emulator alike: the instruction that
+// narrows came with sm_80.
+__device__ __forceinline__ float to_float(unsigned short bits) { return __uint_as_float((unsigned)bits << 16); }
+
+__device__ __forceinline__ unsigned short from_float(float value)
+{
+    const unsigned wide = __float_as_uint(value);
+    if ((wide & 0x7fffffffu) > 0x7f800000u)  // a NaN stays one, with the top of its payload
+        return (unsigned short)(wide >> 16 | 0x40u);
+    return (unsigned short)((wide + 0x7fffu + (wide >> 16 & 1u)) >> 16);
+}
+
+#elif defined KST_EMULATOR
 
 #include <cstring>
 
