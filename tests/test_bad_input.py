@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from cupy_kst.dtypes import DTYPES
 from tests.engines import METHODS, PUBLIC
 
 X, W, B = np.ones((2, 4, 5, 6), "f4"), np.ones((4, 3, 2, 2), "f4"), np.ones(3, "f4")
@@ -92,21 +93,31 @@ def test_bias_of_groups() -> None:
         ((X, W.astype("f8"), B), "input has dtype float32 and weight has dtype float64: convert one with astype"),
         ((X, W, B.astype("f2")), "input has dtype float32 and bias has dtype float16: convert one with astype"),
         ((X.astype("i4"), W, B), "input has dtype int32 and weight has dtype float32: convert one with astype"),
+        ((X, W.astype("c8"), B), "input has dtype float32 and weight has dtype complex64: convert one with astype"),
+        (
+            (X.astype("f2"), W.astype("bfloat16"), None),
+            "input has dtype float16 and weight has dtype bfloat16: convert one with astype",
+        ),
     ],
 )
 def test_mixed_dtypes(arrays: tuple[Any, ...], message: str) -> None:
     refused(message, TypeError, *arrays)
 
 
-@pytest.mark.parametrize("dtype", ["i4", "u1", "?", "c8", "c16", "O", "M8[s]", "U1", "V4", np.longdouble])
+@pytest.mark.parametrize(
+    "dtype", ["i4", "u1", "?", "O", "M8[s]", "U1", "V2", "V4", np.longdouble, np.clongdouble, "float8_e5m2"]
+)
 def test_unsupported_dtypes(dtype: Any) -> None:
-    message = f"dtype {np.dtype(dtype)} is not supported: use one of float16, float32, float64"
+    names = "float16, bfloat16, float32, float64, complex64, complex128"
+    message = f"dtype {np.dtype(dtype)} is not supported: use one of {names}"
     refused(message, TypeError, np.zeros(X.shape, dtype), np.zeros(W.shape, dtype))
 
 
-def test_swapped_bytes_are_no_mixed_dtypes() -> None:
-    swapped = X.astype(X.dtype.newbyteorder())
-    np.testing.assert_array_equal(conv_transpose2d(swapped, W, B), conv_transpose2d(X, W, B))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_swapped_bytes_are_no_mixed_dtypes(dtype: str) -> None:
+    x, w, b = (array.astype(dtype) for array in (X, W, B))
+    swapped = x.astype(x.dtype.newbyteorder())
+    np.testing.assert_array_equal(conv_transpose2d(swapped, w, b), conv_transpose2d(x, w, b))
 
 
 @pytest.mark.parametrize("name", ["input", "weight", "bias", "out"])

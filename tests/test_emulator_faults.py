@@ -178,14 +178,46 @@ def test_write_to_a_read_only_array(pointer: str, writeable: bool) -> None:
         run(Emulator(), text, ONE, ONE, INT(0), x)
 
 
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "c8", "c16"])
+@pytest.mark.parametrize("dtype", ["f2", "bfloat16", "f4", "f8", "c8", "c16"])
 def test_never_written(dtype: str) -> None:
     emulator = Emulator()
     y = emulator.empty((2, 3), dtype)
-    with fails(r"never written: element \(0, 0\)"):
+    with fails(r"never written: element \(0, 0\) \(6 of 6 in all\)"):
         emulator.check_written(y)
     y[...] = 1
     check_written(y)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_one_part_never_written(dtype: str, part: str) -> None:
+    emulator = Emulator()
+    y = emulator.empty((2, 3), dtype)
+    setattr(y, part, 1)
+    y[0] = 1
+    with fails(r"never written: element \(1, 0\) \(3 of 6 in all\)"):
+        emulator.check_written(y)
+
+
+@pytest.mark.parametrize(("dtype", "real"), [("c8", "float"), ("c16", "double")])
+def test_one_part_of_a_complex_element_is_uninitialised(dtype: str, real: str) -> None:
+    text = f"""
+struct alignas(2 * sizeof({real})) Pair {{ {real} re, im; }};
+extern "C" __global__ void k(Pair* y, const Pair* x) {{
+  y[threadIdx.x] = x[threadIdx.x];
+  y[threadIdx.x].im += 1.0f;
+}}
+"""
+    emulator = Emulator("asan")
+    x, y = emulator.empty((4, 8), dtype), emulator.empty((4, 8), dtype)
+    x[...] = 3
+    run(emulator, text, ONE, WARP, y, x)
+    np.testing.assert_array_equal(y, np.full((4, 8), 3 + 1j))
+    x.imag[3, 6] = emulator.empty((1,), dtype).imag[0]
+    with fails(r"uninitialised global memory reached argument 0 of kernel k, element \(3, 6\) \(1 in all\)"):
+        run(emulator, text, ONE, WARP, y, x)
+    with fails("misaligned address"):
+        run(emulator, text, ONE, WARP, y, np.zeros(65, f"f{x.itemsize // 2}")[1:])
 
 
 def test_uninitialised_global_memory() -> None:

@@ -159,5 +159,8 @@ def test_costs_of_the_papers_figures() -> None:
 def test_costs_of_an_unknown_operation_or_dtype() -> None:
     with pytest.raises(ValueError, match="op='conv': there is 'conv_transpose'"):
         costs((1, 1, 4), (1, 1, 2), op="conv")
-    with pytest.raises(TypeError, match="dtype int8 is not supported: use one of float16, float32, float64"):
+    with pytest.raises(
+        TypeError,
+        match="dtype int8 is not supported: use one of float16, bfloat16, float32, float64, complex64, complex128",
+    ):
         costs((1, 1, 4), (1, 1, 2), dtype="int8")

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import pytest
 
 from . import nvrtc
-from .roster import BUILDS, Build
+from .roster import BUILDS, LAUNCHERS, Build
 
 SM_90 = [build for build in BUILDS if build.architecture == "sm_90"]
+DOUBLE = ("float64", "complex128")
+# The compiler treats signs differently for newer architectures.
+FLOAT = [build for build in SM_90 if build.dtype not in DOUBLE]
+FLOAT += [
+    build for build in BUILDS if build.architecture in ("sm_80", "sm_100", "sm_120") and build.dtype == "complex64"
+]
 
 
 @pytest.fixture(autouse=True)
@@ -17,12 +24,12 @@ def _needs_nvrtc() -> None:
     nvrtc.require()
 
 
-def instructions(build: Build) -> set[str]:
+def instructions(build: Build) -> Counter[str]:
     code = nvrtc.machine_code(nvrtc.compile_text(build.text, build.architecture).cubin)
-    return set(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
+    return Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
 
 
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype != "float64"], ids=str)
+@pytest.mark.parametrize("build", FLOAT, ids=str)
 def test_float_arithmetic_keeps_subnormals(build: Build) -> None:
     found = instructions(build)
     assert any(each.startswith("FFMA") for each in found)
@@ -30,9 +37,11 @@ def test_float_arithmetic_keeps_subnormals(build: Build) -> None:
     assert not [each for each in found if re.match(r"(FFMA|FADD|FMUL).*FTZ", each)]
 
 
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype == "float64"], ids=str)
+@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype in DOUBLE], ids=str)
 def test_double_arithmetic_is_fused(build: Build) -> None:
-    assert any(each.startswith("DFMA") for each in instructions(build))
+    found = instructions(build)
+    assert any(each.startswith("DFMA") for each in found)
+    assert not [each for each in found if each.startswith(("DADD", "DMUL"))]
 
 
 @pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype == "float16"], ids=str)
@@ -41,6 +50,27 @@ def test_half_is_converted_by_one_instruction(build: Build) -> None:
     assert any(each.startswith("HADD2.F32") for each in found), found
     assert any(each.startswith(("F2F.F16.F32", "F2FP.F16.F32")) for each in found), found
     assert any(re.match(r"LDG\.E\.U16", each) for each in found)
+
+
+@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype == "bfloat16"], ids=str)
+def test_bfloat16_is_converted_by_integers(build: Build) -> None:
+    found = instructions(build)
+    assert any(re.match(r"LDG\.E\.U16", each) for each in found)
+    assert not [each for each in found if re.match(r"F2F|HADD2|HMUL2|HFMA2\.BF16|LDG\.E(?!\.U16)", each)], found
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("stem", LAUNCHERS)
+def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:
+    (build,) = (each for each in SM_90 if each[:4] == (stem, dtype, False, "4x4 stride 2"))
+    found = instructions(build)
+    width, fused = ("64", "FFMA") if dtype == "complex64" else ("128", "DFMA")
+    assert {each for each in found if each.startswith("LDG")} <= {f"LDG.E.{width}", f"LDG.E.{width}.CONSTANT"}
+    assert {each for each in found if each.startswith("STG")} == {f"STG.E.{width}"}
+    # A product takes four operations on two loaded elements.
+    loads, operations = (sum(n for each, n in found.items() if each.startswith(name)) for name in ("LDG", fused))
+    assert 0 < operations <= 2 * loads
+    assert operations % 4 == 0
 
 
 @pytest.mark.parametrize("build", SM_90, ids=str)

@@ -27,8 +27,7 @@ from tests.engines import (
     sizes,
 )
 
-
-# For tests that draw the element type with the case; in hard cases float32 is what a failure shrinks to.
+# For tests that draw the element type with the case: failures shrink to the first.
 DRAWN = ("float32", *(dtype for dtype in DTYPES if dtype != "float32"))
 
 

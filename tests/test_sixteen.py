@@ -1,4 +1,4 @@
-"""The emulator's meaning of 16-bit conversions is NumPy's, bit for bit."""
+"""The emulator's meaning of 16-bit conversions is NumPy's and ml_dtypes', bit for bit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def runtime() -> emulator.Emulator:
     return emulator.Emulator()
 
 
-def run(runtime: emulator.Emulator, kernel: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    text = source.text("unified", "float16") + KERNELS
+def run(runtime: emulator.Emulator, kernel: str, x: np.ndarray, y: np.ndarray, dtype: str = "float16") -> np.ndarray:
+    text = source.text("unified", dtype) + KERNELS
     runtime.launch(runtime.compile(text, kernel), (x.size // 64, 1, 1), (64, 1, 1), (x, y))
     return y
 
@@ -55,3 +55,26 @@ def test_floats_narrow_to_the_nearest_half(runtime: emulator.Emulator) -> None:
     narrowed = run(runtime, "narrow", values, np.empty(values.size, np.uint16)).view(np.float16)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         np.testing.assert_array_equal(narrowed, values.astype(np.float16))
+
+
+def test_every_bfloat16_widens_to_its_value(runtime: emulator.Emulator) -> None:
+    bits = np.arange(2**16).astype(np.uint16)
+    bits[(bits & 0x7FFF) > 0x7F80] |= 0x7FC0
+    bits[(bits & 0x7FFF) > 0x7F80] &= 0xFFC0
+    widened = run(runtime, "widen", bits, np.empty(bits.size, np.float32), "bfloat16")
+    np.testing.assert_array_equal(widened.view(np.uint32), bits.view("bfloat16").astype(np.float32).view(np.uint32))
+
+
+def test_floats_narrow_to_the_nearest_bfloat16(runtime: emulator.Emulator) -> None:
+    """Around every bfloat16 and every middle between two, subnormals, infinities and NaNs among them."""
+    tails = np.array(
+        [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, *np.random.default_rng(0).integers(0, 2**16, 10)], np.uint32
+    )
+    values = (np.arange(2**16, dtype=np.uint32)[:, None] << 16 | tails).reshape(-1).view(np.float32)
+    narrowed = run(runtime, "narrow", values, np.empty(values.size, np.uint16), "bfloat16")
+    with np.errstate(over="ignore", invalid="ignore"):
+        right = values.astype("bfloat16").view(np.uint16)
+    nan = np.isnan(values)
+    np.testing.assert_array_equal(narrowed[~nan], right[~nan])
+    assert np.isnan(narrowed[nan].view("bfloat16").astype(np.float32)).all()
+    np.testing.assert_array_equal(narrowed[nan] >> 15, np.signbit(values[nan]))

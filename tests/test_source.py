@@ -16,7 +16,7 @@ FOUR = Axis(kernel=4, stride=2, dilation=3)
 def test_headers_are_inlined_once_with_their_lines() -> None:
     text = source.text("unified", "float32")
     assert '#include "' not in text
-    for name in ("unified.cu", "gather.cuh", "numeric.cuh", "common.cuh", "half.cuh"):
+    for name in ("unified.cu", "gather.cuh", "numeric.cuh", "common.cuh", "complex.cuh", "sixteen.cuh"):
         assert text.count(f'#line 1 "{name}"') == 1
 
 
@@ -54,12 +54,20 @@ def test_sizes_and_padding_do_not_change_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "storage", "compute"),
-    [("float16", "unsigned short", "float"), ("float32", "float", "float"), ("float64", "double", "double")],
+    ("dtype", "storage", "compute", "bits"),
+    [
+        ("float16", "unsigned short", "float", (1, 0)),
+        ("bfloat16", "unsigned short", "float", (0, 1)),
+        ("float32", "float", "float", (0, 0)),
+        ("float64", "double", "double", (0, 0)),
+        ("complex64", "Complex<float>", "Complex<float>", (0, 0)),
+        ("complex128", "Complex<double>", "Complex<double>", (0, 0)),
+    ],
 )
-def test_types(dtype: str, storage: str, compute: str) -> None:
+def test_types(dtype: str, storage: str, compute: str, bits: tuple[int, int]) -> None:
     text = source.text("unified", dtype, wide=True)
     assert f"#define STORAGE {storage}\n#define COMPUTE {compute}\n" in text
+    assert "#define STORAGE_IS_HALF {}\n#define STORAGE_IS_BFLOAT {}\n".format(*bits) in text
     assert "#define INDEX long long\n" in text
 
 

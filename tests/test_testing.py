@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cupy_kst import Geometry, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cupy_kst.cpu import reference
+from cupy_kst.dtypes import DTYPES
 from cupy_kst.testing import Case, cases, check, integer_arrays, real_arrays
 from tests.conftest import PROFILE
 from tests.faults import FAULTS, right
@@ -35,7 +36,7 @@ def _pairs(case: Case) -> list[tuple[int, int]]:
     return [pad if isinstance(pad, tuple) else (pad, pad) for pad in case.padding]
 
 
-@given(cases(dtypes=("float16", "float64"), max_elements=200))
+@given(cases(dtypes=tuple(DTYPES), max_elements=200))
 def test_cases_are_valid_and_small(case: Case) -> None:
     geometry = _geometry(case)
     assert geometry.input_shape == case.input_shape
@@ -105,26 +106,46 @@ def test_restrictions_that_make_no_sense_are_refused(restriction: dict) -> None:
         cases(**restriction)
 
 
-@pytest.mark.parametrize("terms", [1, 227, 228, 511, 512, 2047])
-def test_integer_arrays_are_exact_in_float16_in_any_order(terms: int) -> None:
-    case = Case("conv_transpose", (terms, 2), (terms, 1, 1), True, "float16", (1,), (0,), (0,), 1, (1,))
+@pytest.mark.parametrize(
+    ("dtype", "terms"),
+    [("float16", terms) for terms in (1, 227, 228, 511, 512, 2047)]
+    + [("bfloat16", terms) for terms in (1, 28, 29, 63, 64, 255)],
+)
+def test_integer_arrays_are_exact_in_16_bits_in_any_order(dtype: str, terms: int) -> None:
+    case = Case("conv_transpose", (terms, 2), (terms, 1, 1), True, dtype, (1,), (0,), (0,), 1, (1,))
 
     @given(integer_arrays(case))
     def exact(arrays):
-        assert all((array == np.round(array)).all() and array.all() for array in arrays)
+        assert all((array == np.rint(array)).all() and array.all() for array in arrays)
         absolute = (np.abs(array) for array in arrays)
-        assert reference.conv_transpose(*absolute, **case.options).max() <= 2048
+        assert reference.conv_transpose(*absolute, **case.options).max() <= {"float16": 2048, "bfloat16": 256}[dtype]
 
     exact()
 
 
-@given(cases(dtypes=("float16", "float64")), st.data())
+# Of the last, with parts up to 3, a part of a sum could be 1 + 2 * 3**2 * terms times as large as 1.
+@pytest.mark.parametrize("terms", [1, 932067, 932068])
+def test_integer_arrays_are_exact_in_complex64(terms: int) -> None:
+    case = Case("conv_transpose", (terms, 1), (terms, 1, 1), True, "complex64", (1,), (0,), (0,), 1, (1,))
+    input, weight, bias = (np.abs(part).max() for part in _parts(integer_arrays(case)))
+    assert terms * 2 * input * weight + bias <= 2**24
+    assert input * weight == (4 if terms == 932068 else 9) or terms == 1
+
+
+def _parts(strategy):
+    """Return the real numbers of the parts of drawn arrays."""
+    drawn = find(strategy, lambda arrays: True, settings=SEARCH)
+    return [array.view(np.float32) for array in drawn]
+
+
+@given(cases(dtypes=tuple(DTYPES)), st.data())
 def test_arrays_have_the_shapes_and_the_dtype_of_their_case(case: Case, data) -> None:
     for strategy in (integer_arrays, real_arrays):
         input, weight, bias = data.draw(strategy(case))
         assert (input.shape, weight.shape) == (case.input_shape, case.weight_shape)
         assert (bias is not None) == case.bias
         assert all(array.dtype == case.dtype for array in (input, weight, bias) if array is not None)
+        assert "complex" not in case.dtype or all(part.all() for part in (weight.real, weight.imag))
         assert bias is None or bias.shape == _geometry(case).output_shape[-case.rank - 1 : -case.rank]
 
 
@@ -135,7 +156,7 @@ def test_a_sum_that_float16_cannot_hold_is_refused() -> None:
 
 
 def test_right_functions_pass() -> None:
-    check(right, max_examples=100, dtypes=("float16", "float32", "float64"))
+    check(right, max_examples=200, dtypes=tuple(DTYPES))
     functions = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
     check(lambda x, w, *rest: functions[w.ndim - 2](x, w, *rest), max_examples=50)
 
@@ -160,6 +181,36 @@ def test_the_failure_is_the_smallest() -> None:
         in program
     )
     assert "stride=(2,), padding=(0,), output_padding=(0,), groups=1, dilation=(2,)" in program
+
+
+def test_a_conjugated_weight_is_found_and_shown() -> None:
+    def conjugated(input, weight, *rest):
+        return right(input, weight.conj(), *rest)
+
+    with pytest.raises(AssertionError, match=r"1 of 1 outputs differ, the first at \(0, 0, 0\): -1j, not 1j") as caught:
+        check(conjugated, dtypes=("complex64",))
+    program = _program_of(caught.value)
+    assert (
+        'input = np.array([[[(1+0j)]]], dtype="complex64")\nweight = np.array([[[1j]]], dtype="complex64")' in program
+    )
+    with pytest.raises(AssertionError):
+        exec(program, {"conjugated": conjugated})
+    exec(program, {"conjugated": right})
+
+
+def test_bfloat16_is_shown_by_a_program_that_runs() -> None:
+    def negative(*call):
+        return -right(*call)
+
+    with pytest.raises(AssertionError, match="1 of 1 outputs differ") as caught:
+        check(negative, dtypes=("bfloat16",))
+    program = _program_of(caught.value)
+    assert 'weight = np.array([[[1]]], dtype="bfloat16")' in program
+    exec(program, {"negative": right})
+    # In a process of its own the name of the type must be known, too.
+    definition = "def negative(*call):\n    return -reference.conv_transpose(*call)\n"
+    ran = subprocess.run([sys.executable, "-c", definition + program], capture_output=True, text=True, check=False)
+    assert "AssertionError: got" in ran.stderr
 
 
 def test_an_exception_is_a_failure_with_its_text() -> None:

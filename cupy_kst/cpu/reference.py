@@ -42,7 +42,8 @@ def conv_transpose(
         Shape ``(batch, out_channels, *output)``: complex128 where an array is complex, else float64.
     """
     rank = weight.ndim - 2
-    wide = np.complex128 if any(map(np.iscomplexobj, (input, weight, bias))) else np.float64
+    is_complex = any(array is not None and array.dtype.kind == "c" for array in (input, weight, bias))
+    wide = np.complex128 if is_complex else np.float64
     x, w = np.asarray(input, wide), np.asarray(weight, wide)
     if x.ndim == rank + 1:
         one: NDArray[Any] = conv_transpose(x[None], w, bias, stride, padding, output_padding, groups, dilation)[0]

@@ -112,9 +112,9 @@ def scan(array: npt.NDArray[Any], which: str) -> None:
     bits = _bits(array, form)
     nans = np.flatnonzero(bits > form.infinity)
     for fault, values in traces(form).items() if nans.size else ():
-        hits = nans[np.isin(bits[nans], values)]
+        hits = _elements(nans[np.isin(bits[nans], values)], array, form)
         if hits.size:
-            element = _element(array, int(hits[0]), form)
+            element = _index(array, int(hits[0]))
             raise EmulatorError(f"{fault} reached {which}, element {element} ({hits.size} in all)")
 
 
@@ -123,12 +123,16 @@ def check_written(array: npt.NDArray[Any]) -> None:
     form = format_of(array.dtype)
     if form is None:
         raise EmulatorError(f"only floating-point arrays tell whether they were written, not {array.dtype}")
-    left = np.flatnonzero(_bits(array, form) == _never_written(form))
+    left = _elements(np.flatnonzero(_bits(array, form) == _never_written(form)), array, form)
     if left.size:
-        element = _element(array, int(left[0]), form)
+        element = _index(array, int(left[0]))
         raise EmulatorError(f"never written: element {element} ({left.size} of {array.size} in all)")
 
 
-def _element(array: npt.NDArray[Any], flat: int, form: Format) -> tuple[int, ...]:
-    index = flat * form.bits // 8 // array.dtype.itemsize
-    return tuple(int(i) for i in np.unravel_index(index, array.shape)) if array.ndim else ()
+def _elements(numbers: npt.NDArray[Any], array: npt.NDArray[Any], form: Format) -> npt.NDArray[Any]:
+    """Return the flat indices of the elements that some numbers are, or are parts of where elements are complex."""
+    return np.unique(numbers // (array.dtype.itemsize * 8 // form.bits))
+
+
+def _index(array: npt.NDArray[Any], flat: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(flat, array.shape)) if array.ndim else ()
