@@ -67,4 +67,5 @@ def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dt
 
 def _spelt(dtype: np.dtype[Any]) -> str:
     """Return a dtype with its byte order; NumPy spells bfloat16 as so many bytes."""
-    return dtype.str[0] + dtype.name if dtype.kind == "V" else dtype.str
+    spelt: str = dtype.str[0] + dtype.name if dtype.kind == "V" else dtype.str
+    return spelt
