@@ -53,7 +53,9 @@ def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dt
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
     if out.dtype != dtype:
-        raise ValueError(f"out has dtype {out.dtype.str}: the output has dtype {dtype.str}, in native byte order")
+        raise ValueError(
+            f"out has dtype {_spelt(out.dtype)}: the output has dtype {_spelt(dtype)}, in native byte order"
+        )
     if not out.flags.c_contiguous:
         raise ValueError(f"out has strides {out.strides}: it must be C-contiguous")
     if module is np and not out.flags.writeable:
@@ -61,3 +63,9 @@ def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dt
     for name, array in inputs.items():
         if array is not None and module.may_share_memory(out, array):
             raise ValueError(f"out overlaps {name} in memory: pass an array of its own")
+
+
+def _spelt(dtype: np.dtype[Any]) -> str:
+    """Return a dtype with its byte order; NumPy spells bfloat16 as so many bytes."""
+    spelt: str = dtype.str[0] + dtype.name if dtype.kind == "V" else dtype.str
+    return spelt

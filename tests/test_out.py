@@ -45,6 +45,12 @@ def test_dtype_and_byte_order(dtype: str) -> None:
     refused(message, np.zeros(SHAPE, dtype))
 
 
+@pytest.mark.parametrize(("order", "spelt"), [("<", "<bfloat16"), (">", ">bfloat16")])
+def test_bfloat16_is_called_by_its_name(order: str, spelt: str) -> None:
+    out = np.zeros(SHAPE, np.dtype("bfloat16").newbyteorder(order))
+    refused(f"out has dtype {spelt}: the output has dtype <f4, in native byte order", out)
+
+
 @pytest.mark.parametrize(
     "out", [np.zeros(SHAPE, "f4", order="F"), np.zeros((*SHAPE, 2), "f4")[..., 0], np.zeros(SHAPE, "f4")[::-1]]
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 from cupy_kst import Geometry, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cupy_kst.cpu import reference
@@ -147,6 +148,13 @@ def test_arrays_have_the_shapes_and_the_dtype_of_their_case(case: Case, data) ->
         assert all(array.dtype == case.dtype for array in (input, weight, bias) if array is not None)
         assert "complex" not in case.dtype or all(part.all() for part in (weight.real, weight.imag))
         assert bias is None or bias.shape == _geometry(case).output_shape[-case.rank - 1 : -case.rank]
+
+
+def test_cases_of_bfloat16_sum_no_more_than_it_can_hold() -> None:
+    cubes = {"ranks": (3,), "batches": (1,), "max_groups": 1, "max_dilation": 1, "max_stride": 1}
+    find(cases(**cubes), lambda case: case.terms >= 256, settings=SEARCH)
+    with pytest.raises(NoSuchExample):
+        find(cases(dtypes=("bfloat16",), **cubes), lambda case: case.terms >= 256, settings=SEARCH)
 
 
 def test_a_sum_that_float16_cannot_hold_is_refused() -> None:

@@ -8,6 +8,7 @@ Three poisons, which C++ and Python share:
 - *global*: what `Emulator.empty` fills an array with. Its type is known, so it is a signalling NaN: arithmetic makes it
   quiet, which tells an element that was never written (signalling) from one computed from such an element (quiet).
   Arrays of integers, which may hold floating-point numbers all the same, get a repeated pattern as well.
+  A complex element is two numbers, of which each tells for itself.
 
 A NaN's payload survives x86 arithmetic and conversions that keep its top bits, so results still show it.
 Not seen: uninitialised integers, values that only steer a branch, min and max (which prefer the number over the NaN),
