@@ -19,7 +19,7 @@ from cupy_kst.testing import Arrays, Case
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = ("zero_insertion", "segregated", "unified")
+METHODS = ("zero_insertion", "segregated", "unified", "split")
 # Drawn cases per test: a case takes the emulator several times as long as NumPy.
 EXAMPLES = {"cpu": 150, "emulator": 60, "gpu": 150}
 PUBLIC = {1: cupy_kst.conv_transpose1d, 2: cupy_kst.conv_transpose2d, 3: cupy_kst.conv_transpose3d}
