@@ -63,10 +63,7 @@ def segregate(weight: Any, stride: IntOrAxes, dilation: IntOrAxes = 1) -> dict[R
     if 0 in weight.shape:
         raise ValueError(f"weight has shape {weight.shape}: no dimension may be of size zero")
     taps = _taps(weight.shape[2:], per_axis("stride", stride, rank, 1), per_axis("dilation", dilation, rank, 1))
-    return {
-        residues: weight[(..., *(of_axis[residue] for of_axis, residue in zip(taps, residues, strict=True)))]
-        for residues in product(*taps)
-    }
+    return {residues: weight[_index(taps, residues)] for residues in product(*taps)}
 
 
 def merge(subkernels: Mapping[Residues, Any], stride: IntOrAxes, dilation: IntOrAxes = 1) -> Any:
@@ -127,7 +124,7 @@ def merge(subkernels: Mapping[Residues, Any], stride: IntOrAxes, dilation: IntOr
     kernel = (sum(map(_length, of_axis.values())) for of_axis in taps)
     weight = sys.modules[module].empty((*first.shape[:2], *kernel), first.dtype)
     for residues, each in subkernels.items():
-        weight[(..., *(of_axis[r] for of_axis, r in zip(taps, residues, strict=True)))] = each
+        weight[_index(taps, residues)] = each
     return weight
 
 
@@ -148,6 +145,10 @@ def _taps(kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int])
         first = {tap * d % s: tap for tap in reversed(range(taps))}
         axes.append({residue: slice(first[residue], taps, s // gcd(s, d)) for residue in sorted(first)})
     return axes
+
+
+def _index(taps: Sequence[Mapping[int, slice]], residues: Residues) -> tuple[Any, ...]:
+    return (..., *(of_axis[residue] for of_axis, residue in zip(taps, residues, strict=True)))
 
 
 def _length(taps: slice) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cupy_kst.cpu import forms, unified
 from cupy_kst.methods import METHODS as TABLE
-from cupy_kst.testing import Arrays, examples, real_arrays
+from cupy_kst.testing import Arrays, real_arrays
 from tests.engines import (
     EXAMPLES,
     METHODS,
@@ -17,6 +17,7 @@ from tests.engines import (
     every_dtype,
     every_engine,
     every_method,
+    examples_of,
     expected,
     public_engines,
     run,
@@ -33,7 +34,7 @@ def test_the_table_is_what_is_tested() -> None:
 @every_dtype
 def test_equals_the_definition_exactly(engine: str, method: str, dtype: str) -> None:
     @settings(max_examples=EXAMPLES[engine])
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def equal(example):
         case, arrays = example
         result, right = run(engine, method, case, arrays), expected(case, arrays)
@@ -50,7 +51,7 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
     compute = np.float32 if dtype == "float16" else np.dtype(dtype)
 
     @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(real_arrays, dtypes=(dtype,)))
+    @given(examples_of(method, real_arrays, dtypes=(dtype,)))
     def bounded(example):
         case, arrays = example
         exact, error = expected(case, arrays), run(engine, method, case, arrays) - expected(case, arrays)
@@ -68,7 +69,7 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
 @every_method
 def test_bitwise_the_same_twice(engine: str, method: str) -> None:
     @settings(max_examples=EXAMPLES[engine] // 5)
-    @given(examples(real_arrays))
+    @given(examples_of(method, real_arrays))
     def same(example):
         case, arrays = example
         assert run(engine, method, case, arrays).tobytes() == run(engine, method, case, arrays).tobytes()
@@ -82,7 +83,7 @@ def test_bitwise_the_same_twice(engine: str, method: str) -> None:
 @pytest.mark.parametrize("where", ["input", "weight"])
 def test_non_finite_values_reach_what_they_touch(engine: str, method: str, value: float, where: str) -> None:
     @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(batches=(1, None, 2)), st.integers(0, 10**6))
+    @given(examples_of(method, batches=(1, None, 2)), st.integers(0, 10**6))
     def reach(example, place):
         case, arrays = example
         finite = expected(case, arrays)
@@ -104,7 +105,7 @@ def test_non_finite_values_reach_what_they_touch(engine: str, method: str, value
 @every_method
 def test_subnormal_floats_survive(engine: str, method: str) -> None:
     @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(bias=False), st.integers(0, 149))
+    @given(examples_of(method, bias=False), st.integers(0, 149))
     def survive(example, exponent):
         case, arrays = example
         smaller = Arrays(np.ldexp(arrays.input, -exponent), np.ldexp(arrays.weight, exponent - 149), None)
@@ -145,7 +146,7 @@ LAYOUTS = {"Fortran order": _transposed, "negative strides": _reversed, "a view 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -> None:
     @settings(max_examples=30)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         result = call(engine, method, *example, lay_out=LAYOUTS[layout])
         np.testing.assert_array_equal(result, expected(*example))
@@ -157,7 +158,7 @@ def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -
 @every_dtype
 def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
     @settings(max_examples=20)
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def same(example):
         result = call("cpu", method, *example, lay_out=_swapped)
         np.testing.assert_array_equal(result, expected(*example))
@@ -169,7 +170,7 @@ def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
 @every_method
 def test_zero_strides_are_read_right(method: str) -> None:
     @settings(max_examples=20)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         case, arrays = example
         repeated = Arrays(
@@ -185,7 +186,7 @@ def test_zero_strides_are_read_right(method: str) -> None:
 @every_dtype
 def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -> None:
     @settings(max_examples=50)
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def written(example):
         np.testing.assert_array_equal(call(engine, method, *example, with_out=True), expected(*example))
 
@@ -201,7 +202,7 @@ def test_memory_divided_into_blocks_is_of_no_account(
     monkeypatch.setattr(unified, "BLOCK_BYTES", block_bytes)
 
     @settings(max_examples=60)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         np.testing.assert_array_equal(call("cpu", method, *example, with_out=True), expected(*example))
 

@@ -41,7 +41,8 @@ def _split(geometry: Geometry, weight: Array) -> Array:
     # Each axis becomes two: an element of the expanded filter is tap u of sub-filter r, u*stride + r.
     apart = expanded.reshape(*weight.shape[:3], *(size for axis in axes for size in (axis.sub_taps, axis.stride)))
     by_filter = np.flip(apart, (3, 5, 7)).transpose(0, 1, 2, 4, 6, 8, 3, 5, 7)
-    return by_filter.reshape(*weight.shape[:2], -1, *by_filter.shape[-AXES:])
+    filters: Array = by_filter.reshape(*weight.shape[:2], -1, *by_filter.shape[-AXES:])
+    return filters
 
 
 def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
