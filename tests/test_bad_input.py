@@ -139,12 +139,12 @@ def test_masked_arrays(name: str) -> None:
 def test_torch_tensors() -> None:
     torch = pytest.importorskip("torch")
     refused(
-        "input is a torch.Tensor: pass input.numpy() for the CPU or cupy.from_dlpack(input) for the GPU; "
+        "input is a torch.Tensor: pass input.detach().numpy(), or cupy.from_dlpack(input.detach()) on the GPU; "
         "torch.from_dlpack turns the result back",
         TypeError,
         torch.ones(2, 4, 5, 6),
     )
-    refused("weight is a torch.Tensor: pass weight.numpy()", TypeError, None, torch.ones(4, 3, 2, 2))
+    refused("weight is a torch.Tensor: pass weight.detach().numpy()", TypeError, None, torch.ones(4, 3, 2, 2))
     refused("weight is a torch.Tensor", TypeError, None, torch.nn.Parameter(torch.ones(4, 3, 2, 2)))
 
 

@@ -23,6 +23,7 @@ LARGE = {
     "a batch of small maps": ((64, 128, 16, 16), (128, 2, 4, 4), {"stride": 2, "padding": 1}),
     "odd filter, dilation": ((1, 4, 512, 512), (4, 2, 5, 5), {"stride": 3, "padding": 2, "dilation": 2}),
     "long rows": ((1, 2, 1_000_000), (2, 2, 7), {"stride": 8}),
+    "depthwise": ((1, 256, 96, 96), (256, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 256}),
     "a volume": ((1, 4, 64, 64, 64), (4, 1, 3, 3, 3), {"stride": 2, "padding": 1}),
 }
 
@@ -61,7 +62,7 @@ def test_no_zero_inserted_map_is_built(name: str) -> None:
 
 
 LAYERS = {
-    "the 4x4 filter of the quickstart": ((1, 3, 224, 224), (3, 1, 4, 4)),
+    "the 4x4 filter of the quickstart": ((1, 3, 224, 224), (3, 3, 4, 4)),
     "a layer of a GAN": ((1, 256, 16, 16), (256, 128, 4, 4)),
 }
 TIMING = """

@@ -130,23 +130,18 @@ def test_two_ways_to_settle_the_output_are_refused() -> None:
 
 
 NAMES = ("stride", "dilation", "padding", "output_padding")
+PADDINGS = "expected an int, 2 ints, 2 pairs written ((lo, hi), (lo, hi)), or 'valid', 'same', 'same_lower'"
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [1.0, "2", None, Fraction(1), b"2", 1j])
-def test_values_that_are_no_ints(name: str, value: Any) -> None:
-    kind = ValueError if (name, value) == ("padding", "2") else TypeError
-    words = "the names are 'valid'" if kind is ValueError else f"expected an int, got {type(value).__name__}"
-    refused(f"{name}={value!r}: {words}", kind=kind, **{name: value})
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("value", [True, np.True_, (True, 1), (1, 1.5)])
-def test_bools_and_floats_among_values(name: str, value: Any) -> None:
-    with pytest.raises(
-        TypeError, match=re.escape(f"{name}={value!r}: ") + ".*expected an int, got (a bool|bool|float)"
-    ):
-        settled(**{name: value})
+@pytest.mark.parametrize("value", [1.0, None, Fraction(1), b"2", 1j, True, np.True_, (True, 1), (1, 1.5)])
+def test_values_that_are_no_ints(value: Any) -> None:
+    refused(f"padding={value!r}: {PADDINGS}", padding=value)
+    for name in ("stride", "dilation", "output_padding"):
+        wrong = "bool|float" if isinstance(value, tuple) else type(value).__name__
+        with pytest.raises(
+            TypeError, match=re.escape(f"{name}={value!r}: ") + f".*expected an int, got (a )?({wrong})$"
+        ):
+            settled(**{name: value})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -185,8 +180,7 @@ def test_padding_in_one_dimension_shows_the_pair_form(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [(1, 2, 3), ((1, 2),), ((1, 2), 3), (3, (1, 2)), ((1, 2), (3,)), {}])
 def test_padding_in_two_dimensions_shows_the_pair_form(value: Any) -> None:
-    words = "expected an int, 2 ints, 2 pairs written ((lo, hi), (lo, hi)), or 'valid', 'same', 'same_lower'"
-    refused(f"padding={value!r}: {words}", padding=value)
+    refused(f"padding={value!r}: {PADDINGS}", padding=value)
 
 
 @pytest.mark.parametrize("value", [((1, -1), (0, 0)), ((0, 0), (-2, 0))])

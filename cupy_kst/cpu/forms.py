@@ -15,7 +15,7 @@ Axes = tuple[int, int, int]
 Index = tuple[Any, ...]
 
 # What one block of work holds beside its arrays: small beside the last cache, large beside a matrix product's overhead.
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 # Fewer columns make a product slow, since it reads the whole matrix for them.
 BLOCK_COLUMNS = 256
 
