@@ -1,6 +1,6 @@
 // Split deconvolution (arXiv 1907.01773): the filter is expanded by zeros to T = ceil(K / stride) times the stride, and
-// split into equal sub-filters of T taps, as many as the product of the strides. One ordinary convolution of stride 1 by
-// all of them makes channels that only have to be interleaved and cropped. Dilation is 1.
+// split into equal sub-filters of T taps, as many as the product of the strides. One ordinary convolution of stride 1
+// by all of them makes channels that only have to be interleaved and cropped. Dilation is 1.
 //
 //   filters[c', c, r, j] = weight[c', c, k] where k = r + (T - 1 - j)*stride - t, or 0 where k is off the filter
 //   parts[n, c, r, q - q0] = bias[c] + sum over c', j of x[n, c', q - (T - 1) + j] * filters[c', c, r, j]

@@ -24,10 +24,11 @@ class Cost:
     useful_macs : int
         Products of a filter element and an input that both exist and land on an output: the same for every method.
     macs : int
-        What the CUDA kernels of the method multiply. For split that is more than `nominal_macs` where an axis starts
-        or ends within a position of the sub-filters, which give all their outputs there and have some of them cropped:
-        a 4x4 filter with stride 2 and padding 1 is computed at ``in + 1`` positions of each axis, the paper counts
-        ``in``. The four layers of GP-GAN so take 136.1 M products, not 103.8 M.
+        What the CUDA kernels of the method multiply. For split, expansion zeros and the padding of its convolution
+        among it, and more than `nominal_macs` where outputs are cropped: all sub-filters are computed at each of their
+        positions. A 4x4 filter with stride 2 and padding 1 takes ``in + 1`` positions of each axis, of which the first
+        and the last are cropped by half; the paper counts ``in``. So the four layers of GP-GAN, nominally 103.8 M,
+        really take 136.1 M.
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. The NumPy engine needs some
@@ -35,7 +36,8 @@ class Cost:
     launches : int
         CUDA kernels launched.
     extra_threads : int
-        Output elements of the launch grids that fall outside the output; none but split computes them, to crop them.
+        Output elements of the launch grids that fall outside the output. Split computes them, and crops them; the
+        other methods do not.
     """
 
     nominal_macs: int

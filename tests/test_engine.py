@@ -137,7 +137,8 @@ def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
         ((2**20, 1, 64, 64), (1, 1, 2, 2), 2, False),  # more than 2**31 elements, but not in one sample
         ((1, 2**16, 2, 2), (2**16, 2**15, 1, 1), 1, True),  # the weight
         ((1, 1, 4), (1, 1, 3), 2**16, True),  # a stride whose square overflows
-        ((1, 1, 1, 1), (1, 2**15, 1, 1), 2**8, True),  # sub-filters of a stride above the output
+        ((1, 2**16, 1, 1), (2**16, 1, 1, 1), 2**8, True),  # sub-filters
+        ((1, 1, 2, 2), (1, 2**13, 1, 1), 2**8, True),  # what they make of the input, before it is cropped
     ],
 )
 def test_indices_are_wide_where_a_sample_needs_them(shape: Any, weight: Any, stride: int, wide: bool) -> None:
