@@ -46,11 +46,11 @@ split_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, 
     weight += plane_offset(at.sample, p.group_out, channel, KD * KH * KW);
     filters += plane_offset(at.sample, channels, at.channel, p.grid_d * p.grid_h * p.grid_w);
     const bool real = kd >= 0 && kd < KD && kh >= 0 && kh < KH && kw >= 0 && kw < KW;
-    filters[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = real ? weight[(kd * KH + kh) * KW + kw] : Storage(0);
+    filters[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = real ? weight[(kd * KH + kh) * KW + kw] : Storage();
 }
 
 // What an ordinary convolution meets off the map, and multiplies.
-__device__ const Storage padding = 0;
+__device__ const Storage padding = {};
 
 extern "C" __global__ void PER_POSITION convolve_parts(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
@@ -66,7 +66,7 @@ extern "C" __global__ void PER_POSITION convolve_parts(
     x += plane_offset(at.sample, p.in_channels, group * p.group_in, plane);
     filters += plane_offset(group * p.group_in, of_group, channel, td * th * tw);
     parts += plane_offset(at.sample, p.out_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
-    Compute sum = bias ? load(bias + at.channel / SUB_FILTERS) : Compute(0);
+    Compute sum = bias ? load(bias + at.channel / SUB_FILTERS) : Compute();
     for (Index jd = 0; jd < td; jd++)
         for (Index jh = 0; jh < th; jh++)
             for (Index jw = 0; jw < tw; jw++) {
