@@ -30,7 +30,7 @@ struct Params {
     Index in_d, in_h, in_w;
     Index out_d, out_h, out_w;
     Index grid_d, grid_h, grid_w;     // positions that this launch covers
-    Index first_d, first_h, first_w;  // output of position 0, for launches of one residue class
+    Index first_d, first_h, first_w;  // output of position 0, for launches of one residue class; see split.cu
     Index lo_d, lo_h, lo_w;           // padding taken off the start of each axis
     Index kernel_d, kernel_h, kernel_w;
     Index stride_d, stride_h, stride_w;

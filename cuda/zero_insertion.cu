@@ -10,7 +10,7 @@
 // bias    [out_channels], or null
 // y       [samples, out_channels, out_d, out_h, out_w]
 // Launch: insert_zeros with a thread per element of the map, then convolve_map with a thread per element of y.
-#include "numeric.cuh"
+#include "convolution.cuh"
 
 // The input that stands at place `m` of the map along one axis, or -1.
 __device__ __forceinline__ Index standing(Index m, Index size, Index lo, Index taps, Index stride, Index dilation)
@@ -53,9 +53,7 @@ extern "C" __global__ void PER_POSITION convolve_map(
             for (Index kw = 0; kw < KW; kw++) {
                 const Index d = at.d + (KD - 1 - kd) * DD, h = at.h + (KH - 1 - kh) * DH, w = at.w + (KW - 1 - kw) * DW;
                 const Index from = (d * map_h + h) * map_w + w, tap = (kd * KH + kh) * KW + kw;
-#pragma unroll 4
-                for (Index c = 0; c < p.group_in; c++)
-                    sum = multiply_add(load(map + from + c * plane), load(weight + tap + c * filter), sum);
+                sum = add_tap(map + from, plane, weight + tap, filter, p.group_in, sum);
             }
     store(y + (at.d * p.out_h + at.h) * p.out_w + at.w, sum);
 }

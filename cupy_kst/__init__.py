@@ -4,5 +4,20 @@ from .costs import Cost, costs
 from .functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .geometry import Geometry
 
-__all__ = ["Cost", "Geometry", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "costs"]
+# The function takes the name of its module here: inside the package that is imported from, never as an attribute.
+from .methods import Method, methods
+from .subkernels import merge, segregate
+
+__all__ = [
+    "Cost",
+    "Geometry",
+    "Method",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "costs",
+    "merge",
+    "methods",
+    "segregate",
+]
 __version__ = "0.1.0"

@@ -65,6 +65,30 @@ class Axis:
         """The classes that have outputs, by their first one."""
         return _axis_classes(self)
 
+    @property
+    def sub_taps(self) -> int:
+        """Taps of each of the equal sub-filters that split deconvolution makes of the expanded filter."""
+        return ceil(self.kernel / self.stride)
+
+    @property
+    def leading_zeros(self) -> int:
+        """Expansion zeros in front of the filter; the rest of them, up to ``sub_taps * stride`` taps, are behind it.
+
+        With ``-pad_lo mod stride`` of them the first output is the first sub-filter's, so that nothing is cropped in
+        front; there may be fewer.
+        """
+        return min(-self.pad_lo % self.stride, self.sub_taps * self.stride - self.kernel)
+
+    @property
+    def sub_positions(self) -> range:
+        """Positions of the sub-filters' convolutions that outputs are made of.
+
+        Sub-filter ``r`` at position ``q`` gives output ``q*stride + r - pad_lo - leading_zeros``, and its tap ``u``,
+        element ``u*stride + r`` of the expanded filter, meets input ``q - u``.
+        """
+        first = self.pad_lo + self.leading_zeros
+        return range(first // self.stride, (first + self.out_size - 1) // self.stride + 1)
+
     def meetings(self, tap: int) -> tuple[range, range]:
         """Return the inputs whose product with `tap` lands on an output, and those outputs."""
         return self._landings(tap * self.dilation - self.pad_lo, self.out_size)

@@ -19,18 +19,25 @@ class Cost:
     Attributes
     ----------
     nominal_macs : int
-        The papers' count: output positions times the taps that the method gives each, borders counted in full.
+        The papers' count: output positions times the taps that the method gives each, borders and, for split, the
+        expansion zeros of the filter counted in full.
     useful_macs : int
         Products of a filter element and an input that both exist and land on an output: the same for every method.
     macs : int
-        What the CUDA kernels of the method multiply.
+        What the CUDA kernels of the method multiply. For split, expansion zeros and the padding of its convolution
+        among it, and more than `nominal_macs` where outputs are cropped: all sub-filters are computed at each of their
+        positions. A 4x4 filter with stride 2 and padding 1 takes ``in + 1`` positions of each axis, of which the first
+        and the last are cropped by half; the paper counts ``in``. So the four layers of GP-GAN, nominally 103.8 M,
+        really take 136.1 M.
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
-        padded map. The NumPy engine needs some megabytes for its blocks besides.
+        padded map, for split the sub-filters and the outputs that are to be interleaved. The NumPy engine needs some
+        megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
     extra_threads : int
-        Output elements of the launch grids that fall outside the output and are not computed.
+        Output elements of the launch grids that fall outside the output. Split computes them, and crops them; the
+        other methods do not.
     """
 
     nominal_macs: int
@@ -82,6 +89,7 @@ def costs(
         "zero_insertion": _zero_insertion(geometry, itemsize),
         "segregated": _segregated(geometry),
         "unified": _unified(geometry),
+        "split": _split(geometry, itemsize),
     }
     return {name: counts[name] for name, method in METHODS.items() if method.supports(geometry)[0]}
 
@@ -116,3 +124,12 @@ def _segregated(geometry: Geometry) -> Cost:
 def _unified(geometry: Geometry) -> Cost:
     useful = _useful(geometry)
     return Cost(_dense(geometry), useful, useful, 0, 1, 0)
+
+
+def _split(geometry: Geometry, itemsize: int) -> Cost:
+    samples, channels, *positions = geometry.split_output_shape
+    computed, kept = samples * channels * prod(positions), prod(geometry.full_output_shape)
+    # Every output of every sub-filter sums the same number of taps, expansion zeros and padding among them.
+    terms = geometry.in_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
+    workspace = (prod(geometry.split_weight_shape) + computed) * itemsize
+    return Cost(kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)

@@ -78,8 +78,9 @@ def conv_transpose2d(
     output_size : int or sequence of int, optional
         Wanted spatial size, or whole shape, of the output; settles `output_padding`.
     method : str
-        ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_ or ``"unified"`` [2]_. All give the same
-        numbers up to the rounding of sums; they differ in work, memory and launches.
+        ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_, ``"unified"`` [2]_ or ``"split"`` [3]_,
+        which takes no dilation. All give the same numbers up to the rounding of sums; they differ in work, memory and
+        launches, and in what they make of non-finite values (`methods`).
     out : array, optional
         Where to write the result: C-contiguous, of the output's shape and dtype, apart from the inputs in memory.
 
@@ -95,12 +96,14 @@ def conv_transpose2d(
     TypeError
         If an array is not a NumPy or CuPy array, or dtypes differ or are not supported.
     ValueError
-        If shapes or options break a rule; the message names it.
+        If shapes or options break a rule, or the method cannot compute them; the message names it.
 
     References
     ----------
     .. [1] Tida et al., "Kernel-Segregated Transpose Convolution Operation", arXiv 2209.03704.
     .. [2] Tida et al., "Unified Kernel-Segregated Transpose Convolution Operation", arXiv 2502.20493.
+    .. [3] Xu et al., "Accelerating Generative Neural Networks on Unmodified Deep Learning Processors",
+       arXiv 1907.01773.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 from .axis import Axis, AxisClass
@@ -122,6 +123,18 @@ class Geometry:
     def zero_inserted_shape(self) -> tuple[int, ...]:
         """Shape of the zero-inserted, padded input, three axes."""
         return (self.samples, self.in_channels, *(axis.zero_inserted_size for axis in self.axes))
+
+    @property
+    def split_weight_shape(self) -> tuple[int, ...]:
+        """Shape of the sub-filters of split deconvolution, those of an output channel side by side, three axes."""
+        channels = self.out_channels // self.groups * prod(axis.stride for axis in self.axes)
+        return (self.in_channels, channels, *(axis.sub_taps for axis in self.axes))
+
+    @property
+    def split_output_shape(self) -> tuple[int, ...]:
+        """Shape of what these sub-filters make of the input, before it is interleaved, three axes."""
+        channels = self.out_channels * prod(axis.stride for axis in self.axes)
+        return (self.samples, channels, *(len(axis.sub_positions) for axis in self.axes))
 
     @property
     def classes(self) -> tuple[tuple[AxisClass, AxisClass, AxisClass], ...]:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from .geometry import Geometry
 
 Operation = Literal["conv_transpose"]
+
+
+def _nothing(geometry: Geometry) -> str:
+    del geometry
+    return ""
+
+
+def _dilation(geometry: Geometry) -> str:
+    dilation = tuple(axis.dilation for axis in geometry.axes[-geometry.rank :])
+    return "" if set(dilation) == {1} else f"its sub-filters have no dilation, which here is {dilation}"
 
 
 @dataclass(frozen=True)
@@ -26,7 +37,10 @@ class Method:
         What it does, in one line.
     non_finite : str
         ``"exact"``: a non-finite weight or input reaches just the outputs it touches. ``"border"``: it may also make
-        outputs at the border NaN, and inside too where the method multiplies inserted zeros.
+        outputs at the border NaN, and inside too where the method multiplies inserted zeros or a filter's expansion
+        zeros.
+    refusal : callable
+        Returns why the method cannot compute a Geometry, or ``""``.
     """
 
     name: str
@@ -34,11 +48,12 @@ class Method:
     paper: str
     summary: str
     non_finite: Literal["exact", "border"]
+    refusal: Callable[[Geometry], str] = field(default=_nothing, repr=False)
 
     def supports(self, geometry: Geometry) -> tuple[bool, str]:
         """Return whether the method can compute `geometry`, and why not."""
-        del geometry
-        return True, ""
+        reason = self.refusal(geometry)
+        return not reason, reason
 
 
 _TABLE = (
@@ -55,8 +70,48 @@ _TABLE = (
     Method(
         "unified", "conv_transpose", "arXiv 2502.20493", "every output finds its residue class in one launch", "exact"
     ),
+    Method(
+        "split",
+        "conv_transpose",
+        "arXiv 1907.01773",
+        "equal sub-filters as one ordinary convolution, whose channels are interleaved",
+        "border",
+        _dilation,
+    ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}
+
+
+def methods(op: str | None = None) -> dict[str, Method]:
+    """Return the table of methods by name.
+
+    Parameters
+    ----------
+    op : str, optional
+        The operation, so far ``"conv_transpose"``; without it the methods of all operations.
+
+    Returns
+    -------
+    dict of str to Method
+        A dict of its own, in the table's order.
+
+    Raises
+    ------
+    ValueError
+        If there is no such operation; the message lists those there are.
+
+    Examples
+    --------
+    >>> from cupy_kst import Geometry, methods
+    >>> methods("conv_transpose")["split"].paper
+    'arXiv 1907.01773'
+    >>> dilated = Geometry.conv_transpose((1, 1, 8, 8), (1, 1, 3, 3), stride=2, dilation=2)
+    >>> [name for name, method in methods().items() if method.supports(dilated)[0]]
+    ['zero_insertion', 'segregated', 'unified']
+    """
+    if op is not None and op not in get_args(Operation):
+        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, get_args(Operation)))}")
+    return {name: method for name, method in METHODS.items() if op in (None, method.operation)}
 
 
 def choose(name: str, operation: Operation, geometry: Geometry) -> Method:
@@ -65,9 +120,9 @@ def choose(name: str, operation: Operation, geometry: Geometry) -> Method:
         return METHODS["unified"]
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None or method.operation != operation:
-        names = [each.name for each in _TABLE if each.operation == operation]
-        raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, names))}")
+        raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, methods(operation)))}")
     able, reason = method.supports(geometry)
     if not able:
-        raise ValueError(f"method={name!r}: {reason}")
+        can = [each.name for each in methods(operation).values() if each.supports(geometry)[0]]
+        raise ValueError(f"method={name!r}: {reason}; use one of 'auto', {', '.join(map(repr, can))}")
     return method

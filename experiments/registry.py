@@ -19,6 +19,6 @@ EXPERIMENTS = (
         "quickstart",
         "experiments.quickstart",
         "Upsample a photograph by every method; compare time, work and memory.",
-        "arXiv 2209.03704, 2502.20493",
+        "arXiv 2209.03704, 2502.20493, 1907.01773",
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import cupy_kst
@@ -15,11 +16,13 @@ from cupy_kst.cpu import reference
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.engine import Build, Engine
-from cupy_kst.testing import Arrays, Case
+from cupy_kst.testing import Arrays, Case, examples
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = ("zero_insertion", "segregated", "unified")
+METHODS = ("zero_insertion", "segregated", "unified", "split")
+# What is not drawn for methods that refuse it.
+RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
 # Drawn cases per test: a case takes the emulator several times as long as NumPy.
 EXAMPLES = {"cpu": 150, "emulator": 60, "gpu": 150}
 PUBLIC = {1: cupy_kst.conv_transpose1d, 2: cupy_kst.conv_transpose2d, 3: cupy_kst.conv_transpose3d}
@@ -28,6 +31,11 @@ every_engine = pytest.mark.parametrize("engine", ("cpu", "emulator", GPU))
 public_engines = pytest.mark.parametrize("engine", ("cpu", GPU))
 every_method = pytest.mark.parametrize("method", METHODS)
 every_dtype = pytest.mark.parametrize("dtype", tuple(DTYPES))
+
+
+def examples_of(method: str, *arrays: Any, **restrictions: Any) -> st.SearchStrategy[tuple[Case, Arrays]]:
+    """Draw cases that `method` can compute, with their arrays; the rest as in `cupy_kst.testing.examples`."""
+    return examples(*arrays, **RESTRICTIONS.get(method, {}), **restrictions)
 
 
 def run(engine: str, method: str, case: Case, arrays: Arrays) -> NDArray[Any]:

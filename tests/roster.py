@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import segregated, source, unified, zero_insertion
+from cupy_kst.gpu import segregated, source, split, unified, zero_insertion
 
-LAUNCHERS = {"zero_insertion": zero_insertion, "segregated": segregated, "unified": unified}
+LAUNCHERS = {"zero_insertion": zero_insertion, "segregated": segregated, "unified": unified, "split": split}
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 # Where one build of each kernel is enough.

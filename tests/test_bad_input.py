@@ -189,6 +189,15 @@ def test_unknown_methods(method: Any) -> None:
     refused(message, method=method)
 
 
+@pytest.mark.parametrize("dilation", [2, (1, 3), (2, 1)])
+def test_a_method_that_cannot_do_it_says_why_and_which_can(dilation: Any) -> None:
+    spread = (dilation,) * 2 if isinstance(dilation, int) else dilation
+    able = ", ".join(map(repr, ("auto", *(name for name in METHODS if name != "split"))))
+    message = f"method='split': its sub-filters have no dilation, which here is {spread}; use one of {able}"
+    refused(message, method="split", dilation=dilation)
+    assert conv_transpose2d(X, W, dilation=dilation).size
+
+
 def test_arguments_that_there_are_not() -> None:
     with pytest.raises(TypeError, match="strides"):
         conv_transpose1d(ones(1, 1, 4), ones(1, 1, 2), strides=2)

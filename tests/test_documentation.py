@@ -14,7 +14,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 
 
 @pytest.mark.parametrize(
-    "module", ["cupy_kst.functional", *(f"cupy_kst.testing.{name}" for name in ("arrays", "cases", "checking"))]
+    "module",
+    [
+        *(f"cupy_kst.{name}" for name in ("functional", "methods", "subkernels")),
+        *(f"cupy_kst.testing.{name}" for name in ("arrays", "cases", "checking")),
+    ],
 )
 def test_examples_of_docstrings(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
@@ -29,7 +33,7 @@ def test_the_example_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     exec(example[1], names)
     assert names["y"].shape == (1, 128, 32, 32)
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in printed] == ["zero_insertion", "segregated", "unified"]
+    assert [line.split()[0] for line in printed] == ["zero_insertion", "segregated", "unified", "split"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

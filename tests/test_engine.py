@@ -14,6 +14,7 @@ from cupy_kst.gpu import params, source
 from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.device import Device
 from cupy_kst.gpu.engine import LAUNCHERS, Engine, plan
+from cupy_kst.gpu.plan import Plan, Workspace
 
 from . import emulator
 
@@ -28,12 +29,14 @@ class Recorder:
         self.texts: list[str] = []
         self.launches: list[tuple[str, Any, Any, int]] = []
         self.shapes: list[tuple[int, ...]] = []
+        self.dtypes: list[np.dtype[Any]] = []
 
     def limits(self) -> Device:
         return emulator.DEVICE
 
     def empty(self, shape: Any, dtype: Any) -> np.ndarray:
         self.shapes.append(tuple(shape))
+        self.dtypes.append(dtype)
         return np.empty(shape, dtype)
 
     def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> str:
@@ -58,6 +61,18 @@ def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geomet
     run(Engine(recorder), method, geometry)
     assert len(recorder.launches) == cost.launches
     assert sum(4 * int(np.prod(shape)) for shape in recorder.shapes) == cost.workspace_bytes
+
+
+def test_workspaces_are_of_the_storage_type_unless_they_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def summing(geometry: Geometry, wide: bool) -> Plan:
+        del geometry, wide
+        return Plan((), {"parts": Workspace((2, 3)), "sums": Workspace((4,), np.dtype("f8"))})
+
+    monkeypatch.setitem(LAUNCHERS, "summing", summing)
+    recorder = Recorder()
+    run(Engine(recorder), "summing", EVEN)
+    assert recorder.shapes == [(2, 3), (4,)]
+    assert recorder.dtypes == ["f4", "f8"]
 
 
 @pytest.mark.parametrize("method", LAUNCHERS)
@@ -107,10 +122,11 @@ def test_many_classes_are_planned_as_one_table() -> None:
 @pytest.mark.parametrize("method", LAUNCHERS)
 def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
+    elements = {"insert_zeros": 2**22 * 512, "split_filter": 512 * 128}
     for step in plan(method, geometry, False).steps:
         threads = step.grid[0] * step.block[0]
         assert step.grid[0] <= emulator.DEVICE.max_grid[0]
-        assert threads - step.block[0] < 2**22 * (512 if step.kernel == "insert_zeros" else 128) <= threads
+        assert threads - step.block[0] < elements.get(step.kernel, 2**22 * 128) <= threads
 
 
 @pytest.mark.parametrize(
@@ -121,6 +137,8 @@ def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
         ((2**20, 1, 64, 64), (1, 1, 2, 2), 2, False),  # more than 2**31 elements, but not in one sample
         ((1, 2**16, 2, 2), (2**16, 2**15, 1, 1), 1, True),  # the weight
         ((1, 1, 4), (1, 1, 3), 2**16, True),  # a stride whose square overflows
+        ((1, 2**16, 1, 1), (2**16, 1, 1, 1), 2**8, True),  # sub-filters
+        ((1, 1, 2, 2), (1, 2**13, 1, 1), 2**8, True),  # what they make of the input, before it is cropped
     ],
 )
 def test_indices_are_wide_where_a_sample_needs_them(shape: Any, weight: Any, stride: int, wide: bool) -> None:

@@ -77,6 +77,29 @@ def test_meetings_of_a_tap_and_places_on_the_map(axis: Axis) -> None:
     assert set(standing) == {i for i in range(axis.in_size) if 0 <= i * axis.stride + first < axis.zero_inserted_size}
 
 
+def _placements(axis: Axis) -> list[tuple[int, int, int]]:
+    """Enumerate the triples (output, position, sub-filter)."""
+    expanded = (o + axis.pad_lo + axis.leading_zeros for o in range(axis.out_size))
+    return [(o, *divmod(place, axis.stride)) for o, place in enumerate(expanded)]
+
+
+@settings(max_examples=300)
+@given(axes())
+def test_sub_filters_hold_the_meetings_and_nothing_else(axis: Axis) -> None:
+    axis = dataclasses.replace(axis, dilation=1)
+    zeros, found = axis.leading_zeros, set()
+    for (o, q, r), u in product(_placements(axis), range(axis.sub_taps)):
+        tap, input = u * axis.stride + r - zeros, q - u
+        if 0 <= tap < axis.kernel and 0 <= input < axis.in_size:
+            found.add((o, input, tap))
+    assert found == _meetings(axis)
+    assert sorted({q for _, q, _ in _placements(axis)}) == list(axis.sub_positions)
+    trailing = axis.sub_taps * axis.stride - axis.kernel - zeros
+    assert 0 <= trailing < axis.stride
+    # Nothing is cropped in front, or more zeros there would make an expanded filter longer.
+    assert (axis.pad_lo + zeros) % axis.stride == 0 or trailing == 0
+
+
 @given(cases())
 def test_output_shape_is_that_of_the_formula(case: Case) -> None:
     geometry = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
@@ -110,7 +133,8 @@ def test_geometry_is_frozen_hashable_and_kept() -> None:
 def test_costs_count_what_brute_force_counts(case: Case) -> None:
     geometry = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
     found = costs(case.input_shape, case.weight_shape, dtype="float64", **case.options)
-    assert tuple(found) == METHODS
+    dilated = any(axis.dilation > 1 for axis in geometry.axes)
+    assert tuple(found) == (METHODS[:-1] if dilated else METHODS)
     pairs = geometry.samples * case.weight_shape[0] * case.weight_shape[1]
     useful = pairs * prod(len(_meetings(axis)) for axis in geometry.axes)
     dense = pairs * prod(
@@ -122,6 +146,7 @@ def test_costs_count_what_brute_force_counts(case: Case) -> None:
         for axis in geometry.axes
     )
     everything = pairs * prod(axis.out_size * axis.kernel for axis in geometry.axes)
+    split = found.pop("split", None)
     assert [cost.useful_macs for cost in found.values()] == [useful] * 3
     assert [cost.nominal_macs for cost in found.values()] == [everything, dense, dense]
     assert [cost.macs for cost in found.values()] == [everything, useful, useful]
@@ -136,6 +161,15 @@ def test_costs_count_what_brute_force_counts(case: Case) -> None:
     outside = residues * blocks - prod(axis.out_size for axis in geometry.axes)
     channels = geometry.samples * geometry.out_channels
     assert [cost.extra_threads for cost in found.values()] == [0, outside * channels, 0]
+    if split is None:
+        return
+    taps = prod(-(-axis.kernel // axis.stride) for axis in geometry.axes)
+    made = prod(len({q for _, q, _ in _placements(axis)}) * axis.stride for axis in geometry.axes)
+    outputs = prod(axis.out_size for axis in geometry.axes)
+    filters = prod(case.weight_shape[:2]) * taps * prod(axis.stride for axis in geometry.axes)
+    assert (split.nominal_macs, split.useful_macs, split.macs) == (pairs * outputs * taps, useful, pairs * made * taps)
+    assert split.workspace_bytes == 8 * (filters + made * channels)
+    assert (split.launches, split.extra_threads) == (3, (made - outputs) * channels)
 
 
 def test_costs_of_the_papers_figures() -> None:
@@ -154,6 +188,52 @@ def test_costs_of_the_papers_figures() -> None:
     even = costs((1, 3, 224, 224), (3, 8, 4, 4), stride=2, padding=1)
     assert even["segregated"].extra_threads == 0
     assert even["zero_insertion"].nominal_macs == 4 * even["segregated"].nominal_macs
+
+
+# Networks of arXiv 1907.01773: (in, out, height, width) of each layer, kernel, padding.
+LAYERS = {
+    "DCGAN": ([(256, 128, 8, 8), (128, 64, 16, 16), (64, 3, 32, 32)], 5, ((1, 2), (1, 2))),
+    "SNGAN": ([(512, 256, 4, 4), (256, 128, 8, 8), (128, 64, 16, 16)], 4, 1),
+    "GP-GAN": ([(512, 256, 4, 4), (256, 128, 8, 8), (128, 64, 16, 16), (64, 3, 32, 32)], 4, 1),
+    "FST": ([(128, 64, 64, 64), (64, 32, 128, 128)], 3, "same"),
+    "MDE": (
+        [
+            *((512, 512, 2, 4), (512, 512, 4, 8), (512, 256, 8, 16), (256, 128, 16, 32), (128, 64, 32, 64)),
+            *((64, 32, 64, 128), (32, 16, 128, 256)),
+        ],
+        3,
+        "same",
+    ),
+    "ArtGAN": ([(1024, 512, 4, 4), (512, 256, 8, 8), (256, 128, 16, 16), (128, 3, 32, 32)], 4, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("network", "dense", "everything", "split", "really"),
+    [
+        ("DCGAN", 109.773, 439.091, 158.073, 158.073),
+        ("SNGAN", 100.663, 402.653, 100.663, 132.776),
+        ("GP-GAN", 103.809, 415.236, 103.809, 136.121),
+        ("FST", 603.980, 2415.919, 1073.742, 1073.742),
+        ("MDE", 849.347, 3397.386, 1509.949, 1509.949),
+        ("ArtGAN", 408.945, 1635.779, 408.945, 537.795),
+    ],
+)
+def test_costs_of_split_deconvolutions_networks(
+    network: str, dense: float, everything: float, split: float, really: float
+) -> None:
+    layers, kernel, padding = LAYERS[network]
+    found = [
+        costs((1, channels, h, w), (channels, outputs, kernel, kernel), stride=2, padding=padding)
+        for channels, outputs, h, w in layers
+    ]
+
+    def millions(method: str, count: str) -> float:
+        return round(sum(getattr(of_layer[method], count) for of_layer in found) / 1e6, 3)
+
+    assert millions("segregated", "nominal_macs") == millions("unified", "nominal_macs") == dense
+    assert millions("zero_insertion", "nominal_macs") == everything
+    assert (millions("split", "nominal_macs"), millions("split", "macs")) == (split, really)
 
 
 def test_costs_of_an_unknown_operation_or_dtype() -> None:

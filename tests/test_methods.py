@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cupy_kst.cpu import forms, unified
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS as TABLE
-from cupy_kst.testing import Arrays, examples, real_arrays
+from cupy_kst.testing import Arrays, real_arrays
 from tests.engines import (
     EXAMPLES,
     METHODS,
@@ -21,6 +21,7 @@ from tests.engines import (
     every_dtype,
     every_engine,
     every_method,
+    examples_of,
     expected,
     public_engines,
     run,
@@ -40,7 +41,7 @@ def test_the_table_is_what_is_tested() -> None:
 @every_dtype
 def test_equals_the_definition_exactly(engine: str, method: str, dtype: str) -> None:
     @settings(max_examples=EXAMPLES[engine])
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def equal(example):
         case, arrays = example
         result, right = run(engine, method, case, arrays), expected(case, arrays)
@@ -59,7 +60,7 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
     products = 2 if element.compute.kind == "c" else 1
 
     @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(real_arrays, dtypes=(dtype,)))
+    @given(examples_of(method, real_arrays, dtypes=(dtype,)))
     def bounded(example):
         case, arrays = example
         exact = expected(case, arrays)
@@ -78,8 +79,8 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
 @every_engine
 @every_method
 def test_bitwise_the_same_twice(engine: str, method: str) -> None:
-    @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(real_arrays, dtypes=DRAWN))
+    @settings(max_examples=EXAMPLES[engine] // 5)
+    @given(examples_of(method, real_arrays, dtypes=DRAWN))
     def same(example):
         case, arrays = example
         assert run(engine, method, case, arrays).tobytes() == run(engine, method, case, arrays).tobytes()
@@ -93,7 +94,7 @@ def test_bitwise_the_same_twice(engine: str, method: str) -> None:
 @pytest.mark.parametrize("where", ["input", "weight"])
 def test_non_finite_values_reach_what_they_touch(engine: str, method: str, value: float, where: str) -> None:
     @settings(max_examples=EXAMPLES[engine] // 3)
-    @given(examples(batches=(1, None, 2), dtypes=DRAWN), st.integers(0, 10**6), st.booleans())
+    @given(examples_of(method, batches=(1, None, 2), dtypes=DRAWN), st.integers(0, 10**6), st.booleans())
     def reach(example, place, imaginary):
         case, arrays = example
         finite = expected(case, arrays)
@@ -115,8 +116,8 @@ def test_non_finite_values_reach_what_they_touch(engine: str, method: str, value
 @every_engine
 @every_method
 def test_subnormal_floats_survive(engine: str, method: str) -> None:
-    @settings(max_examples=EXAMPLES[engine] // 2)
-    @given(examples(bias=False, dtypes=DRAWN), st.integers(0, 1074))
+    @settings(max_examples=EXAMPLES[engine] // 3)
+    @given(examples_of(method, bias=False, dtypes=DRAWN), st.integers(0, 1074))
     def survive(example, exponent):
         case, arrays = example
         lowest = int(np.log2(float(ml_dtypes.finfo(case.dtype).smallest_subnormal)))
@@ -165,7 +166,7 @@ LAYOUTS = {"Fortran order": _transposed, "negative strides": _reversed, "a view 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -> None:
     @settings(max_examples=30)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         result = call(engine, method, *example, lay_out=LAYOUTS[layout])
         np.testing.assert_array_equal(result, expected(*example))
@@ -177,7 +178,7 @@ def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -
 @every_dtype
 def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
     @settings(max_examples=20)
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def same(example):
         result = call("cpu", method, *example, lay_out=_swapped)
         np.testing.assert_array_equal(result, expected(*example))
@@ -189,7 +190,7 @@ def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
 @every_method
 def test_zero_strides_are_read_right(method: str) -> None:
     @settings(max_examples=20)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         case, arrays = example
         repeated = Arrays(
@@ -205,7 +206,7 @@ def test_zero_strides_are_read_right(method: str) -> None:
 @every_dtype
 def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -> None:
     @settings(max_examples=50)
-    @given(examples(dtypes=(dtype,)))
+    @given(examples_of(method, dtypes=(dtype,)))
     def written(example):
         np.testing.assert_array_equal(call(engine, method, *example, with_out=True), expected(*example))
 
@@ -221,7 +222,7 @@ def test_memory_divided_into_blocks_is_of_no_account(
     monkeypatch.setattr(unified, "BLOCK_BYTES", block_bytes)
 
     @settings(max_examples=60)
-    @given(examples())
+    @given(examples_of(method))
     def same(example):
         np.testing.assert_array_equal(call("cpu", method, *example, with_out=True), expected(*example))
 

@@ -20,7 +20,7 @@ def test_headers_are_inlined_once_with_their_lines() -> None:
         assert text.count(f'#line 1 "{name}"') == 1
 
 
-@pytest.mark.parametrize("stem", ["unified", "segregated", "zero_insertion"])
+@pytest.mark.parametrize("stem", ["unified", "segregated", "zero_insertion", "split"])
 def test_line_directives_name_the_lines_of_the_files(stem: str) -> None:
     """What a compiler says of line n of a file is about line n of that file."""
     name, number = "", 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DType
 from ..geometry import Geometry
-from . import segregated, unified, zero_insertion
+from . import segregated, split, unified, zero_insertion
 
 Array = NDArray[Any]
 Run = Callable[[Geometry, Array, Array, Array | None, Array], None]
@@ -22,6 +22,7 @@ RUNS: dict[str, Run] = {
     "zero_insertion": zero_insertion.run,
     "segregated": segregated.run,
     "unified": unified.run,
+    "split": split.run,
 }
 
 

@@ -14,12 +14,14 @@ _NARROW = 2**31 - 1024
 
 @lru_cache(maxsize=1024)
 def needs_wide(geometry: Geometry) -> bool:
-    """Return whether an offset inside one sample, or inside the weight, may not fit 32 bits."""
+    """Return whether an offset inside one sample, or inside the weight, may not fit 32 bits, by any method."""
     lengths = [
         prod(geometry.full_input_shape[1:]),
         prod(geometry.full_output_shape[1:]),
         prod(geometry.zero_inserted_shape[1:]),
         prod(geometry.full_weight_shape),
+        prod(geometry.split_output_shape[1:]),
+        prod(geometry.split_weight_shape),
     ]
     return max(*lengths, *map(_reach, geometry.axes)) > _NARROW
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..axis import Axis
 from ..dtypes import DType
 from ..geometry import Geometry
-from . import segregated, source, unified, zero_insertion
+from . import segregated, source, split, unified, zero_insertion
 from .choice import needs_wide
 from .plan import Plan
 from .runtime import Runtime
@@ -25,6 +25,7 @@ LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
     "zero_insertion": zero_insertion.plan,
     "segregated": segregated.plan,
     "unified": unified.plan,
+    "split": split.plan,
 }
 
 
@@ -62,9 +63,9 @@ class Engine:
             return
         wide = needs_wide(geometry) if self._wide is None else self._wide
         planned = plan(method, geometry, wide)
-        workspace = None if planned.workspace is None else self.runtime.empty(planned.workspace, dtype.storage)
-        arrays = {"input": input, "weight": weight, "output": out, "workspace": workspace}
-        arrays["bias"] = np.uintp(0) if bias is None else bias
+        arrays = {"input": input, "weight": weight, "output": out, "bias": np.uintp(0) if bias is None else bias}
+        for name, workspace in planned.workspaces.items():
+            arrays[name] = self.runtime.empty(workspace.shape, workspace.dtype or dtype.storage)
         constants = self._constants(method, geometry, dtype, wide)
         for step in planned.steps:
             kernel = self.runtime.compile(

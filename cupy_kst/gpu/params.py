@@ -26,7 +26,13 @@ def struct(index: type[np.signedinteger[Any]]) -> np.dtype[Any]:
     return np.dtype([(name, index) for name in FIELDS], align=True)
 
 
-def build(geometry: Geometry, wide: bool, grid: Axes, firsts: Sequence[Axes] = ((0, 0, 0),)) -> NDArray[Any]:
+def build(
+    geometry: Geometry,
+    wide: bool,
+    grid: Axes,
+    firsts: Sequence[Axes] = ((0, 0, 0),),
+    samples: int | None = None,
+) -> NDArray[Any]:
     """Return the structs of launches, shape (launches,): CuPy passes a part of shape (1,) by value.
 
     Parameters
@@ -38,7 +44,10 @@ def build(geometry: Geometry, wide: bool, grid: Axes, firsts: Sequence[Axes] = (
     grid : tuple of int
         Positions that a launch covers in each (sample, channel).
     firsts : sequence of tuple of int
-        For each launch the output of position 0, where launches are of residue classes.
+        For each launch what stands at position 0: the output, where launches are of residue classes; the .cu file
+        says what else.
+    samples : int, optional
+        Number of samples, where launches are not over the batch.
     """
     axes = geometry.axes
     per_axis = {
@@ -53,7 +62,7 @@ def build(geometry: Geometry, wide: bool, grid: Axes, firsts: Sequence[Axes] = (
         },
     }
     values = (
-        geometry.samples,
+        geometry.samples if samples is None else samples,
         *(geometry.in_channels, geometry.out_channels),
         *(geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups),
         *(per_axis[name][axis] for name in _PER_AXIS for axis in range(AXES)),

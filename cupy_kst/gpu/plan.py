@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
@@ -24,7 +25,7 @@ class Launches:
     grid, block : tuple of int
         Thread blocks, and threads of a block.
     arrays : tuple of str
-        What its pointers are: "input", "weight", "bias", "output" or "workspace".
+        What its pointers are: "input", "weight", "bias", "output", or the name of one of the plan's workspaces.
     params : ndarray
         The params struct of each launch, shape (launches,).
     """
@@ -37,12 +38,19 @@ class Launches:
     params: NDArray[Any]
 
 
+class Workspace(NamedTuple):
+    """An array that a plan's launches hand on from one to the next; without a dtype it is of the storage type."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Launches in their order, and the shape of the workspace that they share, if any."""
+    """Launches in their order, and the workspaces that they share, by name."""
 
     steps: tuple[Launches, ...]
-    workspace: tuple[int, ...] | None = None
+    workspaces: Mapping[str, Workspace] = field(default_factory=dict)
 
 
 def per_position(
@@ -54,8 +62,13 @@ def per_position(
     channels: int,
     grid: params.Axes,
     firsts: Sequence[params.Axes] = ((0, 0, 0),),
+    samples: int | None = None,
 ) -> Launches:
-    """Return launches with one thread per position of `grid` in each of `channels` of every sample."""
-    blocks = -(-geometry.samples * channels * prod(grid) // params.THREADS)
-    structs = params.build(geometry, wide, grid, firsts)
+    """Return launches with one thread per position of `grid` in each of `channels` of every sample.
+
+    `samples` is their number where launches are not over the batch.
+    """
+    structs = params.build(geometry, wide, grid, firsts, samples)
+    samples = geometry.samples if samples is None else samples
+    blocks = -(-samples * channels * prod(grid) // params.THREADS)
     return Launches(stem, kernel, (blocks, 1, 1), (params.THREADS, 1, 1), arrays, structs)

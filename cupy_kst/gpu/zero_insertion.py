@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ..geometry import Geometry
-from .plan import Plan, per_position
+from .plan import Plan, Workspace, per_position
 
 KERNELS = {
-    "insert_zeros": ("input", "workspace"),
-    "convolve_map": ("workspace", "weight", "bias", "output"),
+    "insert_zeros": ("input", "map"),
+    "convolve_map": ("map", "weight", "bias", "output"),
 }
 REGISTERS = 128
 
@@ -34,4 +34,4 @@ def plan(geometry: Geometry, wide: bool) -> Plan:
         geometry.out_channels,
         grid=(out_depth, out_height, out_width),
     )
-    return Plan((insert, convolve), workspace=geometry.zero_inserted_shape)
+    return Plan((insert, convolve), {"map": Workspace(geometry.zero_inserted_shape)})
