@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..axis import Axis, AxisClass
 from ..geometry import Geometry
-from .forms import convolve, last_axes
+from .forms import Axes, Index, convolve, last_axes
 
 Array = NDArray[Any]
 
@@ -18,18 +19,35 @@ Array = NDArray[Any]
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
-    divide = _whole if np.isfinite(weight.sum()) else _trimmed
-    borders = [_border(axis) if divide is _whole else (0, 0) for axis in geometry.axes]
-    padded = _pad(input, borders) if any(map(any, borders)) else input
-    if divide is _trimmed or not all(one.taps for axis in geometry.axes for one in axis.classes):
+    schedule = _schedule(geometry, trimmed=not np.isfinite(weight.sum()))
+    padded = _pad(input, schedule.borders) if any(map(any, schedule.borders)) else input
+    if not schedule.complete:
         out[...] = 0 if bias is None else bias
     d, h, w = (-axis.input_step for axis in geometry.axes)
+    for taps, outputs, start in schedule.convolutions:
+        convolve(padded, weight[taps], bias, out[outputs], start, step=(d, h, w))
+
+
+class _Schedule(NamedTuple):
+    """Zeros put around the input, whether all outputs are written, and (taps, outputs, start) of each convolution."""
+
+    borders: list[tuple[int, int]]
+    complete: bool
+    convolutions: list[tuple[Index, Index, Axes]]
+
+
+@lru_cache(maxsize=256)
+def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
+    divide = _trimmed if trimmed else _whole
+    borders = [(0, 0) if trimmed else _border(axis) for axis in geometry.axes]
+    convolutions = []
     for classes in geometry.classes:
         for parts in product(*map(divide, geometry.axes, classes)):
             taps, outputs = last_axes([part.taps for part in parts]), last_axes([part.outputs for part in parts])
             depth, height, width = (part.start + lo for part, (lo, _) in zip(parts, borders, strict=True))
-            start = (depth, height, width)
-            convolve(padded, weight[taps], bias, out[outputs], start, step=(d, h, w))
+            convolutions.append((taps, outputs, (depth, height, width)))
+    complete = not trimmed and all(one.taps for axis in geometry.axes for one in axis.classes)
+    return _Schedule(borders, complete, convolutions)
 
 
 class _Part(NamedTuple):
