@@ -19,7 +19,7 @@ LARGEST = 2**31 - 1
 
 def whole_number(name: str, value: Any, minimum: int, maximum: int = LARGEST) -> int:
     """Return `value` as an int from `minimum` to `maximum`, or raise an error that names the option."""
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}={value!r}: expected an int, got a bool")
     try:
         number = operator.index(value)

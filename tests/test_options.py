@@ -137,7 +137,7 @@ PADDINGS = "expected an int, 2 ints, 2 pairs written ((lo, hi), (lo, hi)), or 'v
 def test_values_that_are_no_ints(value: Any) -> None:
     refused(f"padding={value!r}: {PADDINGS}", padding=value)
     for name in ("stride", "dilation", "output_padding"):
-        wrong = "bool|float" if isinstance(value, tuple) else type(value).__name__
+        wrong = "bool|float" if isinstance(value, tuple) else type(value).__name__.rstrip("_")
         with pytest.raises(
             TypeError, match=re.escape(f"{name}={value!r}: ") + f".*expected an int, got (a )?({wrong})$"
         ):
