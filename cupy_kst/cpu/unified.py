@@ -37,13 +37,15 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
         filters, source = weight[part, :, outputs], pixels[some, part]
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
-        for lead, lands, _, merges, strays in classes:
-            sums = products.of(*lead)
-            for into, tap, inputs in merges:
-                sums[into] += products.of(tap, inputs)
+        for lead, lead_inputs, lands, _, others in classes:
+            sums = products.of(lead)[lead_inputs]
+            for tap, merges, strays in others:
+                product_of_tap = products.of(tap)
+                for into, inputs in merges:
+                    sums[into] += product_of_tap[inputs]
+                for into, inputs in strays:
+                    target[into] += product_of_tap[inputs]
             target[lands] = sums if bias is None else sums + bias[part, outputs]
-            for into, tap, inputs in strays:
-                target[into] += products.of(tap, inputs)
 
 
 class _Products:
@@ -53,17 +55,23 @@ class _Products:
         self._filters, self._pixels, self._sizes = filters, pixels, sizes
         self._all = self._multiply(filters) if at_once else None
 
-    def of(self, tap: Tap, inputs: Index) -> Array:
-        """Return the products of one tap with some inputs: (samples, groups, out_channels, depth, height, width)."""
+    def of(self, tap: Tap) -> Array:
+        """Return the products of one tap: (samples, groups, out_channels, depth, height, width)."""
         one: Index = (..., *tap)
-        product = self._multiply(self._filters[one]) if self._all is None else self._all[one + _COLONS]
-        part: Array = product[inputs]
-        return part
+        return self._multiply(self._filters[one]) if self._all is None else self._all[one + _COLONS]
 
     def _multiply(self, filters: Array) -> Array:
         groups, channels, *others = filters.shape
         matrix = filters.reshape(groups, channels, -1).swapaxes(1, 2)
         return multiply(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
+
+
+class _Other(NamedTuple):
+    """A tap, and (into, inputs) of what is added to the sums of its class, and to outputs that those do not cover."""
+
+    tap: Tap
+    merges: list[tuple[Index, Index]]
+    strays: list[tuple[Index, Index]]
 
 
 class _Class(NamedTuple):
@@ -73,11 +81,11 @@ class _Class(NamedTuple):
     product that covers most, so that the strided outputs are touched once; what sticks out is added by itself.
     """
 
-    lead: tuple[Tap, Index]
+    lead: Tap
+    inputs: Index
     lands: Index
     outputs: int
-    merges: list[tuple[Index, Tap, Index]]
-    strays: list[tuple[Index, Tap, Index]]
+    others: list[_Other]
 
 
 @lru_cache(maxsize=256)
@@ -98,15 +106,13 @@ def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
     lead = max(meetings, key=lambda tap: prod(map(len, meetings[tap][1])))
     inputs, lands = meetings.pop(lead)
     within = tuple(range(len(each)) for each in lands)
-    merges, strays = [], []
+    others = []
     for tap, (its_inputs, its_lands) in meetings.items():
         shared = tuple(map(_intersection, lands, its_lands))
-        if all(shared):
-            into = last_axes(_matching(shared, lands, within))
-            merges.append((into, tap, last_axes(_matching(shared, its_lands, its_inputs))))
-        for part in _outside(its_lands, shared):
-            strays.append((last_axes(part), tap, last_axes(_matching(part, its_lands, its_inputs))))
-    return _Class((lead, last_axes(inputs)), last_axes(lands), prod(map(len, lands)), merges, strays)
+        merges = [(_part(shared, lands, within), _part(shared, its_lands, its_inputs))] if all(shared) else []
+        strays = [(last_axes(box), _part(box, its_lands, its_inputs)) for box in _outside(its_lands, shared)]
+        others.append(_Other(tap, merges, strays))
+    return _Class(lead, last_axes(inputs), last_axes(lands), prod(map(len, lands)), others)
 
 
 def _taps(axis: Axis, one: AxisClass) -> range:
@@ -118,10 +124,10 @@ def _intersection(one: range, other: range) -> range:
     return range(first, max(first, stop), one.step)
 
 
-def _matching(part: Ranges, lands: Ranges, inputs: Ranges) -> Ranges:
-    """Return the inputs that land on a part of `lands`."""
-    firsts = ((some.start - all_.start) // all_.step for some, all_ in zip(part, lands, strict=True))
-    return tuple(each[first : first + len(some)] for each, first, some in zip(inputs, firsts, part, strict=True))
+def _part(box: Ranges, lands: Ranges, inputs: Ranges) -> Index:
+    """Return the index of the inputs that land on `box`, a part of `lands`."""
+    firsts = ((some.start - all_.start) // all_.step for some, all_ in zip(box, lands, strict=True))
+    return last_axes([each[first : first + len(some)] for each, first, some in zip(inputs, firsts, box, strict=True)])
 
 
 def _outside(box: Ranges, inner: Ranges) -> Iterator[Ranges]:
