@@ -1,6 +1,6 @@
 // The sum over the taps of one residue class that one output takes, without a zero among them.
 #pragma once
-#include "numeric.cuh"
+#include "tap.cuh"
 
 // Along one axis: the first tap of an output, and the input that it meets.
 struct Tap {
@@ -39,9 +39,7 @@ __device__ __forceinline__ Compute gather(
                 if (iw < 0 || iw >= p.in_w)
                     continue;
                 const Index from = (id * p.in_h + ih) * p.in_w + iw, tap = (kd * KH + kh) * KW + kw;
-#pragma unroll 4
-                for (Index c = 0; c < p.group_in; c++)
-                    sum = multiply_add(load(x + from + c * plane), load(weight + tap + c * filter), sum);
+                sum = add_tap(x + from, plane, weight + tap, filter, p.group_in, sum);
             }
         }
     }

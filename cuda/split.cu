@@ -19,7 +19,7 @@
 // Launch: split_filter with a thread per element of filters, where input channels are the samples and `first` is t;
 // convolve_parts with one per element of parts, `first` the input q0 - (T - 1); interleave with one per element of y,
 // `first` the (lo + t) mod stride elements that are cropped in front.
-#include "convolution.cuh"
+#include "tap.cuh"
 
 #define SUB_FILTERS (SD * SH * SW)
 

@@ -10,7 +10,7 @@
 // bias    [out_channels], or null
 // y       [samples, out_channels, out_d, out_h, out_w]
 // Launch: insert_zeros with a thread per element of the map, then convolve_map with a thread per element of y.
-#include "convolution.cuh"
+#include "tap.cuh"
 
 // The input that stands at place `m` of the map along one axis, or -1.
 __device__ __forceinline__ Index standing(Index m, Index size, Index lo, Index taps, Index stride, Index dilation)

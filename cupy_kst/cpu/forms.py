@@ -87,3 +87,14 @@ def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:
 def last_axes(ranges: Sequence[range]) -> Index:
     """Return the index that takes a range of each of the last axes."""
     return (..., *(slice(each.start, each.stop, each.step) if each else slice(0) for each in ranges))
+
+
+def pad(input: Array, borders: Sequence[tuple[int, int]]) -> Array:
+    """Return the input with (lo, hi) zeros around each of the last axes: itself if there are none to put."""
+    if not any(map(any, borders)):
+        return input
+    sizes = input.shape[-len(borders) :]
+    extents = (lo + size + hi for size, (lo, hi) in zip(sizes, borders, strict=True))
+    padded = np.zeros((*input.shape[: -len(borders)], *extents), input.dtype)
+    padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
+    return padded

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..axis import Axis, AxisClass
 from ..geometry import Geometry
-from .forms import Axes, Index, convolve, last_axes
+from .forms import Axes, Index, convolve, last_axes, pad
 
 Array = NDArray[Any]
 
@@ -20,7 +20,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     schedule = _schedule(geometry, trimmed=not np.isfinite(weight.sum()))
-    padded = _pad(input, schedule.borders) if any(map(any, schedule.borders)) else input
+    padded = pad(input, schedule.borders)
     if not schedule.complete:
         out[...] = 0 if bias is None else bias
     d, h, w = (-axis.input_step for axis in geometry.axes)
@@ -64,15 +64,6 @@ def _border(axis: Axis) -> tuple[int, int]:
     lowest = min((one.start - (one.taps - 1) * axis.input_step for one in met), default=0)
     highest = max((one.start + one.positions for one in met), default=0)
     return max(0, -lowest), max(0, highest - axis.in_size)
-
-
-def _pad(input: Array, borders: list[tuple[int, int]]) -> Array:
-    sizes = input.shape[3:]
-    padded = np.zeros(
-        (*input.shape[:3], *(lo + size + hi for size, (lo, hi) in zip(sizes, borders, strict=True))), input.dtype
-    )
-    padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
-    return padded
 
 
 def _whole(axis: Axis, one: AxisClass) -> list[_Part]:

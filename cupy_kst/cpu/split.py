@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AXES, Geometry
-from .forms import convolve, last_axes
+from .forms import convolve, last_axes, pad
 
 Array = NDArray[Any]
 
@@ -23,7 +23,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
         (max(0, -start), max(0, axis.sub_positions[-1] + 1 - axis.in_size))
         for start, axis in zip((depth, height, width), axes, strict=True)
     ]
-    padded = np.pad(input, [(0, 0)] * 3 + borders) if any(map(any, borders)) else input
+    padded = pad(input, borders)
     start = (max(0, depth), max(0, height), max(0, width))
     filters = _split(geometry, weight)
     biases = None if bias is None else np.repeat(bias, prod(axis.stride for axis in axes), axis=1)

@@ -1,4 +1,4 @@
-// The inner loop of ordinary convolutions, which multiply every tap, zeros and all.
+// The inner loop of all methods: what one tap adds to an output, over the channels.
 #pragma once
 #include "numeric.cuh"
 
