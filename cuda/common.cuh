@@ -22,13 +22,14 @@ typedef COMPUTE Compute;
 #define KST_SHARED(Type, name) __shared__ Type name
 #endif
 
-// The order of the fields is that of gpu/params.py.
+// The small map is what a transposed convolution reads and a convolution writes, the large one the reverse. The order
+// of the fields is that of gpu/params.py.
 struct Params {
     Index samples;
-    Index in_channels, out_channels;  // of all groups
-    Index group_in, group_out;        // of one group
-    Index in_d, in_h, in_w;
-    Index out_d, out_h, out_w;
+    Index small_channels, large_channels;  // of all groups
+    Index group_small, group_large;        // of one group
+    Index small_d, small_h, small_w;
+    Index large_d, large_h, large_w;
     Index grid_d, grid_h, grid_w;     // positions that this launch covers
     Index first_d, first_h, first_w;  // output of position 0, for launches of one residue class; see split.cu
     Index lo_d, lo_h, lo_w;           // padding taken off the start of each axis

@@ -28,18 +28,18 @@ __device__ __forceinline__ Compute gather(
     const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
     const Tap h = first_tap(oh + p.lo_h, KH, SH, DH, GH, VH);
     const Tap w = first_tap(ow + p.lo_w, KW, SW, DW, GW, VW);
-    const Index plane = p.in_d * p.in_h * p.in_w, filter = p.group_out * KD * KH * KW;
+    const Index plane = p.small_d * p.small_h * p.small_w, filter = p.group_large * KD * KH * KW;
     for (Index kd = d.index, id = d.input; kd < KD; kd += SD / GD, id -= DD / GD) {
-        if (id < 0 || id >= p.in_d)
+        if (id < 0 || id >= p.small_d)
             continue;
         for (Index kh = h.index, ih = h.input; kh < KH; kh += SH / GH, ih -= DH / GH) {
-            if (ih < 0 || ih >= p.in_h)
+            if (ih < 0 || ih >= p.small_h)
                 continue;
             for (Index kw = w.index, iw = w.input; kw < KW; kw += SW / GW, iw -= DW / GW) {
-                if (iw < 0 || iw >= p.in_w)
+                if (iw < 0 || iw >= p.small_w)
                     continue;
-                const Index from = (id * p.in_h + ih) * p.in_w + iw, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(x + from, plane, weight + tap, filter, p.group_in, sum);
+                const Index from = (id * p.small_h + ih) * p.small_w + iw, tap = (kd * KH + kh) * KW + kw;
+                sum = add_tap(x + from, plane, weight + tap, filter, p.group_small, sum);
             }
         }
     }
@@ -51,10 +51,10 @@ __device__ __forceinline__ void gather_output(
     const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight,
     const Storage* __restrict__ bias, Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
 {
-    const Index group = at.channel / p.group_out, channel = at.channel % p.group_out;
-    x += plane_offset(at.sample, p.in_channels, group * p.group_in, p.in_d * p.in_h * p.in_w);
-    weight += plane_offset(group * p.group_in, p.group_out, channel, KD * KH * KW);
-    y += plane_offset(at.sample, p.out_channels, at.channel, p.out_d * p.out_h * p.out_w);
+    const Index group = at.channel / p.group_large, channel = at.channel % p.group_large;
+    x += plane_offset(at.sample, p.small_channels, group * p.group_small, p.small_d * p.small_h * p.small_w);
+    weight += plane_offset(group * p.group_small, p.group_large, channel, KD * KH * KW);
+    y += plane_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
     const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute{}, d, h, w);
-    store(y + (d * p.out_h + h) * p.out_w + w, sum);
+    store(y + (d * p.large_h + h) * p.large_w + w, sum);
 }

@@ -6,21 +6,21 @@
 //   for the outputs o = first + q*stride of one class
 //
 // Macros: those of common.cuh.
-// x       [samples, in_channels, in_d, in_h, in_w]
-// weight  [in_channels, out_channels / groups, KD, KH, KW]
-// bias    [out_channels], or null
-// y       [samples, out_channels, out_d, out_h, out_w]
-// Launch: for each class, grid.x = ceil(samples * out_channels * positions / THREADS).
+// x       [samples, small_channels, small_d, small_h, small_w]
+// weight  [small_channels, large_channels / groups, KD, KH, KW]
+// bias    [large_channels], or null
+// y       [samples, large_channels, large_d, large_h, large_w]
+// Launch: for each class, grid.x = ceil(samples * large_channels * positions / THREADS).
 #include "gather.cuh"
 
 extern "C" __global__ void PER_POSITION segregated(
     const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
     Storage* __restrict__ y, const Params p)
 {
-    const Place at = locate(p, p.out_channels);
+    const Place at = locate(p, p.large_channels);
     if (!at.inside)
         return;
     const Index d = p.first_d + at.d * SD, h = p.first_h + at.h * SH, w = p.first_w + at.w * SW;
-    if (d < p.out_d && h < p.out_h && w < p.out_w)
+    if (d < p.large_d && h < p.large_h && w < p.large_w)
         gather_output(p, x, weight, bias, y, at, d, h, w);
 }

@@ -10,12 +10,12 @@
 // paper has all zeros in front, which leaves more to crop.
 //
 // Macros: those of common.cuh. SUB_FILTERS is the number of sub-filters r.
-// x        [samples, in_channels, in_d, in_h, in_w]
-// weight   [in_channels, out_channels / groups, KD, KH, KW]
-// filters  [in_channels, out_channels / groups, SD, SH, SW, TD, TH, TW]
-// bias     [out_channels], or null
-// parts    [samples, out_channels, SD, SH, SW, positions of each axis]
-// y        [samples, out_channels, out_d, out_h, out_w]
+// x        [samples, small_channels, small_d, small_h, small_w]
+// weight   [small_channels, large_channels / groups, KD, KH, KW]
+// filters  [small_channels, large_channels / groups, SD, SH, SW, TD, TH, TW]
+// bias     [large_channels], or null
+// parts    [samples, large_channels, SD, SH, SW, positions of each axis]
+// y        [samples, large_channels, large_d, large_h, large_w]
 // Launch: split_filter with a thread per element of filters, where input channels are the samples and `first` is t;
 // convolve_parts with one per element of parts, `first` the input q0 - (T - 1); interleave with one per element of y,
 // `first` the (lo + t) mod stride elements that are cropped in front.
@@ -35,7 +35,7 @@ __device__ __forceinline__ Index element(Index residue, Index j, Index taps, Ind
 extern "C" __global__ void PER_POSITION
 split_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, const Params p)
 {
-    const Index channels = p.group_out * SUB_FILTERS;
+    const Index channels = p.group_large * SUB_FILTERS;
     const Place at = locate(p, channels);
     if (!at.inside)
         return;
@@ -43,7 +43,7 @@ split_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, 
     const Index kd = element(r / (SH * SW), at.d, KD, SD, p.first_d);
     const Index kh = element(r / SW % SH, at.h, KH, SH, p.first_h);
     const Index kw = element(r % SW, at.w, KW, SW, p.first_w);
-    weight += plane_offset(at.sample, p.group_out, channel, KD * KH * KW);
+    weight += plane_offset(at.sample, p.group_large, channel, KD * KH * KW);
     filters += plane_offset(at.sample, channels, at.channel, p.grid_d * p.grid_h * p.grid_w);
     const bool real = kd >= 0 && kd < KD && kh >= 0 && kh < KH && kw >= 0 && kw < KW;
     filters[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = real ? weight[(kd * KH + kh) * KW + kw] : Storage();
@@ -56,25 +56,25 @@ extern "C" __global__ void PER_POSITION convolve_parts(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
     Storage* __restrict__ parts, const Params p)
 {
-    const Index of_group = p.group_out * SUB_FILTERS;
-    const Place at = locate(p, p.out_channels * SUB_FILTERS);
+    const Index of_group = p.group_large * SUB_FILTERS;
+    const Place at = locate(p, p.large_channels * SUB_FILTERS);
     if (!at.inside)
         return;
     const Index td = sub_taps(KD, SD), th = sub_taps(KH, SH), tw = sub_taps(KW, SW);
-    const Index plane = p.in_d * p.in_h * p.in_w, filter = of_group * td * th * tw;
+    const Index plane = p.small_d * p.small_h * p.small_w, filter = of_group * td * th * tw;
     const Index group = at.channel / of_group, channel = at.channel % of_group;
-    x += plane_offset(at.sample, p.in_channels, group * p.group_in, plane);
-    filters += plane_offset(group * p.group_in, of_group, channel, td * th * tw);
-    parts += plane_offset(at.sample, p.out_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
+    x += plane_offset(at.sample, p.small_channels, group * p.group_small, plane);
+    filters += plane_offset(group * p.group_small, of_group, channel, td * th * tw);
+    parts += plane_offset(at.sample, p.large_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
     Compute sum = bias ? load(bias + at.channel / SUB_FILTERS) : Compute();
     for (Index jd = 0; jd < td; jd++)
         for (Index jh = 0; jh < th; jh++)
             for (Index jw = 0; jw < tw; jw++) {
                 const Index d = p.first_d + at.d + jd, h = p.first_h + at.h + jh, w = p.first_w + at.w + jw;
-                const bool on_map = d >= 0 && d < p.in_d && h >= 0 && h < p.in_h && w >= 0 && w < p.in_w;
-                const Storage* from = on_map ? x + ((d * p.in_h + h) * p.in_w + w) : &padding;
+                const bool on_map = d >= 0 && d < p.small_d && h >= 0 && h < p.small_h && w >= 0 && w < p.small_w;
+                const Storage* from = on_map ? x + ((d * p.small_h + h) * p.small_w + w) : &padding;
                 const Index tap = (jd * th + jh) * tw + jw;
-                sum = add_tap(from, on_map ? plane : 0, filters + tap, filter, p.group_in, sum);
+                sum = add_tap(from, on_map ? plane : 0, filters + tap, filter, p.group_small, sum);
             }
     store(parts + (at.d * p.grid_h + at.h) * p.grid_w + at.w, sum);
 }
@@ -89,15 +89,15 @@ __device__ __forceinline__ Index positions(Index cropped, Index outputs, Index s
 extern "C" __global__ void PER_POSITION
 interleave(const Storage* __restrict__ parts, Storage* __restrict__ y, const Params p)
 {
-    const Place at = locate(p, p.out_channels);
+    const Place at = locate(p, p.large_channels);
     if (!at.inside)
         return;
-    const Index height = positions(p.first_h, p.out_h, SH), width = positions(p.first_w, p.out_w, SW);
-    const Index part = positions(p.first_d, p.out_d, SD) * height * width;
+    const Index height = positions(p.first_h, p.large_h, SH), width = positions(p.first_w, p.large_w, SW);
+    const Index part = positions(p.first_d, p.large_d, SD) * height * width;
     const Index d = p.first_d + at.d, h = p.first_h + at.h, w = p.first_w + at.w;
     const Index r = (d % SD * SH + h % SH) * SW + w % SW;
-    parts += plane_offset(at.sample, p.out_channels, at.channel, SUB_FILTERS * part);
-    y += plane_offset(at.sample, p.out_channels, at.channel, p.out_d * p.out_h * p.out_w);
+    parts += plane_offset(at.sample, p.large_channels, at.channel, SUB_FILTERS * part);
+    y += plane_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
     const Index from = r * part + (d / SD * height + h / SH) * width + w / SW;
-    y[(at.d * p.out_h + at.h) * p.out_w + at.w] = parts[from];
+    y[(at.d * p.large_h + at.h) * p.large_w + at.w] = parts[from];
 }

@@ -4,18 +4,18 @@
 //   y[n, c, o] = bias[c] + sum over c', k of x[n, c', i] * weight[c', c, k]   where o = i*stride + k*dilation - lo
 //
 // Macros: those of common.cuh.
-// x       [samples, in_channels, in_d, in_h, in_w]
-// weight  [in_channels, out_channels / groups, KD, KH, KW]
-// bias    [out_channels], or null
-// y       [samples, out_channels, out_d, out_h, out_w]
-// Launch: a thread per element of y, grid.x = ceil(samples * out_channels * out_d * out_h * out_w / THREADS).
+// x       [samples, small_channels, small_d, small_h, small_w]
+// weight  [small_channels, large_channels / groups, KD, KH, KW]
+// bias    [large_channels], or null
+// y       [samples, large_channels, large_d, large_h, large_w]
+// Launch: a thread per element of y, grid.x = ceil(samples * large_channels * large_d * large_h * large_w / THREADS).
 #include "gather.cuh"
 
 extern "C" __global__ void PER_POSITION unified(
     const Storage* __restrict__ x, const Storage* __restrict__ weight, const Storage* __restrict__ bias,
     Storage* __restrict__ y, const Params p)
 {
-    const Place at = locate(p, p.out_channels);
+    const Place at = locate(p, p.large_channels);
     if (at.inside)
         gather_output(p, x, weight, bias, y, at, at.d, at.h, at.w);
 }

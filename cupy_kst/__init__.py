@@ -1,7 +1,7 @@
 """Transposed convolution without multiplying by zeros, for CuPy and NumPy arrays."""
 
 from .costs import Cost, costs
-from .functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .geometry import Geometry
 
 # The function takes the name of its module here: inside the package that is imported from, never as an attribute.
@@ -12,6 +12,9 @@ __all__ = [
     "Cost",
     "Geometry",
     "Method",
+    "conv1d",
+    "conv2d",
+    "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",

@@ -69,3 +69,19 @@ def _spelt(dtype: np.dtype[Any]) -> str:
     """Return a dtype with its byte order; NumPy spells bfloat16 as so many bytes."""
     spelt: str = dtype.str[0] + dtype.name if dtype.kind == "V" else dtype.str
     return spelt
+
+
+def check_devices(named: dict[str, Any]) -> None:
+    """Raise a ValueError if CuPy arrays (None is passed over) are on different devices."""
+    (first, array), *others = ((name, each) for name, each in named.items() if each is not None)
+    for name, other in others:
+        if other.device != array.device:
+            raise ValueError(f"{first} is on {array.device} and {name} on {other.device}: move one of them")
+
+
+def empty_beside(module: ModuleType, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """Return an uninitialised array of `module` on the device of `array`."""
+    if module is np:
+        return np.empty(shape, dtype)
+    with array.device:
+        return module.empty(shape, dtype)

@@ -1,4 +1,4 @@
-"""One spatial axis of a transposed convolution, and its residue classes: the rule that all methods stand on."""
+"""One spatial axis of a convolution and of its transpose: the rule that all methods stand on."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ class AxisClass(NamedTuple):
 
 @dataclass(frozen=True)
 class Axis:
-    """One spatial axis: output ``o`` takes input ``i`` by tap ``k`` where ``o = i*stride + k*dilation - pad_lo``."""
+    """One spatial axis: tap ``k`` joins ``i`` and ``o`` where ``o = i*stride + k*dilation - pad_lo``.
 
-    in_size: int = 1
-    out_size: int = 1
+    A transposed convolution reads ``i`` of the small map and writes ``o`` of the large one. A convolution reads the
+    large map and writes the small one. Residue classes are of the former, so there ``i`` is called the input.
+    """
+
+    small: int = 1
+    large: int = 1
     kernel: int = 1
     stride: int = 1
     dilation: int = 1
@@ -58,7 +62,7 @@ class Axis:
     @property
     def zero_inserted_size(self) -> int:
         """Extent of the zero-inserted, padded map that an ordinary convolution would need."""
-        return self.out_size + self.dilation * (self.kernel - 1)
+        return self.large + self.dilation * (self.kernel - 1)
 
     @property
     def classes(self) -> tuple[AxisClass, ...]:
@@ -87,11 +91,11 @@ class Axis:
         element ``u*stride + r`` of the expanded filter, meets input ``q - u``.
         """
         first = self.pad_lo + self.leading_zeros
-        return range(first // self.stride, (first + self.out_size - 1) // self.stride + 1)
+        return range(first // self.stride, (first + self.large - 1) // self.stride + 1)
 
     def meetings(self, tap: int) -> tuple[range, range]:
         """Return the inputs whose product with `tap` lands on an output, and those outputs."""
-        return self._landings(tap * self.dilation - self.pad_lo, self.out_size)
+        return self._landings(tap * self.dilation - self.pad_lo, self.large)
 
     def standings(self) -> tuple[range, range]:
         """Return the inputs that the padding leaves on the zero-inserted map, and where they stand on it."""
@@ -100,16 +104,16 @@ class Axis:
     def _landings(self, shift: int, extent: int) -> tuple[range, range]:
         """Return the inputs ``i`` with ``0 <= i*stride + shift < extent``, and those places."""
         first = max(0, -(shift // self.stride))
-        end = max(first, min(self.in_size, (extent - 1 - shift) // self.stride + 1))
+        end = max(first, min(self.small, (extent - 1 - shift) // self.stride + 1))
         return range(first, end), range(first * self.stride + shift, end * self.stride + shift, self.stride)
 
 
 @lru_cache(maxsize=4096)
 def _axis_classes(axis: Axis) -> tuple[AxisClass, ...]:
     classes = []
-    for first in range(min(axis.stride, axis.out_size)):
+    for first in range(min(axis.stride, axis.large)):
         residue = (first + axis.pad_lo) % axis.stride
-        positions = ceil((axis.out_size - first) / axis.stride)
+        positions = ceil((axis.large - first) / axis.stride)
         first_tap = residue // axis.common * axis.inverse % axis.tap_step
         taps = 0 if residue % axis.common else max(0, -((first_tap - axis.kernel) // axis.tap_step))
         start = (first + axis.pad_lo - first_tap * axis.dilation) // axis.stride if taps else 0

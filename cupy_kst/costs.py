@@ -96,7 +96,7 @@ def costs(
 
 def _pairs(geometry: Geometry) -> int:
     """Number of (sample, input channel, output channel) triples that are multiplied."""
-    return geometry.samples * geometry.in_channels * geometry.out_channels // geometry.groups
+    return geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
 
 
 def _useful(geometry: Geometry) -> int:
@@ -109,16 +109,16 @@ def _dense(geometry: Geometry) -> int:
 
 
 def _zero_insertion(geometry: Geometry, itemsize: int) -> Cost:
-    nominal = _pairs(geometry) * prod(axis.out_size * axis.kernel for axis in geometry.axes)
+    nominal = _pairs(geometry) * prod(axis.large * axis.kernel for axis in geometry.axes)
     return Cost(nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * itemsize, 2, 0)
 
 
 def _segregated(geometry: Geometry) -> Cost:
     launches = prod(len(axis.classes) for axis in geometry.axes)
-    threads = launches * prod(-(-axis.out_size // axis.stride) for axis in geometry.axes)
-    extra = threads - prod(axis.out_size for axis in geometry.axes)
+    threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
+    extra = threads - prod(axis.large for axis in geometry.axes)
     useful = _useful(geometry)
-    return Cost(_dense(geometry), useful, useful, 0, launches, extra * geometry.samples * geometry.out_channels)
+    return Cost(_dense(geometry), useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
 
 
 def _unified(geometry: Geometry) -> Cost:
@@ -128,8 +128,8 @@ def _unified(geometry: Geometry) -> Cost:
 
 def _split(geometry: Geometry, itemsize: int) -> Cost:
     samples, channels, *positions = geometry.split_output_shape
-    computed, kept = samples * channels * prod(positions), prod(geometry.full_output_shape)
+    computed, kept = samples * channels * prod(positions), prod(geometry.full_large_shape)
     # Every output of every sub-filter sums the same number of taps, expansion zeros and padding among them.
-    terms = geometry.in_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
+    terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
     workspace = (prod(geometry.split_weight_shape) + computed) * itemsize
     return Cost(kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)

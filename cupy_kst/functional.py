@@ -1,15 +1,13 @@
-"""Transposed convolutions of arrays, with the arguments of torch.nn.functional."""
+"""Convolutions and transposed convolutions of arrays, with the arguments of torch.nn.functional."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from . import arrays, cpu, dtypes
+from . import arrays
+from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, check_rank, compute
 from .geometry import Geometry
-from .methods import choose
 
 IntOrAxes = int | Sequence[int]
 
@@ -26,6 +24,8 @@ def conv_transpose1d(
     *,
     output_size: IntOrAxes | None = None,
     method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
     out: Any = None,
 ) -> Any:
     """Transposed convolution over one axis: `conv_transpose2d` with one spatial axis in place of two.
@@ -34,9 +34,8 @@ def conv_transpose1d(
     ``(in_channels, out_channels // groups, kernel_width)``; the result ``(batch, out_channels, out_width)``. A pair of
     pads is written ``((lo, hi),)``.
     """
-    return _conv_transpose(
-        1, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, method, out
-    )
+    options = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(1, input, weight, bias, options, output_size, method, data_format, precision, out)
 
 
 def conv_transpose2d(
@@ -51,6 +50,8 @@ def conv_transpose2d(
     *,
     output_size: IntOrAxes | None = None,
     method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
     out: Any = None,
 ) -> Any:
     """Transposed convolution over two axes.
@@ -78,9 +79,15 @@ def conv_transpose2d(
     output_size : int or sequence of int, optional
         Wanted spatial size, or whole shape, of the output; settles `output_padding`.
     method : str
-        ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_, ``"unified"`` [2]_ or ``"split"`` [3]_,
-        which takes no dilation. All give the same numbers up to the rounding of sums; they differ in work, memory and
-        launches, and in what they make of non-finite values (`methods`).
+        ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_, ``"unified"`` [2]_, ``"ks_deconv"``
+        [4]_ or ``"split"`` [3]_, which takes no dilation. All give the same numbers up to the rounding of sums; they
+        differ in work, memory and launches, and in what they make of non-finite values (`methods`).
+    data_format : {"channels_first", "channels_last"}
+        Whether `input`, `out` and the result have their channels in front of the spatial axes or behind them; the
+        weight has the same layout in both.
+    precision : {"ieee", "tf32", "tf32x3"}
+        How exactly float32 has to be multiplied on a GPU: as IEEE floats, rounded to 10 bits of fraction, or by three
+        such products. It allows a quicker kernel and demands none; other dtypes and the CPU pass it over.
     out : array, optional
         Where to write the result: C-contiguous, of the output's shape and dtype, apart from the inputs in memory.
 
@@ -104,6 +111,7 @@ def conv_transpose2d(
     .. [2] Tida et al., "Unified Kernel-Segregated Transpose Convolution Operation", arXiv 2502.20493.
     .. [3] Xu et al., "Accelerating Generative Neural Networks on Unmodified Deep Learning Processors",
        arXiv 1907.01773.
+    .. [4] C-K-S, arXiv 2306.15951.
 
     Examples
     --------
@@ -115,9 +123,8 @@ def conv_transpose2d(
            [1., 1., 1.],
            [1., 1., 1.]])
     """
-    return _conv_transpose(
-        2, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, method, out
-    )
+    options = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(2, input, weight, bias, options, output_size, method, data_format, precision, out)
 
 
 def conv_transpose3d(
@@ -132,6 +139,8 @@ def conv_transpose3d(
     *,
     output_size: IntOrAxes | None = None,
     method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
     out: Any = None,
 ) -> Any:
     """Transposed convolution over three axes: `conv_transpose2d` with three spatial axes in place of two.
@@ -140,9 +149,8 @@ def conv_transpose3d(
     `weight` ``(in_channels, out_channels // groups, kernel_depth, kernel_height, kernel_width)``; the result
     ``(batch, out_channels, out_depth, out_height, out_width)``.
     """
-    return _conv_transpose(
-        3, input, weight, bias, stride, padding, output_padding, groups, dilation, output_size, method, out
-    )
+    options = (stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(3, input, weight, bias, options, output_size, method, data_format, precision, out)
 
 
 def _conv_transpose(
@@ -150,35 +158,175 @@ def _conv_transpose(
     input: Any,
     weight: Any,
     bias: Any,
-    stride: IntOrAxes,
-    padding: Any,
-    output_padding: IntOrAxes,
-    groups: int,
-    dilation: IntOrAxes,
+    options: tuple[Any, ...],
     output_size: IntOrAxes | None,
     method: str,
+    data_format: str,
+    precision: str,
     out: Any,
 ) -> Any:
-    engine = arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
-    dtype = dtypes.common(input=input, weight=weight, bias=bias)
-    if weight.ndim != rank + 2:
-        raise ValueError(
-            f"weight has shape {weight.shape}: conv_transpose{rank}d takes {rank + 2} dimensions "
-            "(in_channels, out_channels // groups, *kernel)"
-        )
-    geometry = Geometry.conv_transpose(
-        input.shape, weight.shape, stride, padding, output_padding, groups, dilation, output_size=output_size
+    check_choice("data_format", data_format, DataFormat)
+    arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
+    check_rank(f"conv_transpose{rank}d", rank, weight.shape, "in_channels, out_channels // groups")
+    shape = channels_first_shape(input.shape, rank, data_format)
+    geometry = Geometry.conv_transpose(shape, weight.shape, *options, output_size=output_size)
+    check_bias(bias, geometry)
+    return compute(
+        "conv_transpose",
+        method,
+        geometry,
+        {"small": ("input", input), "weight": ("weight", weight), "bias": ("bias", bias)},
+        out=out,
+        data_format=data_format,
+        precision=precision,
     )
-    if bias is not None and bias.shape != (geometry.out_channels,):
-        raise ValueError(f"bias has shape {bias.shape}: the output has {geometry.out_channels} channels")
-    chosen = choose(method, "conv_transpose", geometry).name
-    if engine == "numpy":
-        if out is None:
-            out = np.empty(geometry.output_shape, dtype.storage)
-        else:
-            arrays.check_out(np, out, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
-        cpu.conv_transpose(chosen, geometry, dtype, input, weight, bias, out)
-        return out
-    from . import gpu
 
-    return gpu.conv_transpose(chosen, geometry, dtype, input, weight, bias, out)
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrAxes = 1,
+    padding: Any = 0,
+    dilation: IntOrAxes = 1,
+    groups: int = 1,
+    *,
+    method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
+    out: Any = None,
+) -> Any:
+    """Convolution over one axis: `conv2d` with one spatial axis in place of two.
+
+    `input` has shape ``(batch, in_channels, width)`` or ``(in_channels, width)``, `weight`
+    ``(out_channels, in_channels // groups, kernel_width)``; the result ``(batch, out_channels, out_width)``. A pair of
+    pads is written ``((lo, hi),)``.
+    """
+    options = (stride, padding, dilation, groups)
+    return _conv(1, input, weight, bias, options, method, data_format, precision, out)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrAxes = 1,
+    padding: Any = 0,
+    dilation: IntOrAxes = 1,
+    groups: int = 1,
+    *,
+    method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
+    out: Any = None,
+) -> Any:
+    """Convolution over two axes: cross-correlation, as in all frameworks.
+
+    Parameters
+    ----------
+    input : numpy.ndarray or cupy.ndarray
+        Shape ``(batch, in_channels, height, width)``, or ``(in_channels, height, width)`` without a batch; float16,
+        bfloat16 (that of ml_dtypes), float32, float64, complex64 or complex128; any strides and byte order.
+    weight : array
+        Shape ``(out_channels, in_channels // groups, kernel_height, kernel_width)``, of the input's dtype.
+    bias : array, optional
+        Shape ``(out_channels,)``, of the input's dtype.
+    stride, dilation : int or sequence of int
+        Distance on the input of neighbouring outputs, and of neighbouring filter elements.
+    padding : int, sequence or str
+        Zeros around the input: an int, one int per axis, one ``(lo, hi)`` per axis, or ``"valid"`` (none), ``"same"``
+        or ``"same_lower"`` (``out = ceil(in / stride)``; of an odd total the larger part is at the end, or at the
+        start).
+    groups : int
+        Number of groups that the channels are divided into.
+    method : str
+        ``"auto"``, ``"direct"`` (the baseline) or ``"conv_v2"`` [1]_, which trims the filter to what meets input. Both
+        give the same numbers up to the rounding of sums.
+    data_format : {"channels_first", "channels_last"}
+        Whether `input`, `out` and the result have their channels in front of the spatial axes or behind them; the
+        weight has the same layout in both.
+    precision : {"ieee", "tf32", "tf32x3"}
+        As in `conv_transpose2d`.
+    out : array, optional
+        Where to write the result: C-contiguous, of the output's shape and dtype, apart from the inputs in memory.
+
+    Returns
+    -------
+    array
+        Shape ``(batch, out_channels, out_height, out_width)`` where, on each axis,
+        ``out = (in + lo + hi - dilation*(kernel - 1) - 1) // stride + 1``.
+        float16 and bfloat16 are multiplied and summed in float32. Complex filters are not conjugated.
+
+    Raises
+    ------
+    TypeError
+        If an array is not a NumPy or CuPy array, or dtypes differ or are not supported.
+    ValueError
+        If shapes or options break a rule, or the method cannot compute them; the message names it.
+
+    References
+    ----------
+    .. [1] C-K-S, arXiv 2306.15951.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cupy_kst import conv2d
+    >>> image = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> conv2d(image, np.ones((1, 1, 2, 2)), stride=2)[0, 0]
+    array([[10., 18.],
+           [42., 50.]])
+    """
+    options = (stride, padding, dilation, groups)
+    return _conv(2, input, weight, bias, options, method, data_format, precision, out)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: IntOrAxes = 1,
+    padding: Any = 0,
+    dilation: IntOrAxes = 1,
+    groups: int = 1,
+    *,
+    method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
+    out: Any = None,
+) -> Any:
+    """Convolution over three axes: `conv2d` with three spatial axes in place of two.
+
+    `input` has shape ``(batch, in_channels, depth, height, width)`` or ``(in_channels, depth, height, width)``,
+    `weight` ``(out_channels, in_channels // groups, kernel_depth, kernel_height, kernel_width)``; the result
+    ``(batch, out_channels, out_depth, out_height, out_width)``.
+    """
+    options = (stride, padding, dilation, groups)
+    return _conv(3, input, weight, bias, options, method, data_format, precision, out)
+
+
+def _conv(
+    rank: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    options: tuple[Any, ...],
+    method: str,
+    data_format: str,
+    precision: str,
+    out: Any,
+) -> Any:
+    check_choice("data_format", data_format, DataFormat)
+    arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
+    check_rank(f"conv{rank}d", rank, weight.shape, "out_channels, in_channels // groups")
+    geometry = Geometry.conv(channels_first_shape(input.shape, rank, data_format), weight.shape, *options)
+    check_bias(bias, geometry)
+    return compute(
+        "conv",
+        method,
+        geometry,
+        {"large": ("input", input), "weight": ("weight", weight), "bias": ("bias", bias)},
+        out=out,
+        data_format=data_format,
+        precision=precision,
+    )

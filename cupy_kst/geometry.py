@@ -11,32 +11,38 @@ from typing import Any
 
 from .axis import Axis, AxisClass
 from .options import Padding, per_axis, per_axis_padding, shape, whole_number
+from .sizes import conv_axes, conv_transpose_axes
 
 AXES = 3
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shapes of one transposed convolution, all options settled.
+    """The shapes of one convolution or transposed convolution, all options settled.
 
-    Ranks 1 and 2 have unit axes in front, so that engines see three axes always.
+    Both join a small and a large map by a weight of shape ``(small_channels, large_channels // groups, *kernel)``: a
+    transposed convolution makes the large map of the small one, a convolution the small one of the large one, and each
+    is the gradient of the other. Ranks 1 and 2 have unit axes in front, so that engines see three axes always.
 
     Attributes
     ----------
+    transposed : bool
+        Whether the large map is the output.
     rank : int
         Number of spatial axes that the caller has: 1, 2 or 3.
     batch : int or None
         Number of samples; None for an unbatched input.
-    in_channels, out_channels, groups : int
-        Channels of input and output, and the groups that both are divided into.
+    small_channels, large_channels, groups : int
+        Channels of the two maps, and the groups that both are divided into.
     axes : tuple of Axis
         Depth, height and width.
     """
 
+    transposed: bool
     rank: int
     batch: int | None
-    in_channels: int
-    out_channels: int
+    small_channels: int
+    large_channels: int
     groups: int
     axes: tuple[Axis, Axis, Axis]
 
@@ -77,7 +83,7 @@ class Geometry:
         """
         inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
         rank = len(weights) - 2
-        _check_shapes(inputs, weights, rank)
+        _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
         return _conv_transpose(
             inputs,
             weights,
@@ -89,15 +95,128 @@ class Geometry:
             None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
         )
 
+    @classmethod
+    def conv(
+        cls,
+        input_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: Any = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Geometry:
+        """Settle the shapes and options of a convolution.
+
+        Parameters
+        ----------
+        input_shape : sequence of int
+            ``(batch, in_channels, *spatial)``, or ``(in_channels, *spatial)`` without a batch.
+        weight_shape : sequence of int
+            ``(out_channels, in_channels // groups, *kernel)``; its length gives the rank.
+        stride, dilation : int or sequence of int
+            For all axes, or one per axis.
+        padding : int, sequence or str
+            An int, one int per axis, one ``(lo, hi)`` per axis, ``"valid"``, ``"same"`` (``out = ceil(in / stride)``,
+            the larger half at the end) or ``"same_lower"`` (at the start).
+        groups : int
+            Number of groups; divides `in_channels` and `out_channels`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option or a shape breaks a rule; the message names it.
+        """
+        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+        rank = len(weights) - 2
+        _check_shapes(inputs, weights, rank, "out_channels, in_channels // groups")
+        return _conv(
+            inputs,
+            weights,
+            per_axis("stride", stride, rank, 1),
+            per_axis_padding(padding, rank),
+            per_axis("dilation", dilation, rank, 1),
+            whole_number("groups", groups, 1),
+        )
+
+    @classmethod
+    def conv_transpose_to(
+        cls,
+        input_shape: Sequence[int],
+        weight_shape: Sequence[int],
+        output_shape: Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: Any = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Geometry:
+        """Settle a transposed convolution whose output is given, as its gradient's sizes are: any output padding.
+
+        Parameters are those of `conv_transpose`; `output_shape` is ``(batch, out_channels, *spatial)``, or without the
+        batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If no output padding explains the output's shape, or an option or a shape breaks a rule.
+        """
+        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+        outputs = shape("output_shape", output_shape)
+        rank = len(weights) - 2
+        _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+        pads = per_axis_padding(padding, rank)
+        named = isinstance(pads, str) and pads != "valid"
+        geometry = _conv_transpose(
+            inputs,
+            weights,
+            per_axis("stride", stride, rank, 1),
+            pads,
+            (0,) * rank,
+            whole_number("groups", groups, 1),
+            per_axis("dilation", dilation, rank, 1),
+            None if named else outputs[-rank:],
+            any_extra=True,
+        )
+        if geometry.output_shape != outputs:
+            raise ValueError(
+                f"the output has shape {outputs}: input of shape {inputs} and weight of shape {weights} give "
+                f"{geometry.output_shape}"
+            )
+        return geometry
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        return self.small_channels if self.transposed else self.large_channels
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.large_channels if self.transposed else self.small_channels
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the input, as the caller has it."""
-        return self._caller_shape(self.in_channels, tuple(axis.in_size for axis in self.axes))
+        return self.small_shape if self.transposed else self.large_shape
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the output, as the caller has it."""
-        return self._caller_shape(self.out_channels, tuple(axis.out_size for axis in self.axes))
+        return self.large_shape if self.transposed else self.small_shape
+
+    @property
+    def small_shape(self) -> tuple[int, ...]:
+        """Shape of the small map, as the caller has it."""
+        return self._caller_shape(self.small_channels, tuple(axis.small for axis in self.axes))
+
+    @property
+    def large_shape(self) -> tuple[int, ...]:
+        """Shape of the large map, as the caller has it."""
+        return self._caller_shape(self.large_channels, tuple(axis.large for axis in self.axes))
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight, as the caller has it."""
+        return (*self.full_weight_shape[:2], *self.full_weight_shape[2 + AXES - self.rank :])
 
     @property
     def samples(self) -> int:
@@ -105,36 +224,43 @@ class Geometry:
         return 1 if self.batch is None else self.batch
 
     @property
-    def full_input_shape(self) -> tuple[int, ...]:
-        """Shape ``(samples, in_channels, depth, height, width)``."""
-        return (self.samples, self.in_channels, *(axis.in_size for axis in self.axes))
+    def full_small_shape(self) -> tuple[int, ...]:
+        """Shape ``(samples, small_channels, depth, height, width)``."""
+        return (self.samples, self.small_channels, *(axis.small for axis in self.axes))
 
     @property
-    def full_output_shape(self) -> tuple[int, ...]:
-        """Shape ``(samples, out_channels, depth, height, width)``."""
-        return (self.samples, self.out_channels, *(axis.out_size for axis in self.axes))
+    def full_large_shape(self) -> tuple[int, ...]:
+        """Shape ``(samples, large_channels, depth, height, width)``."""
+        return (self.samples, self.large_channels, *(axis.large for axis in self.axes))
 
     @property
     def full_weight_shape(self) -> tuple[int, ...]:
-        """Shape ``(in_channels, out_channels // groups, depth, height, width)``."""
-        return (self.in_channels, self.out_channels // self.groups, *(axis.kernel for axis in self.axes))
+        """Shape ``(small_channels, large_channels // groups, depth, height, width)``."""
+        return (self.small_channels, self.large_channels // self.groups, *(axis.kernel for axis in self.axes))
 
     @property
     def zero_inserted_shape(self) -> tuple[int, ...]:
         """Shape of the zero-inserted, padded input, three axes."""
-        return (self.samples, self.in_channels, *(axis.zero_inserted_size for axis in self.axes))
+        return (self.samples, self.small_channels, *(axis.zero_inserted_size for axis in self.axes))
 
     @property
     def split_weight_shape(self) -> tuple[int, ...]:
         """Shape of the sub-filters of split deconvolution, those of an output channel side by side, three axes."""
-        channels = self.out_channels // self.groups * prod(axis.stride for axis in self.axes)
-        return (self.in_channels, channels, *(axis.sub_taps for axis in self.axes))
+        channels = self.large_channels // self.groups * prod(axis.stride for axis in self.axes)
+        return (self.small_channels, channels, *(axis.sub_taps for axis in self.axes))
 
     @property
     def split_output_shape(self) -> tuple[int, ...]:
         """Shape of what these sub-filters make of the input, before it is interleaved, three axes."""
-        channels = self.out_channels * prod(axis.stride for axis in self.axes)
+        channels = self.large_channels * prod(axis.stride for axis in self.axes)
         return (self.samples, channels, *(len(axis.sub_positions) for axis in self.axes))
+
+    @property
+    def useful_share(self) -> float:
+        """Products that meet the small map, of all that the taps of the large map's elements come to."""
+        met = prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in self.axes)
+        dense = prod(sum(one.positions * one.taps for one in axis.classes) for axis in self.axes)
+        return met / dense if dense else 1.0
 
     @property
     def classes(self) -> tuple[tuple[AxisClass, AxisClass, AxisClass], ...]:
@@ -147,11 +273,9 @@ class Geometry:
         return shape if self.batch is None else (self.batch, *shape)
 
 
-def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int) -> None:
+def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:
     if not 1 <= rank <= AXES:
-        raise ValueError(
-            f"weight has shape {weights}: expected 3, 4 or 5 dimensions (in_channels, out_channels // groups, *kernel)"
-        )
+        raise ValueError(f"weight has shape {weights}: expected 3, 4 or 5 dimensions ({channels}, *kernel)")
     if len(inputs) not in (rank + 1, rank + 2):
         raise ValueError(
             f"input has shape {inputs}: a weight of shape {weights} takes {rank + 2} dimensions (batch, in_channels, "
@@ -185,6 +309,7 @@ def _conv_transpose(
     groups: int,
     dilation: tuple[int, ...],
     output_size: tuple[int, ...] | None,
+    any_extra: bool = False,
 ) -> Geometry:
     rank = len(stride)
     channels, sizes, kernel = inputs[-rank - 1], inputs[-rank:], weights[2:]
@@ -200,61 +325,40 @@ def _conv_transpose(
                 f"output_padding={output_padding}: must be smaller than stride or dilation on each axis, "
                 f"which are {stride} and {dilation}"
             )
-    # The full extent that input and filter span, before padding is taken off.
-    spans = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(sizes, stride, dilation, kernel, strict=True)]
-    pads, extras = _settle(spans, sizes, stride, padding, output_padding, output_size)
-    axes = []
-    for n, span, k, s, d, (lo, hi), extra in zip(sizes, spans, kernel, stride, dilation, pads, extras, strict=True):
-        axes.append(Axis(n, span - lo - hi + extra, k, s, d, lo, hi))
-    if any(axis.out_size < 1 for axis in axes):
-        raise ValueError(
-            f"the output would have spatial size {tuple(axis.out_size for axis in axes)}: input of shape {inputs} and "
-            f"weight of shape {weights} with stride={stride}, padding={pads}, output_padding={tuple(extras)}, "
-            f"dilation={dilation} leave nothing"
-        )
-    depth, height, width = [Axis()] * (AXES - rank) + axes
-    batch = inputs[0] if len(inputs) == rank + 2 else None
-    return Geometry(rank, batch, channels, weights[1] * groups, groups, (depth, height, width))
+    # As in torch, a wished size may add less than a stride; output padding may be up to the dilation as well.
+    most_extra = tuple(
+        (max(step, spread) if any_extra else step) - 1 for step, spread in zip(stride, dilation, strict=True)
+    )
+    axes = conv_transpose_axes(sizes, kernel, stride, padding, output_padding, dilation, output_size, most_extra)
+    return Geometry(True, rank, _batch(inputs, rank), channels, weights[1] * groups, groups, _three(axes))
 
 
-def _settle(
-    spans: list[int],
-    sizes: tuple[int, ...],
+@lru_cache(maxsize=4096)
+def _conv(
+    inputs: tuple[int, ...],
+    weights: tuple[int, ...],
     stride: tuple[int, ...],
     padding: Padding,
-    output_padding: tuple[int, ...],
-    output_size: tuple[int, ...] | None,
-) -> tuple[list[tuple[int, int]], list[int]]:
-    """Return the (lo, hi) pads and the output padding that padding rules and a wished output size come to."""
-    if output_size is not None and any(output_padding):
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Geometry:
+    rank = len(stride)
+    channels = inputs[-rank - 1]
+    if channels != weights[1] * groups:
         raise ValueError(
-            f"output_size={output_size} and output_padding={output_padding} both settle the output: give one of them"
+            f"input of shape {inputs} has {channels} channels, but weight of shape {weights} with groups={groups} "
+            f"takes {weights[1] * groups}"
         )
-    if isinstance(padding, str) and padding != "valid":
-        if output_size is not None or any(output_padding):
-            raise ValueError(
-                f"padding={padding!r} makes the output input * stride: give no output_padding or output_size with it"
-            )
-        return _same(spans, sizes, stride, padding)
-    pads = [(0, 0)] * len(spans) if isinstance(padding, str) else list(padding)
-    if output_size is None:
-        return pads, list(output_padding)
-    smallest = [span - lo - hi for span, (lo, hi) in zip(spans, pads, strict=True)]
-    for wished, least, step in zip(output_size, smallest, stride, strict=True):
-        if not least <= wished < least + step:
-            largest = tuple(least + step - 1 for least, step in zip(smallest, stride, strict=True))
-            raise ValueError(f"output_size={output_size}: possible are {tuple(smallest)} to {largest}")
-    return pads, [wished - least for wished, least in zip(output_size, smallest, strict=True)]
+    if weights[0] % groups:
+        raise ValueError(f"groups={groups} does not divide the {weights[0]} output channels of weight {weights}")
+    axes = conv_axes(inputs[-rank:], weights[2:], stride, padding, dilation)
+    return Geometry(False, rank, _batch(inputs, rank), weights[0], channels, groups, _three(axes))
 
 
-def _same(
-    spans: list[int], sizes: tuple[int, ...], stride: tuple[int, ...], padding: str
-) -> tuple[list[tuple[int, int]], list[int]]:
-    pads, extras = [], []
-    for span, size, step in zip(spans, sizes, stride, strict=True):
-        excess = span - size * step
-        small = max(excess, 0) // 2
-        pair = (small, max(excess, 0) - small)
-        pads.append(pair if padding == "same" else pair[::-1])
-        extras.append(max(-excess, 0))
-    return pads, extras
+def _batch(inputs: tuple[int, ...], rank: int) -> int | None:
+    return inputs[0] if len(inputs) == rank + 2 else None
+
+
+def _three(axes: tuple[Axis, ...]) -> tuple[Axis, Axis, Axis]:
+    depth, height, width = (Axis(),) * (AXES - len(axes)) + axes
+    return depth, height, width

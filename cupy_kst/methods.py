@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple
 
 from .geometry import Geometry
 
-Operation = Literal["conv_transpose"]
+Operation = Literal["conv_transpose", "conv", "conv_weight"]
+Role = Literal["small", "large", "weight", "bias"]
+
+
+class Roles(NamedTuple):
+    """What an operation reads, in the order in which engines take it, and what it writes."""
+
+    inputs: tuple[Role, ...]
+    output: Role
+
+
+# The gradients of a convolution's and of a transposed convolution's input are operations of the other.
+OPERATIONS: dict[Operation, Roles] = {
+    "conv_transpose": Roles(("small", "weight", "bias"), "large"),
+    "conv": Roles(("large", "weight", "bias"), "small"),
+    "conv_weight": Roles(("small", "large"), "weight"),
+}
 
 
 def _nothing(geometry: Geometry) -> str:
@@ -71,12 +87,33 @@ _TABLE = (
         "unified", "conv_transpose", "arXiv 2502.20493", "every output finds its residue class in one launch", "exact"
     ),
     Method(
+        "ks_deconv",
+        "conv_transpose",
+        "arXiv 2306.15951",
+        "the filter split and rotated once, then a matrix product per residue class, all in one launch",
+        "border",
+    ),
+    Method(
         "split",
         "conv_transpose",
         "arXiv 1907.01773",
         "equal sub-filters as one ordinary convolution, whose channels are interleaved",
         "border",
         _dilation,
+    ),
+    Method("direct", "conv", "", "one dense convolution, with bounds tests: the baseline", "exact"),
+    Method(
+        "conv_v2", "conv", "arXiv 2306.15951", "a matrix product by the filter trimmed to what meets input", "border"
+    ),
+    Method(
+        "zero_dilation", "conv_weight", "", "insert zeros into the gradient, then correlate: the baseline", "border"
+    ),
+    Method(
+        "sk_dilated",
+        "conv_weight",
+        "arXiv 2306.15951",
+        "matrix products that step over the input by the stride, trimmed to what meets it",
+        "border",
     ),
 )
 METHODS: dict[str, Method] = {method.name: method for method in _TABLE}
@@ -88,7 +125,8 @@ def methods(op: str | None = None) -> dict[str, Method]:
     Parameters
     ----------
     op : str, optional
-        The operation, so far ``"conv_transpose"``; without it the methods of all operations.
+        ``"conv_transpose"``, ``"conv"`` or ``"conv_weight"`` (the gradient of the weight of either); without it the
+        methods of all. The gradient of a convolution's input is a ``"conv_transpose"``, and the reverse.
 
     Returns
     -------
@@ -106,18 +144,21 @@ def methods(op: str | None = None) -> dict[str, Method]:
     >>> methods("conv_transpose")["split"].paper
     'arXiv 1907.01773'
     >>> dilated = Geometry.conv_transpose((1, 1, 8, 8), (1, 1, 3, 3), stride=2, dilation=2)
-    >>> [name for name, method in methods().items() if method.supports(dilated)[0]]
-    ['zero_insertion', 'segregated', 'unified']
+    >>> [name for name, method in methods("conv_transpose").items() if method.supports(dilated)[0]]
+    ['zero_insertion', 'segregated', 'unified', 'ks_deconv']
     """
-    if op is not None and op not in get_args(Operation):
-        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, get_args(Operation)))}")
+    if op is not None and op not in OPERATIONS:
+        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATIONS))}")
     return {name: method for name, method in METHODS.items() if op in (None, method.operation)}
+
+
+_AUTO: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "sk_dilated"}
 
 
 def choose(name: str, operation: Operation, geometry: Geometry) -> Method:
     """Return the method called `name`, or the one that "auto" takes, or raise a ValueError with the reason."""
     if name == "auto":
-        return METHODS["unified"]
+        return METHODS[_AUTO[operation]]
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None or method.operation != operation:
         raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, methods(operation)))}")

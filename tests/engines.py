@@ -20,7 +20,7 @@ from cupy_kst.testing import Arrays, Case, examples
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = ("zero_insertion", "segregated", "unified", "split")
+METHODS = ("zero_insertion", "segregated", "unified", "ks_deconv", "split")
 # What is not drawn for methods that refuse it.
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
 # Drawn cases per test: a case takes the emulator several times as long as NumPy.
@@ -84,9 +84,10 @@ def emulate(
     require()
     shapes = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
     emulator, engine = _emulated(sanitize, order, build, wide)
-    out = emulator.empty(shapes.full_output_shape, case.dtype)
-    input, weight = arrays.input.reshape(shapes.full_input_shape), arrays.weight.reshape(shapes.full_weight_shape)
-    engine.conv_transpose(method, shapes, DTYPES[case.dtype], input, weight, arrays.bias, out)
+    out = emulator.empty(shapes.full_large_shape, case.dtype)
+    input, weight = arrays.input.reshape(shapes.full_small_shape), arrays.weight.reshape(shapes.full_weight_shape)
+    given = {"small": input, "weight": weight, "bias": arrays.bias, "large": out}
+    engine.run(method, shapes, DTYPES[case.dtype], given)
     emulator.check_written(out)
     return out.reshape(shapes.output_shape)
 

@@ -15,11 +15,14 @@ from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.device import Device
 from cupy_kst.gpu.engine import LAUNCHERS, Engine, plan
 from cupy_kst.gpu.plan import Plan, Workspace
+from cupy_kst.gpu.target import Target
 
 from . import emulator
 
 EVEN = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 4, 4), 2, 1)
 ODD = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 5, 5), 2, 2)
+
+TARGET = Target(DTYPES["float32"], emulator.DEVICE, wide=False)
 
 
 class Recorder:
@@ -48,8 +51,9 @@ class Recorder:
 
 
 def run(engine: Engine, method: str, geometry: Geometry) -> None:
-    x, w = np.zeros(geometry.full_input_shape, "f4"), np.zeros(geometry.full_weight_shape, "f4")
-    engine.conv_transpose(method, geometry, DTYPES["float32"], x, w, None, np.zeros(geometry.full_output_shape, "f4"))
+    x, w = np.zeros(geometry.full_small_shape, "f4"), np.zeros(geometry.full_weight_shape, "f4")
+    y = np.zeros(geometry.full_large_shape, "f4")
+    engine.run(method, geometry, DTYPES["float32"], {"small": x, "weight": w, "large": y})
 
 
 @pytest.mark.parametrize("method", LAUNCHERS)
@@ -64,8 +68,8 @@ def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geomet
 
 
 def test_workspaces_are_of_the_storage_type_unless_they_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def summing(geometry: Geometry, wide: bool) -> Plan:
-        del geometry, wide
+    def summing(geometry: Geometry, target: Target) -> Plan:
+        del geometry, target
         return Plan((), {"parts": Workspace((2, 3)), "sums": Workspace((4,), np.dtype("f8"))})
 
     monkeypatch.setitem(LAUNCHERS, "summing", summing)
@@ -96,11 +100,11 @@ def test_the_first_call_is_generic_and_later_ones_are_specialised() -> None:
 
 
 def test_plans_are_built_once() -> None:
-    assert plan("segregated", EVEN, False) is plan("segregated", EVEN, False)
+    assert plan("segregated", EVEN, TARGET) is plan("segregated", EVEN, TARGET)
 
 
 def test_segregated_launches_cover_equal_grids_from_all_classes() -> None:
-    (launches,) = plan("segregated", ODD, False).steps
+    (launches,) = plan("segregated", ODD, TARGET).steps
     table = launches.params
     assert set(zip(*(table[f"grid_{axis}"].tolist() for axis in "dhw"), strict=True)) == {(1, 8, 8)}
     assert sorted(zip(*(table[f"first_{axis}"].tolist() for axis in "dhw"), strict=True)) == [
@@ -114,7 +118,7 @@ def test_segregated_launches_cover_equal_grids_from_all_classes() -> None:
 def test_many_classes_are_planned_as_one_table() -> None:
     """A stride above the output makes a class of every output."""
     started = time.perf_counter()
-    (launches,) = plan("segregated", Geometry.conv_transpose((1, 1, 1, 1), (1, 1, 300, 300), 300), False).steps
+    (launches,) = plan("segregated", Geometry.conv_transpose((1, 1, 1, 1), (1, 1, 300, 300), 300), TARGET).steps
     assert len(launches.params) == 300 * 300
     assert time.perf_counter() - started < 5
 
@@ -123,7 +127,7 @@ def test_many_classes_are_planned_as_one_table() -> None:
 def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
     elements = {"insert_zeros": 2**22 * 512, "split_filter": 512 * 128}
-    for step in plan(method, geometry, False).steps:
+    for step in plan(method, geometry, TARGET).steps:
         threads = step.grid[0] * step.block[0]
         assert step.grid[0] <= emulator.DEVICE.max_grid[0]
         assert threads - step.block[0] < elements.get(step.kernel, 2**22 * 128) <= threads
@@ -163,8 +167,9 @@ def test_options_of_any_size_do_not_overflow(
     x, w = np.array([[[2.0]]], "f4"), np.arange(1, kernel + 1, dtype="f4").reshape(1, 1, -1)
     geometry = Geometry.conv_transpose(x.shape, w.shape, stride, padding, dilation=dilation)
     engine = Engine(emulator.Emulator("asan"), build)
-    y = engine.runtime.empty(geometry.full_output_shape, np.dtype("f4"))
-    engine.conv_transpose(method, geometry, DTYPES["float32"], x[None, None], w[None, None], None, y)
+    y = engine.runtime.empty(geometry.full_large_shape, np.dtype("f4"))
+    arrays = {"small": x[None, None], "weight": w[None, None], "large": y}
+    engine.run(method, geometry, DTYPES["float32"], arrays)
     assert y.ravel().tolist() == expected
 
 
@@ -173,13 +178,13 @@ def test_neighbouring_threads_stand_side_by_side_on_a_row() -> None:
     emulator.require()
     text = source.text("unified", "float32") + (
         '\nextern "C" __global__ void places(int* out, const Params p)\n{\n'
-        "    const Place at = locate(p, p.out_channels);\n"
+        "    const Place at = locate(p, p.large_channels);\n"
         "    int* mine = out + 6 * (blockIdx.x * blockDim.x + threadIdx.x);\n"
         "    mine[0] = at.sample, mine[1] = at.channel, mine[2] = at.d, mine[3] = at.h, mine[4] = at.w;\n"
         "    mine[5] = at.inside;\n}\n"
     )
     geometry = Geometry.conv_transpose((2, 3, 2, 9, 10), (3, 2, 3, 3, 3), 2, 1)
-    depth, height, width = geometry.full_output_shape[2:]
+    depth, height, width = geometry.full_large_shape[2:]
     struct = params.build(geometry, False, (depth, height, width))
     elements = 2 * 2 * depth * height * width
     blocks = -(-elements // params.THREADS)

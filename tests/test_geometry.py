@@ -20,16 +20,16 @@ from tests.engines import METHODS
 @st.composite
 def axes(draw: st.DrawFn) -> Axis:
     """Draw one axis, with an output of any size that pads and output padding can make."""
-    in_size, out_size = draw(st.integers(1, 9)), draw(st.integers(1, 14))
+    small, large = draw(st.integers(1, 9)), draw(st.integers(1, 14))
     kernel, stride, dilation = draw(st.integers(1, 7)), draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    return Axis(in_size, out_size, kernel, stride, dilation, draw(st.integers(0, 12)), draw(st.integers(0, 12)))
+    return Axis(small, large, kernel, stride, dilation, draw(st.integers(0, 12)), draw(st.integers(0, 12)))
 
 
 def _meetings(axis: Axis) -> set[tuple[int, int, int]]:
     """Enumerate the triples (output, input, tap)."""
-    pairs = product(range(axis.in_size), range(axis.kernel))
+    pairs = product(range(axis.small), range(axis.kernel))
     triples = {(i * axis.stride + k * axis.dilation - axis.pad_lo, i, k) for i, k in pairs}
-    return {triple for triple in triples if 0 <= triple[0] < axis.out_size}
+    return {triple for triple in triples if 0 <= triple[0] < axis.large}
 
 
 @settings(max_examples=300)
@@ -40,7 +40,7 @@ def test_classes_hold_the_meetings_and_nothing_else(axis: Axis) -> None:
         for q, t in product(range(one.positions), range(one.taps)):
             tap, input = one.first_tap + t * axis.tap_step, one.start + q - t * axis.input_step
             assert 0 <= tap < axis.kernel
-            if 0 <= input < axis.in_size:
+            if 0 <= input < axis.small:
                 found.add((one.first + q * axis.stride, input, tap))
     assert found == _meetings(axis)
 
@@ -49,7 +49,7 @@ def test_classes_hold_the_meetings_and_nothing_else(axis: Axis) -> None:
 @given(axes())
 def test_every_output_is_in_one_class(axis: Axis) -> None:
     outputs = [one.first + q * axis.stride for one in axis.classes for q in range(one.positions)]
-    assert sorted(outputs) == list(range(axis.out_size))
+    assert sorted(outputs) == list(range(axis.large))
     for one in axis.classes:
         assert (one.first + axis.pad_lo) % axis.stride == one.residue
 
@@ -74,12 +74,12 @@ def test_meetings_of_a_tap_and_places_on_the_map(axis: Axis) -> None:
         assert standing[i] == o + (axis.kernel - 1 - k) * axis.dilation
     assert all(0 <= place < axis.zero_inserted_size for place in standing.values())
     first = (axis.kernel - 1) * axis.dilation - axis.pad_lo
-    assert set(standing) == {i for i in range(axis.in_size) if 0 <= i * axis.stride + first < axis.zero_inserted_size}
+    assert set(standing) == {i for i in range(axis.small) if 0 <= i * axis.stride + first < axis.zero_inserted_size}
 
 
 def _placements(axis: Axis) -> list[tuple[int, int, int]]:
     """Enumerate the triples (output, position, sub-filter)."""
-    expanded = (o + axis.pad_lo + axis.leading_zeros for o in range(axis.out_size))
+    expanded = (o + axis.pad_lo + axis.leading_zeros for o in range(axis.large))
     return [(o, *divmod(place, axis.stride)) for o, place in enumerate(expanded)]
 
 
@@ -90,7 +90,7 @@ def test_sub_filters_hold_the_meetings_and_nothing_else(axis: Axis) -> None:
     zeros, found = axis.leading_zeros, set()
     for (o, q, r), u in product(_placements(axis), range(axis.sub_taps)):
         tap, input = u * axis.stride + r - zeros, q - u
-        if 0 <= tap < axis.kernel and 0 <= input < axis.in_size:
+        if 0 <= tap < axis.kernel and 0 <= input < axis.small:
             found.add((o, input, tap))
     assert found == _meetings(axis)
     assert sorted({q for _, q, _ in _placements(axis)}) == list(axis.sub_positions)
@@ -113,8 +113,8 @@ def test_output_shape_is_that_of_the_formula(case: Case) -> None:
     assert geometry.output_shape == (*batch, case.weight_shape[1] * case.groups, *spatial)
     ones = (1,) * (3 - case.rank)
     samples = batch or (1,)
-    assert geometry.full_input_shape == (*samples, case.weight_shape[0], *ones, *sizes)
-    assert geometry.full_output_shape == (*samples, case.weight_shape[1] * case.groups, *ones, *spatial)
+    assert geometry.full_small_shape == (*samples, case.weight_shape[0], *ones, *sizes)
+    assert geometry.full_large_shape == (*samples, case.weight_shape[1] * case.groups, *ones, *spatial)
     assert geometry.full_weight_shape == (*case.weight_shape[:2], *ones, *kernel)
 
 
@@ -140,32 +140,30 @@ def test_costs_count_what_brute_force_counts(case: Case) -> None:
     dense = pairs * prod(
         sum(
             (o + axis.pad_lo - k * axis.dilation) % axis.stride == 0
-            for o in range(axis.out_size)
+            for o in range(axis.large)
             for k in range(axis.kernel)
         )
         for axis in geometry.axes
     )
-    everything = pairs * prod(axis.out_size * axis.kernel for axis in geometry.axes)
+    everything = pairs * prod(axis.large * axis.kernel for axis in geometry.axes)
     split = found.pop("split", None)
     assert [cost.useful_macs for cost in found.values()] == [useful] * 3
     assert [cost.nominal_macs for cost in found.values()] == [everything, dense, dense]
     assert [cost.macs for cost in found.values()] == [everything, useful, useful]
-    zero_inserted = [axis.out_size + axis.dilation * (axis.kernel - 1) for axis in geometry.axes]
+    zero_inserted = [axis.large + axis.dilation * (axis.kernel - 1) for axis in geometry.axes]
     bytes_of_map = 8 * geometry.samples * case.weight_shape[0] * prod(zero_inserted)
     assert [cost.workspace_bytes for cost in found.values()] == [bytes_of_map, 0, 0]
-    residues = prod(
-        len(Counter((o + axis.pad_lo) % axis.stride for o in range(axis.out_size))) for axis in geometry.axes
-    )
+    residues = prod(len(Counter((o + axis.pad_lo) % axis.stride for o in range(axis.large))) for axis in geometry.axes)
     assert [cost.launches for cost in found.values()] == [2, residues, 1]
-    blocks = prod(-(-axis.out_size // axis.stride) for axis in geometry.axes)
-    outside = residues * blocks - prod(axis.out_size for axis in geometry.axes)
-    channels = geometry.samples * geometry.out_channels
+    blocks = prod(-(-axis.large // axis.stride) for axis in geometry.axes)
+    outside = residues * blocks - prod(axis.large for axis in geometry.axes)
+    channels = geometry.samples * geometry.large_channels
     assert [cost.extra_threads for cost in found.values()] == [0, outside * channels, 0]
     if split is None:
         return
     taps = prod(-(-axis.kernel // axis.stride) for axis in geometry.axes)
     made = prod(len({q for _, q, _ in _placements(axis)}) * axis.stride for axis in geometry.axes)
-    outputs = prod(axis.out_size for axis in geometry.axes)
+    outputs = prod(axis.large for axis in geometry.axes)
     filters = prod(case.weight_shape[:2]) * taps * prod(axis.stride for axis in geometry.axes)
     assert (split.nominal_macs, split.useful_macs, split.macs) == (pairs * outputs * taps, useful, pairs * made * taps)
     assert split.workspace_bytes == 8 * (filters + made * channels)

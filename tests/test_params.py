@@ -37,9 +37,9 @@ def test_values() -> None:
     assert table["first_w"].tolist() == [0, 3]
     record = {name: int(table[name][1]) for name in params.FIELDS}
     assert record["samples"] == 2
-    assert record["in_channels"] == 6
-    assert record["out_channels"] == 6
-    assert (record["group_in"], record["group_out"]) == (2, 2)
+    assert record["small_channels"] == 6
+    assert record["large_channels"] == 6
+    assert (record["group_small"], record["group_large"]) == (2, 2)
     assert [record[f"in_{axis}"] for axis in "dhw"] == [1, 5, 7]
     assert [record[f"lo_{axis}"] for axis in "dhw"] == [0, 1, 2]
     assert [record[f"stride_{axis}"] for axis in "dhw"] == [1, 2, 4]

@@ -41,7 +41,7 @@ def _pairs(case: Case) -> list[tuple[int, int]]:
 def test_cases_are_valid_and_small(case: Case) -> None:
     geometry = _geometry(case)
     assert geometry.input_shape == case.input_shape
-    assert max(prod(geometry.full_input_shape), prod(geometry.full_output_shape)) <= 200
+    assert max(prod(geometry.full_small_shape), prod(geometry.full_large_shape)) <= 200
 
 
 WANTED = {

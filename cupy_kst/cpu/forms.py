@@ -20,8 +20,19 @@ BLOCK_BYTES = 1 << 20
 BLOCK_COLUMNS = 256
 
 
-def convolve(source: Array, weight: Array, bias: Array | None, out: Array, start: Axes, step: Axes) -> None:
-    """Set ``out[n, g, m, q]`` to the bias and the sum of ``source[n, g, c, start + q + t*step] * weight[g, c, m, t]``.
+def convolve(
+    source: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array,
+    start: Axes,
+    step: Axes,
+    stride: Axes = (1, 1, 1),
+) -> None:
+    """Convolve ``source`` by ``weight``.
+
+    Set ``out[n, g, m, q]`` to the bias and the sum of ``source[n, g, c, start + q*stride + t*step] * weight[g, c, m,
+    t]``.
 
     Parameters
     ----------
@@ -33,13 +44,14 @@ def convolve(source: Array, weight: Array, bias: Array | None, out: Array, start
         Shape ``(groups, out_channels, 1, 1, 1)``.
     out : ndarray
         Shape ``(samples, groups, out_channels, *positions)``; any strides.
-    start, step : tuple of int
-        Input of the first tap at the first position, and the distance to the input of the next tap.
+    start, step, stride : tuple of int
+        Input of the first tap at the first position, and the distances from it to the input of the next tap, and to
+        that of the next position.
     """
     groups, channels, out_channels, *taps = weight.shape
     # Output channels last: the copy that reorders a sub-kernel is several times faster so, and BLAS takes either.
     matrix = weight.transpose(0, 1, 3, 4, 5, 2).reshape(groups, channels * prod(taps), out_channels).swapaxes(1, 2)
-    windows = _windows(source, taps, out.shape[3:], start, step)
+    windows = _windows(source, taps, out.shape[3:], start, step, stride)
     columns = max(BLOCK_COLUMNS, BLOCK_BYTES // (groups * channels * prod(taps) * source.itemsize))
     for samples, *positions in blocks((out.shape[0], *out.shape[3:]), columns):
         inside: Index = (samples, ..., *positions)
@@ -61,16 +73,39 @@ def multiply(matrix: Array, columns: Array) -> Array:
     return matrix * columns if matrix.shape[-1] == 1 else np.matmul(matrix, columns)
 
 
-def _windows(source: Array, taps: Sequence[int], positions: Sequence[int], start: Axes, step: Axes) -> Array:
+def _windows(
+    source: Array, taps: Sequence[int], positions: Sequence[int], start: Axes, step: Axes, stride: Axes
+) -> Array:
     """Return a view of shape ``(samples, groups, channels, *taps, *positions)`` on the inputs of every tap."""
     depth, height, width = start
     strides = source.strides[3:]
     return as_strided(
         source[..., depth:, height:, width:],
         (*source.shape[:3], *taps, *positions),
-        (*source.strides[:3], *(each * length for each, length in zip(step, strides, strict=True)), *strides),
+        (*source.strides[:3], *_times(step, strides), *_times(stride, strides)),
         writeable=False,
     )
+
+
+def _times(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    return tuple(a * b for a, b in zip(one, other, strict=True))
+
+
+def correlate(one: Array, other: Array) -> Array:
+    """Return the sum over samples and positions of each channel of `one` times each of `other`.
+
+    Both have shape ``(samples, groups, channels, *positions)``; the result ``(groups, channels, other's channels)``.
+    Samples are summed in the order of their index.
+    """
+    samples, groups, rows = one.shape[:3]
+    columns, positions = other.shape[2], prod(one.shape[3:])
+    result = np.zeros((groups, rows, columns), one.dtype)
+    together = max(1, BLOCK_BYTES // (groups * max(rows, columns) * positions * one.itemsize))
+    for first in range(0, samples, together):
+        some = slice(first, first + together)
+        left, right = (np.moveaxis(each[some], 0, 2).reshape(groups, each.shape[2], -1) for each in (one, other))
+        result += np.matmul(left, right.swapaxes(1, 2))
+    return result
 
 
 def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:

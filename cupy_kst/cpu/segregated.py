@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import Axis, AxisClass
+from ..axis import Axis
 from ..geometry import Geometry
 from .forms import Axes, Index, convolve, last_axes, pad
+from .parts import trimmed_class, whole_class
 
 Array = NDArray[Any]
 
@@ -19,7 +20,14 @@ Array = NDArray[Any]
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
-    schedule = _schedule(geometry, trimmed=not np.isfinite(weight.sum()))
+    convolve_classes(geometry, input, weight, bias, out, trimmed=not np.isfinite(weight.sum()))
+
+
+def convolve_classes(
+    geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array, trimmed: bool
+) -> None:
+    """Convolve by the sub-kernel of each residue class, `trimmed` to what meets input or with a border of zeros."""
+    schedule = _schedule(geometry, trimmed)
     padded = pad(input, schedule.borders)
     if not schedule.complete:
         out[...] = 0 if bias is None else bias
@@ -38,7 +46,7 @@ class _Schedule(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
-    divide = _trimmed if trimmed else _whole
+    divide = trimmed_class if trimmed else whole_class
     borders = [(0, 0) if trimmed else _border(axis) for axis in geometry.axes]
     convolutions = []
     for classes in geometry.classes:
@@ -50,43 +58,9 @@ def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
     return _Schedule(borders, complete, convolutions)
 
 
-class _Part(NamedTuple):
-    """Neighbouring positions of a class, taps that all of them use, and the first tap's input at the first position."""
-
-    outputs: range
-    taps: range
-    start: int
-
-
 def _border(axis: Axis) -> tuple[int, int]:
     """Return how far the taps of all classes reach beyond the start and the end of the input."""
     met = [one for one in axis.classes if one.taps]
     lowest = min((one.start - (one.taps - 1) * axis.input_step for one in met), default=0)
     highest = max((one.start + one.positions for one in met), default=0)
-    return max(0, -lowest), max(0, highest - axis.in_size)
-
-
-def _whole(axis: Axis, one: AxisClass) -> list[_Part]:
-    return [_part(axis, one, range(one.positions), range(one.taps))] if one.taps else []
-
-
-def _trimmed(axis: Axis, one: AxisClass) -> list[_Part]:
-    """Divide a class where taps leave the input."""
-    edges = {0, one.positions}
-    for tap in range(one.taps):
-        first = tap * axis.input_step - one.start
-        edges |= {min(max(edge, 0), one.positions) for edge in (first, first + axis.in_size)}
-    parts = []
-    for first, end in pairwise(sorted(edges)):
-        met = [t for t in range(one.taps) if 0 <= one.start + first - t * axis.input_step < axis.in_size]
-        if met:
-            parts.append(_part(axis, one, range(first, end), range(met[0], met[-1] + 1)))
-    return parts
-
-
-def _part(axis: Axis, one: AxisClass, positions: range, taps: range) -> _Part:
-    return _Part(
-        range(one.first, one.first + one.positions * axis.stride, axis.stride)[positions.start : positions.stop],
-        range(one.first_tap, axis.kernel, axis.tap_step)[taps.start : taps.stop],
-        one.start + positions[0] - taps[0] * axis.input_step,
-    )
+    return max(0, -lowest), max(0, highest - axis.small)

@@ -20,7 +20,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     # The first input of the first position's window, which may lie in front of the input as well as on it.
     depth, height, width = (axis.sub_positions[0] - axis.sub_taps + 1 for axis in axes)
     borders = [
-        (max(0, -start), max(0, axis.sub_positions[-1] + 1 - axis.in_size))
+        (max(0, -start), max(0, axis.sub_positions[-1] + 1 - axis.small))
         for start, axis in zip((depth, height, width), axes, strict=True)
     ]
     padded = pad(input, borders)
@@ -55,6 +55,6 @@ def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
             first = expanded // axis.stride - axis.sub_positions[0]
             residues.append(expanded % axis.stride)
             positions.append(range(first, first + one.positions))
-            outputs.append(range(one.first, axis.out_size, axis.stride))
+            outputs.append(range(one.first, axis.large, axis.stride))
         of_class = apart[(slice(None),) * 3 + tuple(residues)]
         out[last_axes(outputs)] = of_class[last_axes(positions)]

@@ -92,7 +92,7 @@ class _Class(NamedTuple):
 def _schedule(geometry: Geometry) -> tuple[list[_Class], bool]:
     """Return the classes that a tap reaches, and whether their sums are set everywhere on the output."""
     found = [one for classes in geometry.classes if (one := _class(geometry, classes))]
-    return found, sum(one.outputs for one in found) == prod(axis.out_size for axis in geometry.axes)
+    return found, sum(one.outputs for one in found) == prod(axis.large for axis in geometry.axes)
 
 
 def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:

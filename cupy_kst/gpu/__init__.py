@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .. import arrays
 from ..dtypes import DType
 from ..geometry import Geometry
+from ..methods import METHODS, OPERATIONS, Role
 from .engine import Engine
 from .runtime import CuPyRuntime, load_cupy
 
@@ -18,18 +19,15 @@ def engine(device: int) -> Engine:
     return Engine(CuPyRuntime(device))
 
 
-def conv_transpose(method: str, geometry: Geometry, dtype: DType, input: Any, weight: Any, bias: Any, out: Any) -> Any:
-    """Return the transposed convolution of CuPy arrays, computed on their device and its current stream."""
+def run(method: str, geometry: Geometry, dtype: DType, arrays: Mapping[Role, Any]) -> None:
+    """Write what `method` computes of CuPy arrays, on their device and its current stream."""
     cupy = load_cupy()
-    given = {"input": input, "weight": weight, "bias": bias, "out": out}
-    for name, array in given.items():
-        if array is not None and array.device != input.device:
-            raise ValueError(f"input is on {input.device} and {name} on {array.device}: move one of them")
-    with input.device:
-        if out is None:
-            out = cupy.empty(geometry.output_shape, dtype.storage)
-        else:
-            arrays.check_out(cupy, out, geometry.output_shape, dtype.storage, input=input, weight=weight, bias=bias)
-        x, w, b = (None if each is None else cupy.ascontiguousarray(each) for each in (input, weight, bias))
-        engine(input.device.id).conv_transpose(method, geometry, dtype, x, w, b, out)
-    return out
+    output = OPERATIONS[METHODS[method].operation].output
+    out = arrays[output]
+    with out.device as device:
+        given = {name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()}
+        # Where `out` is contiguous this is `out` itself, else a copy, which is written back.
+        target = given[output]
+        engine(device.id).run(method, geometry, dtype, given)
+        if target is not out:
+            out[...] = target

@@ -16,8 +16,8 @@ _NARROW = 2**31 - 1024
 def needs_wide(geometry: Geometry) -> bool:
     """Return whether an offset inside one sample, or inside the weight, may not fit 32 bits, by any method."""
     lengths = [
-        prod(geometry.full_input_shape[1:]),
-        prod(geometry.full_output_shape[1:]),
+        prod(geometry.full_small_shape[1:]),
+        prod(geometry.full_large_shape[1:]),
         prod(geometry.zero_inserted_shape[1:]),
         prod(geometry.full_weight_shape),
         prod(geometry.split_output_shape[1:]),
@@ -29,4 +29,4 @@ def needs_wide(geometry: Geometry) -> bool:
 def _reach(axis: Axis) -> int:
     """Return a bound of what kernels compute along one axis on their way to an offset."""
     furthest_tap = axis.dilation * (max(axis.kernel, axis.tap_step) + 1)
-    return axis.out_size + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)
+    return axis.large + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal
@@ -17,11 +17,12 @@ from . import segregated, source, split, unified, zero_insertion
 from .choice import needs_wide
 from .plan import Plan
 from .runtime import Runtime
+from .target import Target
 
 Build = Literal["generic", "specialised"]
 Constants = tuple[Axis, Axis, Axis]
 
-LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
+LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
     "zero_insertion": zero_insertion.plan,
     "segregated": segregated.plan,
     "unified": unified.plan,
@@ -30,9 +31,9 @@ LAUNCHERS: dict[str, Callable[[Geometry, bool], Plan]] = {
 
 
 @lru_cache(maxsize=256)
-def plan(method: str, geometry: Geometry, wide: bool) -> Plan:
+def plan(method: str, geometry: Geometry, target: Target) -> Plan:
     """Return the launches by which `method` computes `geometry`."""
-    return LAUNCHERS[method](geometry, wide)
+    return LAUNCHERS[method](geometry, target)
 
 
 class Engine:
@@ -55,23 +56,24 @@ class Engine:
         self._wide = wide
         self._seen = _Seen()
 
-    def conv_transpose(
-        self, method: str, geometry: Geometry, dtype: DType, input: Any, weight: Any, bias: Any, out: Any
-    ) -> None:
-        """Write the transposed convolution to `out`; all arrays are C-contiguous, on the runtime's device."""
-        if geometry.samples == 0:
-            return
+    def run(self, method: str, geometry: Geometry, dtype: DType, arrays: Mapping[str, Any]) -> None:
+        """Write what `method` computes.
+
+        `arrays` are the "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all
+        are C-contiguous and on the runtime's device.
+        """
         wide = needs_wide(geometry) if self._wide is None else self._wide
-        planned = plan(method, geometry, wide)
-        arrays = {"input": input, "weight": weight, "output": out, "bias": np.uintp(0) if bias is None else bias}
+        planned = plan(method, geometry, Target(dtype, self.runtime.limits(), wide))
+        bias = arrays.get("bias")
+        known = {**arrays, "bias": np.uintp(0) if bias is None else bias}
         for name, workspace in planned.workspaces.items():
-            arrays[name] = self.runtime.empty(workspace.shape, workspace.dtype or dtype.storage)
+            known[name] = self.runtime.empty(workspace.shape, workspace.dtype or dtype.storage)
         constants = self._constants(method, geometry, dtype, wide)
         for step in planned.steps:
             kernel = self.runtime.compile(
                 source.text(step.stem, dtype.name, wide=wide, constants=constants), step.kernel
             )
-            pointers = [arrays[name] for name in step.arrays]
+            pointers = [known[name] for name in step.arrays]
             for number in range(len(step.params)):
                 self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ..geometry import AXES, Geometry
 
-_PER_AXIS = ("in", "out", "grid", "first", "lo", "kernel", "stride", "dilation", "common", "inverse")
+_PER_AXIS = ("small", "large", "grid", "first", "lo", "kernel", "stride", "dilation", "common", "inverse")
 FIELDS = (
     "samples",
-    *("in_channels", "out_channels", "group_in", "group_out"),
+    *("small_channels", "large_channels", "group_small", "group_large"),
     *(f"{name}_{axis}" for name in _PER_AXIS for axis in "dhw"),
 )
 THREADS = 256
@@ -51,8 +51,8 @@ def build(
     """
     axes = geometry.axes
     per_axis = {
-        "in": [axis.in_size for axis in axes],
-        "out": [axis.out_size for axis in axes],
+        "small": [axis.small for axis in axes],
+        "large": [axis.large for axis in axes],
         "grid": grid,
         "first": (0, 0, 0),
         "lo": [axis.pad_lo for axis in axes],
@@ -63,8 +63,8 @@ def build(
     }
     values = (
         geometry.samples if samples is None else samples,
-        *(geometry.in_channels, geometry.out_channels),
-        *(geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups),
+        *(geometry.small_channels, geometry.large_channels),
+        *(geometry.small_channels // geometry.groups, geometry.large_channels // geometry.groups),
         *(per_axis[name][axis] for name in _PER_AXIS for axis in range(AXES)),
     )
     structs = np.full(len(firsts), np.array(values, dtype=struct(np.int64 if wide else np.int32)))

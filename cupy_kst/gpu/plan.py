@@ -25,7 +25,7 @@ class Launches:
     grid, block : tuple of int
         Thread blocks, and threads of a block.
     arrays : tuple of str
-        What its pointers are: "input", "weight", "bias", "output", or the name of one of the plan's workspaces.
+        What its pointers are: "small", "large", "weight", "bias", or the name of one of the plan's workspaces.
     params : ndarray
         The params struct of each launch, shape (launches,).
     """

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from ..geometry import Geometry
 from .plan import Plan, per_position
+from .target import Target
 
-KERNELS = {"segregated": ("input", "weight", "bias", "output")}
+KERNELS = {"segregated": ("small", "weight", "bias", "large")}
 REGISTERS = 128
 
 
-def plan(geometry: Geometry, wide: bool) -> Plan:
+def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`."""
-    depth, height, width = (-(-axis.out_size // axis.stride) for axis in geometry.axes)
+    depth, height, width = (-(-axis.large // axis.stride) for axis in geometry.axes)
     arrays = KERNELS["segregated"]
     launches = per_position(
         geometry,
-        wide,
+        target.wide,
         "segregated",
         "segregated",
         arrays,
-        geometry.out_channels,
+        geometry.large_channels,
         grid=(depth, height, width),
         firsts=[(d.first, h.first, w.first) for d, h, w in geometry.classes],
     )

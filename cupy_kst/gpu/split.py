@@ -7,33 +7,34 @@ from collections.abc import Sequence
 from ..geometry import Geometry
 from .params import Axes
 from .plan import Plan, Workspace, per_position
+from .target import Target
 
 KERNELS = {
     "split_filter": ("weight", "filters"),
-    "convolve_parts": ("input", "filters", "bias", "parts"),
-    "interleave": ("parts", "output"),
+    "convolve_parts": ("small", "filters", "bias", "parts"),
+    "interleave": ("parts", "large"),
 }
 REGISTERS = 128
 
 
-def plan(geometry: Geometry, wide: bool) -> Plan:
+def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, the sub-filters and what they make of the input."""
     filters, parts = geometry.split_weight_shape, geometry.split_output_shape
 
     split = per_position(
         geometry,
-        wide,
+        target.wide,
         "split",
         "split_filter",
         KERNELS["split_filter"],
         filters[1],
         grid=_axes(filters[2:]),
         firsts=[_axes([axis.leading_zeros for axis in geometry.axes])],
-        samples=geometry.in_channels,
+        samples=geometry.small_channels,
     )
     convolve = per_position(
         geometry,
-        wide,
+        target.wide,
         "split",
         "convolve_parts",
         KERNELS["convolve_parts"],
@@ -43,12 +44,12 @@ def plan(geometry: Geometry, wide: bool) -> Plan:
     )
     interleave = per_position(
         geometry,
-        wide,
+        target.wide,
         "split",
         "interleave",
         KERNELS["interleave"],
-        geometry.out_channels,
-        grid=_axes(geometry.full_output_shape[2:]),
+        geometry.large_channels,
+        grid=_axes(geometry.full_large_shape[2:]),
         firsts=[_axes([(axis.pad_lo + axis.leading_zeros) % axis.stride for axis in geometry.axes])],
     )
     return Plan((split, convolve, interleave), {"filters": Workspace(filters), "parts": Workspace(parts)})

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from ..geometry import Geometry
 from .plan import Plan, per_position
+from .target import Target
 
-KERNELS = {"unified": ("input", "weight", "bias", "output")}
+KERNELS = {"unified": ("small", "weight", "bias", "large")}
 REGISTERS = 128
 
 
-def plan(geometry: Geometry, wide: bool) -> Plan:
+def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launch that computes `geometry`."""
-    depth, height, width = (axis.out_size for axis in geometry.axes)
+    depth, height, width = (axis.large for axis in geometry.axes)
     arrays = KERNELS["unified"]
     launches = per_position(
-        geometry, wide, "unified", "unified", arrays, geometry.out_channels, grid=(depth, height, width)
+        geometry, target.wide, "unified", "unified", arrays, geometry.large_channels, grid=(depth, height, width)
     )
     return Plan((launches,))
