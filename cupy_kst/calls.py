@@ -84,8 +84,9 @@ def compute(
     module: Any = np
     if engine == "cupy":
         from . import gpu
+        from .gpu.runtime import load_cupy
 
-        module = gpu.load_cupy()
+        module = load_cupy()
         arrays.check_devices({**named, "out": out})
     if out is None:
         out = arrays.empty_beside(module, next(iter(others.values())), shape, dtype.storage)

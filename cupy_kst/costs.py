@@ -91,7 +91,8 @@ def costs(
         "unified": _unified(geometry),
         "split": _split(geometry, itemsize),
     }
-    return {name: counts[name] for name, method in METHODS.items() if method.supports(geometry)[0]}
+    able = (method.name for method in METHODS.values() if method.supports(geometry)[0])
+    return {name: counts[name] for name in able if name in counts}
 
 
 def _pairs(geometry: Geometry) -> int:

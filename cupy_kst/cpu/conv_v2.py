@@ -22,9 +22,8 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
 def convolve_parts(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Convolve, part by part, outputs whose taps on the input are the same."""
     axes = [trimmed_conv(axis) for axis in geometry.axes]
-    if any(
-        sum(len(part.outputs) for part in parts) < axis.small for parts, axis in zip(axes, geometry.axes, strict=True)
-    ):
+    reached = [sum(len(part.outputs) for part in parts) for parts in axes]
+    if reached != [axis.small for axis in geometry.axes]:
         out[...] = 0 if bias is None else bias
     filters = weight.swapaxes(1, 2)
     d, h, w = (axis.dilation for axis in geometry.axes)

@@ -22,8 +22,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
         return
     axes = geometry.axes
     reached = [(axis.small - 1) * axis.stride + (axis.kernel - 1) * axis.dilation - axis.pad_lo for axis in axes]
-    padded = pad(
-        input, [(axis.pad_lo, max(0, last + 1 - axis.large)) for axis, last in zip(axes, reached, strict=True)]
-    )
+    borders = [(axis.pad_lo, max(0, last + 1 - axis.large)) for axis, last in zip(axes, reached, strict=True)]
+    padded = pad(input, borders)
     (d, h, w), (sd, sh, sw) = ([axis.dilation for axis in axes], [axis.stride for axis in axes])
     convolve(padded, weight.swapaxes(1, 2), bias, out, (0, 0, 0), (d, h, w), (sd, sh, sw))

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .forms import correlate, last_axes
+from .forms import Index, correlate, last_axes
 
 Array = NDArray[Any]
 
@@ -17,4 +17,5 @@ def run(geometry: Geometry, large: Array, small: Array, out: Array) -> None:
     """Write the gradient of the weight to `out`; arrays as cpu.RUNS has them."""
     for tap in product(*(range(axis.kernel) for axis in geometry.axes)):
         smalls, larges = zip(*(axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)), strict=True)
-        out[(..., *tap)] = correlate(small[last_axes(smalls)], large[last_axes(larges)]) if all(smalls) else 0
+        element: Index = (..., *tap)
+        out[element] = correlate(small[last_axes(smalls)], large[last_axes(larges)]) if all(smalls) else 0

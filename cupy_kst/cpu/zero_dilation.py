@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .forms import correlate, last_axes, pad
+from .forms import Index, correlate, last_axes, pad
 
 Array = NDArray[Any]
 
@@ -20,11 +20,13 @@ def run(geometry: Geometry, large: Array, small: Array, out: Array) -> None:
     extents = [(axis.small - 1) * axis.stride + 1 for axis in axes]
     dilated = np.zeros((*small.shape[:3], *extents), small.dtype)
     dilated[last_axes([range(0, extent, axis.stride) for axis, extent in zip(axes, extents, strict=True)])] = small
-    reached = [
-        extent + (axis.kernel - 1) * axis.dilation - axis.pad_lo for axis, extent in zip(axes, extents, strict=True)
-    ]
-    padded = pad(large, [(axis.pad_lo, max(0, end - axis.large)) for axis, end in zip(axes, reached, strict=True)])
+    borders = []
+    for axis, extent in zip(axes, extents, strict=True):
+        reached = extent + (axis.kernel - 1) * axis.dilation - axis.pad_lo
+        borders.append((axis.pad_lo, max(0, reached - axis.large)))
+    padded = pad(large, borders)
     for tap in product(*(range(axis.kernel) for axis in axes)):
         firsts = [k * axis.dilation for axis, k in zip(axes, tap, strict=True)]
         window = [range(first, first + extent) for first, extent in zip(firsts, extents, strict=True)]
-        out[(..., *tap)] = correlate(dilated, padded[last_axes(window)])
+        element: Index = (..., *tap)
+        out[element] = correlate(dilated, padded[last_axes(window)])

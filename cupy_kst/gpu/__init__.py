@@ -25,7 +25,9 @@ def run(method: str, geometry: Geometry, dtype: DType, arrays: Mapping[Role, Any
     output = OPERATIONS[METHODS[method].operation].output
     out = arrays[output]
     with out.device as device:
-        given = {name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()}
+        given: dict[str, Any] = {
+            name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()
+        }
         # Where `out` is contiguous this is `out` itself, else a copy, which is written back.
         target = given[output]
         engine(device.id).run(method, geometry, dtype, given)
