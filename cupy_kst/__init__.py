@@ -1,5 +1,6 @@
 """Transposed convolution without multiplying by zeros, for CuPy and NumPy arrays."""
 
+from . import grad
 from .costs import Cost, costs
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .geometry import Geometry
@@ -19,6 +20,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "costs",
+    "grad",
     "merge",
     "methods",
     "segregate",

@@ -60,8 +60,10 @@ class Engine:
         """Write what `method` computes.
 
         `arrays` are the "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all
-        are C-contiguous and on the runtime's device.
+        are C-contiguous and on the runtime's device. An empty batch writes nothing.
         """
+        if geometry.samples == 0:
+            return
         wide = needs_wide(geometry) if self._wide is None else self._wide
         planned = plan(method, geometry, Target(dtype, self.runtime.limits(), wide))
         bias = arrays.get("bias")
