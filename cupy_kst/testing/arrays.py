@@ -10,18 +10,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
-from ..methods import Operation
-from .cases import Case, cases, largest_exact
+from .cases import OPERATIONS, Case, Op, cases, largest_exact
 
 Array = NDArray[Any]
 
 
 class Arrays(NamedTuple):
-    """The arrays of one call."""
+    """The arrays of one call; what an operation does not take is None."""
 
-    input: Array
-    weight: Array
-    bias: Array | None
+    input: Any = None
+    weight: Any = None
+    bias: Any = None
+    grad_output: Any = None
+
+
+def arguments(case: Case, arrays: Arrays) -> dict[str, Any]:
+    """Return what the operation of a case takes in front of its options, by name, in that order."""
+    known = {**arrays._asdict(), "input_size": case.input_shape, "weight_size": case.weight_shape}
+    return {name: known[name] for name in OPERATIONS[case.op].arguments}
 
 
 def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
@@ -51,9 +57,11 @@ def _seeded(case: Case, values: Callable[[np.random.Generator, tuple[int, ...]],
     # One draw for all elements: many times faster than a draw for each, and shapes shrink without losing a failure.
     def arrays(seed: int) -> Arrays:
         generator = np.random.default_rng(seed)
-        shapes = (case.input_shape, case.weight_shape, case.bias_shape)
-        input, weight, bias = (numbers(generator, shape).astype(case.dtype) for shape in shapes)
-        return Arrays(input, weight, bias if case.bias else None)
+        shapes = (case.input_shape, case.weight_shape, case.bias_shape, case.output_shape)
+        drawn = Arrays(*(numbers(generator, shape).astype(case.dtype) for shape in shapes))
+        taken = OPERATIONS[case.op].arguments
+        left_out = [name for name in drawn._fields if name not in taken or (name == "bias" and not case.bias)]
+        return drawn._replace(**dict.fromkeys(left_out))
 
     def numbers(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
         real = values(generator, shape)
@@ -68,7 +76,7 @@ def _is_complex(case: Case) -> bool:
 
 def examples(
     arrays: Callable[[Case], st.SearchStrategy[Arrays]] = integer_arrays,
-    op: Operation = "conv_transpose",
+    op: Op = "conv_transpose",
     **restrictions: Any,
 ) -> st.SearchStrategy[tuple[Case, Arrays]]:
     """Draw a case with its arrays; `restrictions` are the keywords of `cases`.

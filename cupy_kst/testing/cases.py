@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from ..cpu import reference
 from ..dtypes import supported
-from ..methods import Operation
 
+Op = Literal["conv_transpose", "conv", "conv_input", "conv_weight", "conv_transpose_input", "conv_transpose_weight"]
 PaddingForm = Literal["pairs", "symmetric", "none"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Shapes and options of one valid call; what the options mean is in `cupy_kst.conv_transpose2d`.
+    """Shapes and options of one valid call; what they mean is in `cupy_kst.conv_transpose2d` and `cupy_kst.conv2d`.
+
+    Shapes are those of the convolution or transposed convolution, also where the operation is one of its gradients.
 
     Attributes
     ----------
@@ -29,18 +31,20 @@ class Case:
     input_shape, weight_shape : tuple of int
         Shapes of the arrays; the input of an unbatched call has one dimension less than the weight.
     bias : bool
-        Whether there is a bias.
+        Whether there is a bias; gradients have none.
     dtype : str
         Element type of all arrays.
     stride, output_padding, dilation : tuple of int
-        One per spatial axis.
+        One per spatial axis. Of convolutions the output padding is zero; gradients are not told of it.
     padding : tuple
         One int per spatial axis where both ends have equal pads on each axis, else one ``(lo, hi)`` per axis.
     groups : int
         Number of groups.
+    output_sizes : tuple of int
+        Spatial size of the output.
     """
 
-    op: Operation
+    op: Op
     input_shape: tuple[int, ...]
     weight_shape: tuple[int, ...]
     bias: bool
@@ -50,6 +54,7 @@ class Case:
     output_padding: tuple[int, ...]
     groups: int
     dilation: tuple[int, ...]
+    output_sizes: tuple[int, ...]
 
     @property
     def rank(self) -> int:
@@ -59,12 +64,32 @@ class Case:
     @property
     def bias_shape(self) -> tuple[int, ...]:
         """Shape of the bias, whether there is one or not."""
-        return (self.weight_shape[1] * self.groups,)
+        return (self.out_channels,)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether it is a transposed convolution, or a gradient of one."""
+        return self.op.startswith("conv_transpose")
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.weight_shape[1] * self.groups if self.transposed else self.weight_shape[0]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output, and of its gradient."""
+        return (*self.input_shape[: -self.rank - 1], self.out_channels, *self.output_sizes)
 
     @property
     def terms(self) -> int:
-        """Products that one output may sum at most."""
-        return self.weight_shape[0] // self.groups * prod(self.weight_shape[2:])
+        """Products that one element of the result may sum at most."""
+        if self.op.endswith("_weight"):
+            samples = prod(self.input_shape[: -self.rank - 1])
+            return max(1, samples * prod(self.input_shape[-self.rank :] if self.transposed else self.output_sizes))
+        by_rows = self.op in ("conv_transpose", "conv_input")
+        channels = self.weight_shape[0] // self.groups if by_rows else self.weight_shape[1]
+        return channels * prod(self.weight_shape[2:])
 
     @property
     def options(self) -> dict[str, Any]:
@@ -73,7 +98,7 @@ class Case:
 
 
 def cases(
-    op: Operation = "conv_transpose",
+    op: Op = "conv_transpose",
     *,
     ranks: Sequence[int] = (1, 2, 3),
     dtypes: Sequence[str] = ("float32",),
@@ -95,7 +120,7 @@ def cases(
     Parameters
     ----------
     op : str
-        The operation; so far ``"conv_transpose"``.
+        ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"`` and so on.
     ranks : sequence of int
         Numbers of spatial axes.
     dtypes : sequence of str
@@ -135,6 +160,9 @@ def cases(
         raise ValueError(f"ranks={ranks!r}: there are 1, 2 and 3")
     for dtype in dtypes:
         supported(dtype)
+    if op.endswith("_weight"):
+        # So that sums of whole numbers over all samples and positions can be exact.
+        max_elements = min(max_elements, *(largest_exact(dtype) - 1 for dtype in dtypes))
     limits = _Limits(max_kernel, max_stride, max_dilation, padding, output_padding, extent=max_elements)
     return _cases(op, ranks, dtypes, batches, limits, max_groups, max_channels, bias, max_elements)
 
@@ -164,7 +192,7 @@ class _Axis(NamedTuple):
 @st.composite
 def _cases(
     draw: st.DrawFn,
-    op: Operation,
+    op: Op,
     ranks: Sequence[int],
     dtypes: Sequence[str],
     batches: Sequence[int | None],
@@ -180,26 +208,32 @@ def _cases(
         limits = limits._replace(padding="symmetric")
     # Sizes first, channels from what is left: faults are more often in sizes.
     limits = limits._replace(extent=_extent(max_elements // samples, rank))
-    axes = [draw(OPERATIONS[op].axis(limits)) for _ in range(rank)]
+    transposed = op.startswith("conv_transpose")
+    axes = [draw(_conv_transpose_axis(limits) if transposed else _conv_axis(limits)) for _ in range(rank)]
     room = max_elements // samples // max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
     groups = draw(st.integers(1, max(1, min(max_groups, room))))
     most = max(1, min(max_channels, room // groups))
     # So that sums of whole numbers can be exact, with room for a bias.
     summed = (largest_exact(dtype) - 1) // prod(axis.kernel for axis in axes)
-    in_channels = draw(st.integers(1, max(1, min(most, summed)))) * groups
-    out_channels = draw(st.integers(1, most))
+    rows = draw(st.integers(1, max(1, min(most, summed)))) * groups
+    columns = draw(st.integers(1, max(1, min(most, summed))))
     pads = tuple((axis.lo, axis.hi) for axis in axes)
     return Case(
         op,
-        (*(() if batch is None else (batch,)), in_channels, *(axis.in_size for axis in axes)),
-        (in_channels, out_channels, *(axis.kernel for axis in axes)),
-        bias and draw(st.booleans()),
+        (
+            *(() if batch is None else (batch,)),
+            rows if transposed else columns * groups,
+            *(axis.in_size for axis in axes),
+        ),
+        (rows, columns, *(axis.kernel for axis in axes)),
+        bias and "bias" in OPERATIONS[op].arguments and draw(st.booleans()),
         dtype,
         tuple(axis.stride for axis in axes),
         tuple(lo for lo, _ in pads) if all(lo == hi for lo, hi in pads) else pads,
         tuple(axis.output_padding for axis in axes),
         groups,
         tuple(axis.dilation for axis in axes),
+        tuple(axis.out_size for axis in axes),
     )
 
 
@@ -236,6 +270,27 @@ def _conv_transpose_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
 
 
 @st.composite
+def _conv_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
+    extent = limits.extent
+    kernel = draw(st.integers(1, min(limits.max_kernel, extent)))
+    stride = draw(st.integers(1, limits.max_stride))
+    dilation = draw(st.integers(1, max(1, min(limits.max_dilation, (extent - 1) // max(1, kernel - 1)))))
+    span = dilation * (kernel - 1) + 1
+    in_size = draw(st.integers(span if limits.padding == "none" else 1, extent))
+    # The pads that the filter needs to fit, and those that leave `extent` outputs.
+    least, most = max(0, span - in_size), (extent - 1) * stride + span - in_size
+    if limits.padding == "none":
+        lo = hi = 0
+    elif limits.padding == "symmetric":
+        lo = hi = draw(_often_small(-(-least // 2), max(-(-least // 2), min(most, 2 * extent) // 2)))
+    else:
+        lo = draw(_often_small(0, min(most, 2 * extent)))
+        hi = draw(_often_small(max(0, least - lo), max(0, least - lo, min(most, 2 * extent) - lo)))
+    out_size = (in_size + lo + hi - span) // stride + 1
+    return _Axis(in_size, out_size, kernel, stride, dilation, lo, hi, 0)
+
+
+@st.composite
 def _pads(draw: st.DrawFn, limits: _Limits, uncropped: int) -> tuple[int, int]:
     """Draw pads that leave between 1 and `extent` outputs."""
     needed = max(0, uncropped - limits.extent)
@@ -253,17 +308,25 @@ def _often_small(lowest: int, highest: int) -> st.SearchStrategy[int]:
 
 
 class _Operation(NamedTuple):
-    """What strategies and `check` know of an operation: its definition, its options in their order, and its axes."""
+    """What strategies and `check` know of an operation: its definition, and what it takes, in that order."""
 
     definition: Callable[..., NDArray[Any]]
+    arguments: tuple[str, ...]
     options: tuple[str, ...]
-    axis: Callable[[_Limits], st.SearchStrategy[_Axis]]
 
+
+_OF_CONV = ("stride", "padding", "dilation", "groups")
+_FORWARD = ("input", "weight", "bias")
+_INPUT = ("input_size", "weight", "grad_output")
+_WEIGHT = ("input", "weight_size", "grad_output")
 
 OPERATIONS: dict[str, _Operation] = {
     "conv_transpose": _Operation(
-        reference.conv_transpose,
-        ("stride", "padding", "output_padding", "groups", "dilation"),
-        _conv_transpose_axis,
+        reference.conv_transpose, _FORWARD, ("stride", "padding", "output_padding", "groups", "dilation")
     ),
+    "conv": _Operation(reference.conv, _FORWARD, _OF_CONV),
+    "conv_input": _Operation(reference.conv_input, _INPUT, _OF_CONV),
+    "conv_weight": _Operation(reference.conv_weight, _WEIGHT, _OF_CONV),
+    "conv_transpose_input": _Operation(reference.conv_transpose_input, _INPUT, _OF_CONV),
+    "conv_transpose_weight": _Operation(reference.conv_transpose_weight, _WEIGHT, _OF_CONV),
 }

@@ -11,15 +11,14 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, errors, find, reject, settings
 from numpy.typing import NDArray
 
-from ..methods import Operation
-from .arrays import Arrays, examples
-from .cases import OPERATIONS, Case
+from .arrays import Arrays, arguments, examples
+from .cases import OPERATIONS, Case, Op
 
 
 def check(
     fn: Callable[..., Any],
     *,
-    op: Operation = "conv_transpose",
+    op: Op = "conv_transpose",
     dtypes: Sequence[str] = ("float32",),
     max_examples: int = 200,
     ranks: Sequence[int] = (1, 2, 3),
@@ -34,11 +33,12 @@ def check(
     ----------
     fn : callable
         Called as ``fn(input, weight, bias, stride, padding, output_padding, groups, dilation)``, the signature of
-        ``torch.nn.functional.conv_transpose2d``, with NumPy arrays (`bias` may be None) and options as tuples with one
-        value per spatial axis; `padding` is one int, or one ``(lo, hi)``, per axis. Its result is anything that
-        ``numpy.asarray`` takes. Cases for which it raises NotImplementedError are passed over.
+        ``torch.nn.functional.conv_transpose2d``, for another `op` with that of ``torch.nn.functional.conv2d`` or
+        ``torch.nn.grad``: with NumPy arrays (`bias` may be None) and options as tuples with one value per spatial axis;
+        `padding` is one int, or one ``(lo, hi)``, per axis. Its result is anything that ``numpy.asarray`` takes. Cases
+        for which it raises NotImplementedError are passed over.
     op : str
-        The operation; so far ``"conv_transpose"``.
+        ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"`` and so on.
     dtypes, ranks, **restrictions
         Which cases are drawn: the keywords of `cases`. ``padding="symmetric"`` suits a function that takes no pairs.
     max_examples : int
@@ -123,10 +123,10 @@ def check(
 
 def _fault(fn: Callable[..., Any], case: Case, arrays: Arrays) -> str:
     """Return what is wrong with the result of `fn`, nothing if it is right."""
-    copies = (None if array is None else array.copy() for array in arrays)
-    expected = OPERATIONS[case.op].definition(*arrays, **case.options)
+    expected = OPERATIONS[case.op].definition(**arguments(case, arrays), **case.options)
+    copies = Arrays(*(None if array is None else array.copy() for array in arrays))
     try:
-        got = np.asarray(fn(*copies, *case.options.values()))
+        got = np.asarray(fn(*arguments(case, copies).values(), *case.options.values()))
     except NotImplementedError:
         raise
     except Exception as error:
@@ -158,6 +158,7 @@ def _program(fn: Callable[..., Any], fault: str, case: Case, arrays: Arrays) -> 
     package, _, module = definition.__module__.rpartition(".")
     importable = getattr(sys.modules.get(fn.__module__), _name(fn), None) is fn and fn.__module__ != "__main__"
     options = ", ".join(f"{name}={value!r}" for name, value in case.options.items())
+    taken = arguments(case, arrays)
     lines = [
         f"{_name(fn)} is wrong: {fault}",
         "",
@@ -165,10 +166,10 @@ def _program(fn: Callable[..., Any], fault: str, case: Case, arrays: Arrays) -> 
         f"from {package} import {module}",
         *([f"from {fn.__module__} import {_name(fn)}"] if importable else []),
         "",
-        *(f"{name} = {_literal(array)}" for name, array in arrays._asdict().items()),
+        *(f"{name} = {_literal(value)}" for name, value in taken.items()),
         f"options = dict({options})",
-        f"got = {_name(fn)}(input, weight, bias, *options.values())",
-        f"expected = {module}.{definition.__name__}(input, weight, bias, **options)",
+        f"got = {_name(fn)}({', '.join(taken)}, *options.values())",
+        f"expected = {module}.{definition.__name__}({', '.join(taken)}, **options)",
         r'assert np.array_equal(got, expected), f"got\n{got}\nexpected\n{expected}"',
     ]
     return "\n".join(lines)
@@ -179,9 +180,9 @@ def _name(fn: Callable[..., Any]) -> str:
     return name if name.isidentifier() else "fn"
 
 
-def _literal(array: NDArray[Any] | None) -> str:
-    if array is None:
-        return "None"
+def _literal(array: NDArray[Any] | tuple[int, ...] | None) -> str:
+    if array is None or isinstance(array, tuple):
+        return repr(array)
     if array.size == 0:
         return f'np.zeros({array.shape}, dtype="{array.dtype}")'
     whole = array if np.iscomplexobj(array) else array.astype(int)
