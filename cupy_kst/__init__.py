@@ -2,6 +2,7 @@
 
 from . import grad
 from .costs import Cost, costs
+from .explain import explain
 from .functional import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .geometry import Geometry
 
@@ -20,6 +21,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "costs",
+    "explain",
     "grad",
     "merge",
     "methods",

@@ -65,6 +65,11 @@ class Axis:
         return self.large + self.dilation * (self.kernel - 1)
 
     @property
+    def dilated_size(self) -> int:
+        """Extent of the small map with zeros inserted between its elements, as many as the stride leaves."""
+        return (self.small - 1) * self.stride + 1
+
+    @property
     def classes(self) -> tuple[AxisClass, ...]:
         """The classes that have outputs, by their first one."""
         return _axis_classes(self)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from . import dtypes
 from .geometry import Geometry
-from .methods import METHODS, Operation
+from .methods import Op, geometry_of, methods_of
+from .trimming import trims_classes, trims_windows
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Cost:
         really take 136.1 M.
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
-        padded map, for split the sub-filters and the outputs that are to be interleaved. The NumPy engine needs some
-        megabytes for its blocks besides.
+        padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and
+        conv_v2 the filter as their tiles read it. The NumPy engine needs some megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
-    extra_threads : int
+    extra_threads : int or None
         Output elements of the launch grids that fall outside the output. Split computes them, and crops them; the
-        other methods do not.
+        other methods do not. None for methods that compute in tiles.
     """
 
     nominal_macs: int
@@ -45,14 +46,14 @@ class Cost:
     macs: int
     workspace_bytes: int
     launches: int
-    extra_threads: int
+    extra_threads: int | None
 
 
 def costs(
     input_shape: Sequence[int],
     weight_shape: Sequence[int],
     *,
-    op: Operation = "conv_transpose",
+    op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
     padding: Any = 0,
     output_padding: int | Sequence[int] = 0,
@@ -66,11 +67,12 @@ def costs(
     Parameters
     ----------
     input_shape, weight_shape : sequence of int
-        Shapes as `conv_transpose2d` takes them, of any rank.
+        Shapes as `conv_transpose2d` and `conv2d` take them, of any rank; for a gradient those of the forward call.
     op : str
-        The operation; so far ``"conv_transpose"``.
+        ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"``,
+        ``"conv_weight"``, ``"conv_transpose_input"`` or ``"conv_transpose_weight"``.
     stride, padding, output_padding, groups, dilation, output_size
-        As in `conv_transpose2d`.
+        As in `conv_transpose2d`; a convolution takes no output padding and no output size.
     dtype : dtype
         Element type of the arrays.
 
@@ -78,35 +80,39 @@ def costs(
     -------
     dict of str to Cost
         By the name of the method.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the call itself does.
+
+    Examples
+    --------
+    Of the work that zeros would make, a 4x4 filter with stride 2 leaves a quarter, less what its taps miss at borders:
+
+    >>> from cupy_kst import costs
+    >>> found = costs((1, 1, 4, 4), (1, 1, 4, 4), stride=2, padding=1)
+    >>> found["unified"].useful_macs / found["zero_insertion"].nominal_macs
+    0.19140625
     """
-    if op != "conv_transpose":
-        raise ValueError(f"op={op!r}: there is 'conv_transpose'")
     itemsize = dtypes.supported(dtype).storage.itemsize
-    geometry = Geometry.conv_transpose(
-        input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size=output_size
+    geometry = geometry_of(
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    counts = {
-        "zero_insertion": _zero_insertion(geometry, itemsize),
-        "segregated": _segregated(geometry),
-        "unified": _unified(geometry),
-        "split": _split(geometry, itemsize),
+    return {
+        name: _COUNTS[name](geometry, itemsize)
+        for name, method in methods_of(op).items()
+        if method.supports(geometry)[0]
     }
-    able = (method.name for method in METHODS.values() if method.supports(geometry)[0])
-    return {name: counts[name] for name in able if name in counts}
 
 
 def _pairs(geometry: Geometry) -> int:
-    """Number of (sample, input channel, output channel) triples that are multiplied."""
+    """Number of (sample, small channel, large channel) triples that are multiplied."""
     return geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
 
 
 def _useful(geometry: Geometry) -> int:
-    met = prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in geometry.axes)
-    return _pairs(geometry) * met
-
-
-def _dense(geometry: Geometry) -> int:
-    return _pairs(geometry) * prod(sum(one.positions * one.taps for one in axis.classes) for axis in geometry.axes)
+    return _pairs(geometry) * geometry.met_taps
 
 
 def _zero_insertion(geometry: Geometry, itemsize: int) -> Cost:
@@ -114,17 +120,25 @@ def _zero_insertion(geometry: Geometry, itemsize: int) -> Cost:
     return Cost(nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * itemsize, 2, 0)
 
 
-def _segregated(geometry: Geometry) -> Cost:
+def _segregated(geometry: Geometry, itemsize: int) -> Cost:
+    del itemsize
     launches = prod(len(axis.classes) for axis in geometry.axes)
     threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
     extra = threads - prod(axis.large for axis in geometry.axes)
-    useful = _useful(geometry)
-    return Cost(_dense(geometry), useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
+    useful, dense = _useful(geometry), _pairs(geometry) * geometry.class_taps
+    return Cost(dense, useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
 
 
-def _unified(geometry: Geometry) -> Cost:
+def _unified(geometry: Geometry, itemsize: int) -> Cost:
+    del itemsize
     useful = _useful(geometry)
-    return Cost(_dense(geometry), useful, useful, 0, 1, 0)
+    return Cost(_pairs(geometry) * geometry.class_taps, useful, useful, 0, 1, 0)
+
+
+def _ks_deconv(geometry: Geometry, itemsize: int) -> Cost:
+    dense, useful = _pairs(geometry) * geometry.class_taps, _useful(geometry)
+    filters = prod(geometry.full_weight_shape) * itemsize
+    return Cost(dense, useful, useful if trims_classes(geometry) else dense, filters, 2, None)
 
 
 def _split(geometry: Geometry, itemsize: int) -> Cost:
@@ -134,3 +148,45 @@ def _split(geometry: Geometry, itemsize: int) -> Cost:
     terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
     workspace = (prod(geometry.split_weight_shape) + computed) * itemsize
     return Cost(kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)
+
+
+def _direct(geometry: Geometry, itemsize: int) -> Cost:
+    del itemsize
+    useful = _useful(geometry)
+    return Cost(_dense_conv(geometry), useful, useful, 0, 1, 0)
+
+
+def _conv_v2(geometry: Geometry, itemsize: int) -> Cost:
+    dense, useful = _dense_conv(geometry), _useful(geometry)
+    filters = prod(geometry.full_weight_shape) * itemsize
+    return Cost(dense, useful, useful if trims_windows(geometry) else dense, filters, 2, None)
+
+
+def _zero_dilation(geometry: Geometry, itemsize: int) -> Cost:
+    dilated = prod(axis.dilated_size for axis in geometry.axes)
+    nominal = _pairs(geometry) * dilated * prod(axis.kernel for axis in geometry.axes)
+    workspace = geometry.samples * geometry.small_channels * dilated * itemsize
+    return Cost(nominal, _useful(geometry), nominal, workspace, 2, 0)
+
+
+def _sk_dilated(geometry: Geometry, itemsize: int) -> Cost:
+    del itemsize
+    useful = _useful(geometry)
+    return Cost(_dense_conv(geometry), useful, useful, 0, 2, None)
+
+
+def _dense_conv(geometry: Geometry) -> int:
+    return _pairs(geometry) * geometry.window_taps
+
+
+_COUNTS: dict[str, Callable[[Geometry, int], Cost]] = {
+    "zero_insertion": _zero_insertion,
+    "segregated": _segregated,
+    "unified": _unified,
+    "ks_deconv": _ks_deconv,
+    "split": _split,
+    "direct": _direct,
+    "conv_v2": _conv_v2,
+    "zero_dilation": _zero_dilation,
+    "sk_dilated": _sk_dilated,
+}

@@ -256,11 +256,19 @@ class Geometry:
         return (self.samples, channels, *(len(axis.sub_positions) for axis in self.axes))
 
     @property
-    def useful_share(self) -> float:
-        """Products that meet the small map, of all that the taps of the large map's elements come to."""
-        met = prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in self.axes)
-        dense = prod(sum(one.positions * one.taps for one in axis.classes) for axis in self.axes)
-        return met / dense if dense else 1.0
+    def met_taps(self) -> int:
+        """Pairs of an element of the small map and a tap that meet the large one: per sample and pair of channels."""
+        return prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in self.axes)
+
+    @property
+    def class_taps(self) -> int:
+        """Pairs of an element of the large map and a tap of its residue class, whether on the small map or not."""
+        return prod(sum(one.positions * one.taps for one in axis.classes) for axis in self.axes)
+
+    @property
+    def window_taps(self) -> int:
+        """Pairs of an element of the small map and a tap, whether on the large map or not."""
+        return prod(axis.small * axis.kernel for axis in self.axes)
 
     @property
     def classes(self) -> tuple[tuple[AxisClass, AxisClass, AxisClass], ...]:

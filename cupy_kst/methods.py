@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from .geometry import Geometry
 
 Operation = Literal["conv_transpose", "conv", "conv_weight"]
+Op = Literal["conv_transpose", "conv", "conv_input", "conv_weight", "conv_transpose_input", "conv_transpose_weight"]
 Role = Literal["small", "large", "weight", "bias"]
+
+# A gradient of an input is the other operation on the same geometry.
+OPERATION_OF: dict[Op, Operation] = {
+    "conv_transpose": "conv_transpose",
+    "conv": "conv",
+    "conv_input": "conv_transpose",
+    "conv_weight": "conv_weight",
+    "conv_transpose_input": "conv",
+    "conv_transpose_weight": "conv_weight",
+}
 
 
 class Roles(NamedTuple):
@@ -19,7 +32,6 @@ class Roles(NamedTuple):
     output: Role
 
 
-# The gradients of a convolution's and of a transposed convolution's input are operations of the other.
 OPERATIONS: dict[Operation, Roles] = {
     "conv_transpose": Roles(("small", "weight", "bias"), "large"),
     "conv": Roles(("large", "weight", "bias"), "small"),
@@ -125,8 +137,9 @@ def methods(op: str | None = None) -> dict[str, Method]:
     Parameters
     ----------
     op : str, optional
-        ``"conv_transpose"``, ``"conv"`` or ``"conv_weight"`` (the gradient of the weight of either); without it the
-        methods of all. The gradient of a convolution's input is a ``"conv_transpose"``, and the reverse.
+        ``"conv_transpose"``, ``"conv"``, or a gradient of either: ``"conv_input"``, ``"conv_weight"``,
+        ``"conv_transpose_input"``, ``"conv_transpose_weight"``. Without it the methods of all. The gradient of a
+        convolution's input has the methods of a transposed convolution, and the reverse.
 
     Returns
     -------
@@ -147,12 +160,44 @@ def methods(op: str | None = None) -> dict[str, Method]:
     >>> [name for name, method in methods("conv_transpose").items() if method.supports(dilated)[0]]
     ['zero_insertion', 'segregated', 'unified', 'ks_deconv']
     """
-    if op is not None and op not in OPERATIONS:
-        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATIONS))}")
-    return {name: method for name, method in METHODS.items() if op in (None, method.operation)}
+    return dict(METHODS) if op is None else methods_of(op)
+
+
+def methods_of(op: Any) -> dict[str, Method]:
+    """Return the methods of an operation by name, or raise a ValueError that lists the operations."""
+    if not isinstance(op, str) or op not in OPERATION_OF:
+        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATION_OF))}")
+    return {name: method for name, method in METHODS.items() if method.operation == OPERATION_OF[op]}
+
+
+def geometry_of(
+    op: Op,
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    output_size: Any,
+) -> Geometry:
+    """Return the geometry of an operation, or of the forward call that it is a gradient of."""
+    methods_of(op)
+    if op.startswith("conv_transpose"):
+        return Geometry.conv_transpose(
+            input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size=output_size
+        )
+    if output_size is not None or np.any(output_padding):
+        raise ValueError(f"op={op!r}: a convolution takes no output_padding and no output_size")
+    return Geometry.conv(input_shape, weight_shape, stride, padding, dilation, groups)
 
 
 _AUTO: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "sk_dilated"}
+AUTO_REASONS: dict[Operation, str] = {
+    "conv_transpose": "one launch, no workspace, and non-finite values reach just what they touch",
+    "conv": "one launch, no workspace, and non-finite values reach just what they touch",
+    "conv_weight": "no map with zeros is built",
+}
 
 
 def choose(name: str, operation: Operation, geometry: Geometry) -> Method:

@@ -36,7 +36,7 @@ def quickstart_table(run: Result) -> str:
             quantity(row["macs"]),
             quantity(row["workspace_bytes"], "B"),
             count(row["launches"]),
-            count(row["extra_threads"]),
+            "-" if row["extra_threads"] is None else count(row["extra_threads"]),
             f"{row['max_abs_error']:.1e}",
         ]
         lines.append("| " + " | ".join(cells) + " |")

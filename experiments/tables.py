@@ -30,7 +30,7 @@ COSTS = (
     Column("MACs", lambda row: quantity(row["macs"])),
     Column("workspace", lambda row: quantity(row["workspace_bytes"], "B")),
     Column("launches", lambda row: count(row["launches"])),
-    Column("extra\nthreads", lambda row: count(row["extra_threads"])),
+    Column("extra\nthreads", lambda row: "-" if row["extra_threads"] is None else count(row["extra_threads"])),
 )
 ERROR = Column("largest\nerror", lambda row: f"{row['max_abs_error']:.1e}")
 

@@ -12,15 +12,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import cupy_kst
-from cupy_kst.cpu import reference
+from cupy_kst import grad
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.engine import Build, Engine
-from cupy_kst.testing import Arrays, Case, examples
+from cupy_kst.methods import METHODS as TABLE
+from cupy_kst.methods import OPERATIONS
+from cupy_kst.testing import Arrays, Case, arguments, examples
+from cupy_kst.testing.cases import OPERATIONS as CHECKED
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = ("zero_insertion", "segregated", "unified", "ks_deconv", "split")
+METHODS = (
+    *("zero_insertion", "segregated", "unified", "ks_deconv", "split"),
+    *("direct", "conv_v2"),
+    *("zero_dilation", "sk_dilated"),
+)
+TRANSPOSED = tuple(name for name in METHODS if TABLE[name].operation == "conv_transpose")
 # What is not drawn for methods that refuse it.
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
 # Drawn cases per test: a case takes the emulator several times as long as NumPy.
@@ -30,12 +38,16 @@ PUBLIC = {1: cupy_kst.conv_transpose1d, 2: cupy_kst.conv_transpose2d, 3: cupy_ks
 every_engine = pytest.mark.parametrize("engine", ("cpu", "emulator", GPU))
 public_engines = pytest.mark.parametrize("engine", ("cpu", GPU))
 every_method = pytest.mark.parametrize("method", METHODS)
+every_transposed_method = pytest.mark.parametrize("method", TRANSPOSED)
 every_dtype = pytest.mark.parametrize("dtype", tuple(DTYPES))
 
 
 def examples_of(method: str, *arrays: Any, **restrictions: Any) -> st.SearchStrategy[tuple[Case, Arrays]]:
-    """Draw cases that `method` can compute, with their arrays; the rest as in `cupy_kst.testing.examples`."""
-    return examples(*arrays, **RESTRICTIONS.get(method, {}), **restrictions)
+    """Draw cases that `method` can compute, with their arrays; the rest as in `cupy_kst.testing.examples`.
+
+    The gradient of a weight is drawn as that of a convolution: that of a transposed one is the same to engines.
+    """
+    return examples(*arrays, op=TABLE[method].operation, **RESTRICTIONS.get(method, {}), **restrictions)
 
 
 def run(engine: str, method: str, case: Case, arrays: Arrays) -> NDArray[Any]:
@@ -62,9 +74,9 @@ def call(
         import cupy as module
 
         back = module.asnumpy
-    given = [None if array is None else lay_out(module.asarray(array)) for array in arrays]
+    given = Arrays(*(None if array is None else lay_out(module.asarray(array)) for array in arrays))
     out = module.full(expected(case, arrays).shape, np.nan, case.dtype) if with_out else None
-    result = PUBLIC[case.rank](*given, **case.options, method=method, out=out)
+    result = public(case)(**arguments(case, given), **case.options, method=method, out=out)
     assert out is None or result is out
     assert result.flags.c_contiguous
     return back(result)
@@ -82,14 +94,42 @@ def emulate(
 ) -> NDArray[Any]:
     """Compute a case by the CUDA engine on the emulator; every element of the output must have been written."""
     require()
-    shapes = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
+    shapes = geometry(case)
     emulator, engine = _emulated(sanitize, order, build, wide)
-    out = emulator.empty(shapes.full_large_shape, case.dtype)
-    input, weight = arrays.input.reshape(shapes.full_small_shape), arrays.weight.reshape(shapes.full_weight_shape)
-    given = {"small": input, "weight": weight, "bias": arrays.bias, "large": out}
-    engine.run(method, shapes, DTYPES[case.dtype], given)
+    full = {"small": shapes.full_small_shape, "large": shapes.full_large_shape, "weight": shapes.full_weight_shape}
+    output = OPERATIONS[TABLE[method].operation].output
+    out = emulator.empty(full[output], case.dtype)
+    given = dict(_by_role(case, arrays), **{output: out})
+    if shapes.samples == 0 and output == "weight":
+        return np.zeros(shapes.weight_shape, case.dtype)
+    reshaped = {role: each if role == "bias" else each.reshape(full[role]) for role, each in given.items()}
+    engine.run(method, shapes, DTYPES[case.dtype], reshaped)
     emulator.check_written(out)
-    return out.reshape(shapes.output_shape)
+    of_caller = {"small": shapes.small_shape, "large": shapes.large_shape, "weight": shapes.weight_shape}
+    result = out.reshape(of_caller[output])
+    return result.conj() if output == "weight" else result
+
+
+def _by_role(case: Case, arrays: Arrays) -> dict[str, Any]:
+    if case.op == "conv_transpose":
+        return {"small": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
+    if case.op == "conv":
+        return {"large": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
+    # Engines sum products; the gradient conjugates one of them.
+    return {"large": arrays.input, "small": arrays.grad_output.conj()}
+
+
+def geometry(case: Case) -> Geometry:
+    """Return the geometry of a case's convolution or transposed convolution."""
+    if case.op == "conv_transpose":
+        return Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
+    return Geometry.conv(case.input_shape, case.weight_shape, **case.options)
+
+
+def public(case: Case) -> Callable[..., Any]:
+    """Return the public function of a case's operation and rank."""
+    name, _, gradient = case.op.partition("_") if not case.transposed else ("conv_transpose", "", case.op[15:])
+    return getattr(grad, f"{name}{case.rank}d_{gradient}") if gradient else getattr(cupy_kst, f"{name}{case.rank}d")
 
 
 @cache
@@ -100,7 +140,7 @@ def _emulated(sanitize: str, order: str, build: Build, wide: bool) -> tuple[Emul
 
 def expected(case: Case, arrays: Arrays) -> NDArray[Any]:
     """Return what the definition gives, in float64 or complex128."""
-    return reference.conv_transpose(*arrays, **case.options)
+    return CHECKED[case.op].definition(**arguments(case, arrays), **case.options)
 
 
 def sizes(arrays: Arrays) -> Arrays:

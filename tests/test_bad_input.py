@@ -12,7 +12,7 @@ import pytest
 
 from cupy_kst import conv_transpose1d, conv_transpose2d, conv_transpose3d
 from cupy_kst.dtypes import DTYPES
-from tests.engines import METHODS, PUBLIC
+from tests.engines import PUBLIC, TRANSPOSED
 
 X, W, B = np.ones((2, 4, 5, 6), "f4"), np.ones((4, 3, 2, 2), "f4"), np.ones(3, "f4")
 
@@ -185,14 +185,14 @@ def test_numpy_with_a_true_cupy_array() -> None:
 
 @pytest.mark.parametrize("method", ["fast", "", "Unified", None, 3, ["unified"]])
 def test_unknown_methods(method: Any) -> None:
-    message = f"method={method!r}: conv_transpose has 'auto', {', '.join(map(repr, METHODS))}"
+    message = f"method={method!r}: conv_transpose has 'auto', {', '.join(map(repr, TRANSPOSED))}"
     refused(message, method=method)
 
 
 @pytest.mark.parametrize("dilation", [2, (1, 3), (2, 1)])
 def test_a_method_that_cannot_do_it_says_why_and_which_can(dilation: Any) -> None:
     spread = (dilation,) * 2 if isinstance(dilation, int) else dilation
-    able = ", ".join(map(repr, ("auto", *(name for name in METHODS if name != "split"))))
+    able = ", ".join(map(repr, ("auto", *(name for name in TRANSPOSED if name != "split"))))
     message = f"method='split': its sub-filters have no dilation, which here is {spread}; use one of {able}"
     refused(message, method="split", dilation=dilation)
     assert conv_transpose2d(X, W, dilation=dilation).size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,41 +13,63 @@ from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.engine import Build
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, Case
-from tests.engines import METHODS, emulate, every_dtype, every_method, expected
+from tests.engines import METHODS, emulate, every_dtype, every_method, expected, geometry
 
-CASES = {
-    "even sizes, a GAN's layer": Case(
-        "conv_transpose", (2, 4, 4, 4), (4, 3, 4, 4), True, "float32", (2, 2), (1, 1), (0, 0), 1, (1, 1)
-    ),
-    "odd sizes, groups, dilation": Case(
-        "conv_transpose", (6, 5, 4), (6, 1, 3, 3), False, "float32", (4, 5), ((0, 3), (3, 2)), (1, 2), 3, (2, 3)
-    ),
-    "odd sizes, groups": Case(
-        "conv_transpose", (6, 5, 4), (6, 1, 3, 5), True, "float32", (4, 2), ((0, 3), (3, 2)), (1, 1), 3, (1, 1)
-    ),
-    "stride above the kernel, 3-D": Case(
-        "conv_transpose",
+
+def _case(
+    op: str,
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    bias: bool,
+    stride: tuple[int, ...],
+    padding: Any,
+    output_padding: tuple[int, ...],
+    groups: int,
+    dilation: tuple[int, ...],
+) -> Case:
+    rank = len(weight_shape) - 2
+    if op == "conv_transpose":
+        made = Geometry.conv_transpose(input_shape, weight_shape, stride, padding, output_padding, groups, dilation)
+    else:
+        # The map that the transposed one makes, so that both are of one geometry.
+        large = Geometry.conv_transpose(input_shape, weight_shape, stride, padding, output_padding, groups, dilation)
+        input_shape, output_padding, bias = large.output_shape, (0,) * rank, bias and op == "conv"
+        made = Geometry.conv(input_shape, weight_shape, stride, padding, dilation, groups)
+    sizes = made.output_shape[-rank:]
+    return Case(
+        op, input_shape, weight_shape, bias, "float32", stride, padding, output_padding, groups, dilation, sizes
+    )
+
+
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "even sizes, a GAN's layer": ((2, 4, 4, 4), (4, 3, 4, 4), True, (2, 2), (1, 1), (0, 0), 1, (1, 1)),
+    "odd sizes, groups, dilation": ((6, 5, 4), (6, 1, 3, 3), False, (4, 5), ((0, 3), (3, 2)), (1, 2), 3, (2, 3)),
+    "odd sizes, groups": ((6, 5, 4), (6, 1, 3, 5), True, (4, 2), ((0, 3), (3, 2)), (1, 1), 3, (1, 1)),
+    "stride above the kernel, 3-D": (
         (1, 2, 3, 2, 3),
         (2, 2, 2, 1, 3),
         True,
-        "float32",
         (3, 2, 4),
         (0, 0, 1),
         (2, 1, 0),
         1,
         (1,) * 3,
     ),
-    "long rows, more than one block": Case(
-        "conv_transpose", (1, 1, 301), (1, 1, 5), True, "float32", (3,), ((7, 0),), (0,), 1, (1,)
-    ),
+    "long rows, more than one block": ((1, 1, 301), (1, 1, 5), True, (3,), ((7, 0),), (0,), 1, (1,)),
 }
+
+
+def case_of(method: str, name: str) -> Case:
+    return _case(TABLE[method].operation, *SHAPES[name])
+
+
 every_method_and_case = pytest.mark.parametrize(
     ("method", "case"),
     [
-        pytest.param(method, case, id=f"{method}, {name}")
+        pytest.param(method, case_of(method, name), id=f"{method}, {name}")
         for method in METHODS
-        for name, case in CASES.items()
-        if TABLE[method].supports(Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options))[0]
+        for name in SHAPES
+        if TABLE[method].supports(geometry(case_of(method, name)))[0]
     ],
 )
 
@@ -59,8 +82,10 @@ def _real(case: Case, rounded: Callable[[np.ndarray], np.ndarray] = lambda array
         complex_ = "complex" in case.dtype
         return (real + 1j * rounded(generator.standard_normal(shape)) if complex_ else real).astype(case.dtype)
 
-    input, weight, bias = map(array, (case.input_shape, case.weight_shape, case.bias_shape))
-    return Arrays(input, weight, bias if case.bias else None)
+    input, weight, grad = map(array, (case.input_shape, case.weight_shape, case.output_shape))
+    if case.op == "conv_weight":
+        return Arrays(input, grad_output=grad)
+    return Arrays(input, weight, array(case.bias_shape) if case.bias else None)
 
 
 def _whole(case: Case) -> Arrays:
@@ -86,7 +111,7 @@ def test_builds_are_bitwise_alike(method: str, case: Case) -> None:
 @pytest.mark.parametrize("build", ["generic", "specialised"])
 @pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
 def test_builds_of_every_dtype(method: str, dtype: str, build: Build, wide: bool) -> None:
-    case = replace(CASES["odd sizes, groups"], dtype=dtype, bias=True)
+    case = replace(case_of(method, "odd sizes, groups"), dtype=dtype)
     arrays = _whole(case)
     np.testing.assert_array_equal(emulate(method, case, arrays, build=build, wide=wide), expected(case, arrays))
     arrays = _real(case)

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 @pytest.mark.parametrize(
     "module",
     [
-        *(f"cupy_kst.{name}" for name in ("functional", "methods", "subkernels")),
+        *(f"cupy_kst.{name}" for name in ("costs", "explain", "functional", "methods", "subkernels")),
         *(f"cupy_kst.testing.{name}" for name in ("arrays", "cases", "checking")),
     ],
 )
@@ -33,7 +33,7 @@ def test_the_example_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     exec(example[1], names)
     assert names["y"].shape == (1, 128, 32, 32)
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in printed] == ["zero_insertion", "segregated", "unified", "split"]
+    assert [line.split()[0] for line in printed] == ["zero_insertion", "segregated", "unified", "ks_deconv", "split"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -25,7 +25,7 @@ from experiments.tables import comparison_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = min(2, devices.logical_cores())
-METHODS = {"zero_insertion", "segregated", "unified", "split"}
+METHODS = {"zero_insertion", "segregated", "unified", "ks_deconv", "split"}
 
 
 class Run(NamedTuple):

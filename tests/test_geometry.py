@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cupy_kst import Geometry, costs
 from cupy_kst.geometry import Axis
 from cupy_kst.testing import Case, cases
-from tests.engines import METHODS
+from tests.engines import TRANSPOSED
 
 
 @st.composite
@@ -134,7 +134,7 @@ def test_costs_count_what_brute_force_counts(case: Case) -> None:
     geometry = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
     found = costs(case.input_shape, case.weight_shape, dtype="float64", **case.options)
     dilated = any(axis.dilation > 1 for axis in geometry.axes)
-    assert tuple(found) == (METHODS[:-1] if dilated else METHODS)
+    assert tuple(found) == (TRANSPOSED[:-1] if dilated else TRANSPOSED)
     pairs = geometry.samples * case.weight_shape[0] * case.weight_shape[1]
     useful = pairs * prod(len(_meetings(axis)) for axis in geometry.axes)
     dense = pairs * prod(
@@ -146,7 +146,9 @@ def test_costs_count_what_brute_force_counts(case: Case) -> None:
         for axis in geometry.axes
     )
     everything = pairs * prod(axis.large * axis.kernel for axis in geometry.axes)
-    split = found.pop("split", None)
+    split, tiled = found.pop("split", None), found.pop("ks_deconv")
+    assert (tiled.nominal_macs, tiled.useful_macs, tiled.extra_threads) == (dense, useful, None)
+    assert tiled.macs == dense
     assert [cost.useful_macs for cost in found.values()] == [useful] * 3
     assert [cost.nominal_macs for cost in found.values()] == [everything, dense, dense]
     assert [cost.macs for cost in found.values()] == [everything, useful, useful]
@@ -186,6 +188,66 @@ def test_costs_of_the_papers_figures() -> None:
     even = costs((1, 3, 224, 224), (3, 8, 4, 4), stride=2, padding=1)
     assert even["segregated"].extra_threads == 0
     assert even["zero_insertion"].nominal_macs == 4 * even["segregated"].nominal_macs
+
+
+@settings(max_examples=100)
+@given(cases("conv", max_elements=100))
+def test_costs_of_convolutions_count_what_brute_force_counts(case: Case) -> None:
+    geometry = Geometry.conv(case.input_shape, case.weight_shape, **case.options)
+    pairs = geometry.samples * case.weight_shape[0] * case.weight_shape[1]
+    met = pairs * prod(
+        sum(
+            0 <= q * axis.stride + k * axis.dilation - axis.pad_lo < axis.large
+            for q in range(axis.small)
+            for k in range(axis.kernel)
+        )
+        for axis in geometry.axes
+    )
+    windows = pairs * prod(axis.small * axis.kernel for axis in geometry.axes)
+    forward = costs(case.input_shape, case.weight_shape, op="conv", dtype="float64", **case.options)
+    assert {name: cost.useful_macs for name, cost in forward.items()} == {"direct": met, "conv_v2": met}
+    assert {name: cost.nominal_macs for name, cost in forward.items()} == {"direct": windows, "conv_v2": windows}
+    assert (forward["direct"].macs, forward["conv_v2"].macs) == (met, windows)
+    weight = costs(case.input_shape, case.weight_shape, op="conv_weight", dtype="float64", **case.options)
+    dilated = prod((axis.small - 1) * axis.stride + 1 for axis in geometry.axes)
+    everything = pairs * dilated * prod(case.weight_shape[2:])
+    assert {name: cost.macs for name, cost in weight.items()} == {"zero_dilation": everything, "sk_dilated": met}
+    assert weight["zero_dilation"].workspace_bytes == 8 * geometry.samples * case.weight_shape[0] * dilated
+    of_input = costs(case.input_shape, case.weight_shape, op="conv_input", **case.options)
+    assert {cost.useful_macs for cost in of_input.values()} == {met}
+
+
+# Figures of the counts in arXiv 2306.15951's terms: what trimming leaves of the work, here at any batch that trims.
+@pytest.mark.parametrize(
+    ("side", "kernel", "padding", "kept"),
+    [(2, 3, 1, 0.4444), (4, 3, 1, 0.6944), (8, 3, 1, 0.8403), (32, 3, 1, 0.9588), (2, 5, 2, 0.16), (8, 5, 2, 0.7225)],
+)
+def test_share_of_work_that_trimming_leaves_of_a_convolution(side: int, kernel: int, padding: int, kept: float) -> None:
+    found = costs((64, 3, side, side), (5, 3, kernel, kernel), op="conv", padding=padding)["conv_v2"]
+    assert round(found.useful_macs / found.nominal_macs, 4) == kept
+    assert found.macs == (found.useful_macs if kept < 0.92 else found.nominal_macs)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "padding", "side", "left"),
+    [(3, 1, 2, 0.1736), (3, 1, 4, 0.2101), (4, 1, 2, 0.1406), (4, 1, 4, 0.1914), (4, 1, 16, 0.2346), (5, 2, 4, 0.1806)],
+)
+def test_share_of_zero_inserted_work_that_trimming_leaves(kernel: int, padding: int, side: int, left: float) -> None:
+    # The map that a stride of 2 halves, exactly twice as large.
+    options = {"stride": 2, "padding": padding, "output_padding": kernel % 2}
+    found = costs((64, 3, side, side), (3, 5, kernel, kernel), **options)
+    assert round(found["ks_deconv"].useful_macs / found["zero_insertion"].nominal_macs, 4) == left
+
+
+def test_bytes_of_the_maps_of_a_gans_stack() -> None:
+    """What zero insertion keeps for the layers of EB-GAN in arXiv 2502.20493, less the inputs themselves."""
+    layers = ((2048, 4), (1024, 8), (512, 16), (256, 32), (128, 64), (64, 128))
+    maps = [
+        costs((1, channels, side, side), (channels, 1, 4, 4), stride=2, padding=1)["zero_insertion"].workspace_bytes
+        for channels, side in layers
+    ]
+    print(maps, sum(maps))
+    assert sum(maps) == 35_534_592
 
 
 # Networks of arXiv 1907.01773: (in, out, height, width) of each layer, kernel, padding.
@@ -235,8 +297,11 @@ def test_costs_of_split_deconvolutions_networks(
 
 
 def test_costs_of_an_unknown_operation_or_dtype() -> None:
-    with pytest.raises(ValueError, match="op='conv': there is 'conv_transpose'"):
-        costs((1, 1, 4), (1, 1, 2), op="conv")
+    with pytest.raises(ValueError, match="op='pool': there is 'conv_transpose', 'conv', "):
+        costs((1, 1, 4), (1, 1, 2), op="pool")
+    for options in ({"output_padding": 1}, {"output_padding": (0, 1)}, {"output_size": 4}):
+        with pytest.raises(ValueError, match="op='conv': a convolution takes no output_padding and no output_size"):
+            costs((1, 1, 4, 4), (1, 1, 2, 2), op="conv", **options)
     with pytest.raises(
         TypeError,
         match="dtype int8 is not supported: use one of float16, bfloat16, float32, float64, complex64, complex128",

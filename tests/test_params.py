@@ -40,7 +40,7 @@ def test_values() -> None:
     assert record["small_channels"] == 6
     assert record["large_channels"] == 6
     assert (record["group_small"], record["group_large"]) == (2, 2)
-    assert [record[f"in_{axis}"] for axis in "dhw"] == [1, 5, 7]
+    assert [record[f"small_{axis}"] for axis in "dhw"] == [1, 5, 7]
     assert [record[f"lo_{axis}"] for axis in "dhw"] == [0, 1, 2]
     assert [record[f"stride_{axis}"] for axis in "dhw"] == [1, 2, 4]
     assert [record[f"common_{axis}"] for axis in "dhw"] == [1, 1, 2]

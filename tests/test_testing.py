@@ -97,11 +97,11 @@ def test_restrictions_hold(restriction: dict, unwanted) -> None:
 
 
 def test_cases_shrink_to_the_simplest_call() -> None:
-    simplest = Case("conv_transpose", (1, 1, 1), (1, 1, 1), False, "float32", (1,), (0,), (0,), 1, (1,))
+    simplest = Case("conv_transpose", (1, 1, 1), (1, 1, 1), False, "float32", (1,), (0,), (0,), 1, (1,), (1,))
     assert find(cases(), lambda case: True, settings=SEARCH) == simplest
 
 
-@pytest.mark.parametrize("restriction", [{"op": "conv"}, {"ranks": (4,)}, {"dtypes": ("int32",)}])
+@pytest.mark.parametrize("restriction", [{"op": "pool"}, {"ranks": (4,)}, {"dtypes": ("int32",)}])
 def test_restrictions_that_make_no_sense_are_refused(restriction: dict) -> None:
     with pytest.raises((ValueError, TypeError), match=r"'conv_transpose'|ranks=\(4,\)|int32"):
         cases(**restriction)
@@ -113,12 +113,12 @@ def test_restrictions_that_make_no_sense_are_refused(restriction: dict) -> None:
     + [("bfloat16", terms) for terms in (1, 28, 29, 63, 64, 255)],
 )
 def test_integer_arrays_are_exact_in_16_bits_in_any_order(dtype: str, terms: int) -> None:
-    case = Case("conv_transpose", (terms, 2), (terms, 1, 1), True, dtype, (1,), (0,), (0,), 1, (1,))
+    case = Case("conv_transpose", (terms, 2), (terms, 1, 1), True, dtype, (1,), (0,), (0,), 1, (1,), (2,))
 
     @given(integer_arrays(case))
     def exact(arrays):
-        assert all((array == np.rint(array)).all() and array.all() for array in arrays)
-        absolute = (np.abs(array) for array in arrays)
+        assert all((array == np.rint(array)).all() and array.all() for array in arrays[:3])
+        absolute = (np.abs(array) for array in arrays[:3])
         assert reference.conv_transpose(*absolute, **case.options).max() <= {"float16": 2048, "bfloat16": 256}[dtype]
 
     exact()
@@ -127,7 +127,7 @@ def test_integer_arrays_are_exact_in_16_bits_in_any_order(dtype: str, terms: int
 # Of the last, with parts up to 3, a part of a sum could be 1 + 2 * 3**2 * terms times as large as 1.
 @pytest.mark.parametrize("terms", [1, 932067, 932068])
 def test_integer_arrays_are_exact_in_complex64(terms: int) -> None:
-    case = Case("conv_transpose", (terms, 1), (terms, 1, 1), True, "complex64", (1,), (0,), (0,), 1, (1,))
+    case = Case("conv_transpose", (terms, 1), (terms, 1, 1), True, "complex64", (1,), (0,), (0,), 1, (1,), (1,))
     input, weight, bias = (np.abs(part).max() for part in _parts(integer_arrays(case)))
     assert terms * 2 * input * weight + bias <= 2**24
     assert input * weight == (4 if terms == 932068 else 9) or terms == 1
@@ -136,13 +136,14 @@ def test_integer_arrays_are_exact_in_complex64(terms: int) -> None:
 def _parts(strategy):
     """Return the real numbers of the parts of drawn arrays."""
     drawn = find(strategy, lambda arrays: True, settings=SEARCH)
-    return [array.view(np.float32) for array in drawn]
+    return [array.view(np.float32) for array in drawn if array is not None]
 
 
 @given(cases(dtypes=tuple(DTYPES)), st.data())
 def test_arrays_have_the_shapes_and_the_dtype_of_their_case(case: Case, data) -> None:
     for strategy in (integer_arrays, real_arrays):
-        input, weight, bias = data.draw(strategy(case))
+        input, weight, bias, grad_output = data.draw(strategy(case))
+        assert grad_output is None
         assert (input.shape, weight.shape) == (case.input_shape, case.weight_shape)
         assert (bias is not None) == case.bias
         assert all(array.dtype == case.dtype for array in (input, weight, bias) if array is not None)
@@ -160,7 +161,7 @@ def test_cases_of_bfloat16_sum_no_more_than_it_can_hold() -> None:
 
 
 def test_a_sum_that_float16_cannot_hold_is_refused() -> None:
-    case = Case("conv_transpose", (2100, 1), (2100, 1, 1), False, "float16", (1,), (0,), (0,), 1, (1,))
+    case = Case("conv_transpose", (2100, 1), (2100, 1, 1), False, "float16", (1,), (0,), (0,), 1, (1,), (1,))
     with pytest.raises(ValueError, match="float16 is exact up to 2048, but an output of this case sums 2100 products"):
         integer_arrays(case)
 

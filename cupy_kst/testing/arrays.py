@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
-from .cases import OPERATIONS, Case, Op, cases, largest_exact
+from ..methods import Op
+from .cases import OPERATIONS, Case, cases, largest_exact
 
 Array = NDArray[Any]
 
@@ -89,8 +90,9 @@ def examples(
     >>> from cupy_kst.testing import examples
     >>> @given(examples(ranks=(1,), bias=False))
     ... def test_linear(example):
-    ...     case, (input, weight, _) = example
-    ...     once, twice = (conv_transpose1d(x, weight, **case.options) for x in (input, 2 * input))
+    ...     case, arrays = example
+    ...     inputs = (arrays.input, 2 * arrays.input)
+    ...     once, twice = (conv_transpose1d(x, arrays.weight, **case.options) for x in inputs)
     ...     np.testing.assert_array_equal(2 * once, twice)
     >>> test_linear()
     """

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..cpu import reference
 from ..dtypes import supported
+from ..methods import Op
 
-Op = Literal["conv_transpose", "conv", "conv_input", "conv_weight", "conv_transpose_input", "conv_transpose_weight"]
 PaddingForm = Literal["pairs", "symmetric", "none"]
 
 
@@ -151,7 +151,7 @@ def cases(
     >>> @given(cases(ranks=(2,), padding="none"))
     ... def test_unpadded_output_reaches_past_the_last_input(case):
     ...     geometry = Geometry.conv_transpose(case.input_shape, case.weight_shape, **case.options)
-    ...     assert geometry.axes[2].out_size >= (geometry.axes[2].in_size - 1) * case.stride[1] + 1
+    ...     assert geometry.axes[2].large >= (geometry.axes[2].small - 1) * case.stride[1] + 1
     >>> test_unpadded_output_reaches_past_the_last_input()
     """
     if op not in OPERATIONS:

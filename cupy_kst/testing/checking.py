@@ -11,8 +11,9 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, errors, find, reject, settings
 from numpy.typing import NDArray
 
+from ..methods import Op
 from .arrays import Arrays, arguments, examples
-from .cases import OPERATIONS, Case, Op
+from .cases import OPERATIONS, Case
 
 
 def check(

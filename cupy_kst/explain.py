@@ -1,0 +1,134 @@
+"""One readable text on what a call does: its shapes, its sub-kernels, the method it takes, and why not another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from . import dtypes
+from .calls import DataFormat, Precision, check_choice
+from .costs import Cost, costs
+from .geometry import Geometry
+from .methods import AUTO_REASONS, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
+
+_MOST_SUB_KERNELS = 8
+
+
+def explain(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *,
+    op: Op = "conv_transpose",
+    stride: int | Sequence[int] = 1,
+    padding: Any = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+    output_size: int | Sequence[int] | None = None,
+    method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
+    dtype: Any = "float32",
+) -> str:
+    """Return a text on what a call does: the method taken and why, the others, sub-kernels, work and memory.
+
+    Parameters
+    ----------
+    input_shape, weight_shape, op, stride, padding, output_padding, groups, dilation, output_size, dtype
+        As in `costs`; shapes have their channels first in either format.
+    method : str
+        The method that the call names.
+    data_format, precision : str
+        As in `conv_transpose2d`.
+
+    Returns
+    -------
+    str
+        Several lines, at most 120 characters wide where shapes are of usual length.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the call itself does.
+
+    Examples
+    --------
+    >>> from cupy_kst import explain
+    >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))
+    conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
+    residue classes: 4, with sub-kernels of 2x2 taps
+    method: unified, taken by "auto": one launch, no workspace, and non-finite values reach just what they touch
+      zero_insertion    134.2 M MACs     4.8 MB workspace   2 launches  the baseline
+      segregated         31.5 M MACs       0 B  workspace   4 launches
+    * unified            31.5 M MACs       0 B  workspace   1 launch
+      ks_deconv          33.6 M MACs     2.1 MB workspace   2 launches
+      split              37.9 M MACs     2.7 MB workspace   3 launches
+    useful: 31.5 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
+    """
+    check_choice("data_format", data_format, DataFormat)
+    check_choice("precision", precision, Precision)
+    geometry = geometry_of(
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+    )
+    taken = choose(method, OPERATION_OF[op], geometry)
+    found = costs(
+        input_shape,
+        weight_shape,
+        op=op,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
+        groups=groups,
+        dilation=dilation,
+        output_size=output_size,
+        dtype=dtype,
+    )
+    element = dtypes.supported(dtype)
+    reason = f', taken by "auto": {AUTO_REASONS[taken.operation]}' if method == "auto" else ", as asked for"
+    lines = [
+        f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
+        f"output {geometry.output_shape}",
+        *([_sub_kernels(geometry)] if taken.operation == "conv_transpose" else []),
+        f"method: {taken.name}{reason}",
+        *(_line(each, geometry, found.get(name), each is taken) for name, each in methods_of(op).items()),
+        f"useful: {_quantity(found[taken.name].useful_macs)}MACs of a tap and an input that both exist. "
+        "Counts are those of the CUDA kernels.",
+    ]
+    if data_format == "channels_last":
+        lines.append("channels_last: maps are copied to channels_first and back around the kernels")
+    if precision != "ieee" and element.name == "float32":
+        lines.append(f"precision {precision}: allowed, but computed as ieee; no kernel uses tensor cores yet")
+    return "\n".join(lines)
+
+
+def _sub_kernels(geometry: Geometry) -> str:
+    axes = slice(-geometry.rank, None)
+    sizes = Counter("x".join(str(one.taps) for one in classes[axes]) for classes in geometry.classes)
+    shown = [
+        size if number == len(geometry.classes) else f"{size} ({number} classes)" for size, number in sizes.items()
+    ]
+    shown = [each.replace("(1 classes)", "(1 class)") for each in shown]
+    if len(shown) > _MOST_SUB_KERNELS:
+        shown = [*shown[:_MOST_SUB_KERNELS], "..."]
+    return f"residue classes: {len(geometry.classes)}, with sub-kernels of {', '.join(shown)} taps"
+
+
+def _line(method: Method, geometry: Geometry, cost: Cost | None, taken: bool) -> str:
+    start = f"{'*' if taken else ' '} {method.name:15}"
+    if cost is None:
+        return f"{start} cannot: {method.supports(geometry)[1]}"
+    launches = f"{cost.launches} launch{'' if cost.launches == 1 else 'es'}"
+    note = "" if method.paper else "  the baseline"
+    line = f"{start} {_quantity(cost.macs):>9}MACs {_quantity(cost.workspace_bytes):>8}B workspace {launches:>12}{note}"
+    return line
+
+
+def _quantity(number: int) -> str:
+    """Return a number of four digits with its prefix, and a space before the unit's own letter."""
+    value = float(number)
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 1000 or prefix == "T":
+            break
+        value /= 1000
+    return f"{number} " if not prefix else f"{value:.1f} {prefix}"
