@@ -59,12 +59,12 @@ def explain(
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
     method: unified, taken by "auto": one launch, no workspace, and non-finite values reach just what they touch
-      zero_insertion    134.2 M MACs     4.8 MB workspace   2 launches  the baseline
-      segregated         31.5 M MACs       0 B  workspace   4 launches
-    * unified            31.5 M MACs       0 B  workspace   1 launch
-      ks_deconv          33.6 M MACs     2.1 MB workspace   2 launches
-      split              37.9 M MACs     2.7 MB workspace   3 launches
-    useful: 31.5 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
+      zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
+      segregated       126.0 M MACs         0 B workspace  4 launches
+    * unified          126.0 M MACs         0 B workspace  1 launch
+      ks_deconv        134.2 M MACs      2.1 MB workspace  2 launches
+      split            151.5 M MACs      2.7 MB workspace  3 launches
+    useful: 126.0 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
     """
     check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
@@ -92,7 +92,7 @@ def explain(
         *([_sub_kernels(geometry)] if taken.operation == "conv_transpose" else []),
         f"method: {taken.name}{reason}",
         *(_line(each, geometry, found.get(name), each is taken) for name, each in methods_of(op).items()),
-        f"useful: {_quantity(found[taken.name].useful_macs)}MACs of a tap and an input that both exist. "
+        f"useful: {_scaled(found[taken.name].useful_macs)} MACs of a tap and an input that both exist. "
         "Counts are those of the CUDA kernels.",
     ]
     if data_format == "channels_last":
@@ -103,32 +103,30 @@ def explain(
 
 
 def _sub_kernels(geometry: Geometry) -> str:
-    axes = slice(-geometry.rank, None)
-    sizes = Counter("x".join(str(one.taps) for one in classes[axes]) for classes in geometry.classes)
-    shown = [
-        size if number == len(geometry.classes) else f"{size} ({number} classes)" for size, number in sizes.items()
-    ]
-    shown = [each.replace("(1 classes)", "(1 class)") for each in shown]
-    if len(shown) > _MOST_SUB_KERNELS:
-        shown = [*shown[:_MOST_SUB_KERNELS], "..."]
-    return f"residue classes: {len(geometry.classes)}, with sub-kernels of {', '.join(shown)} taps"
+    number = len(geometry.classes)
+    sizes = Counter("x".join(str(one.taps) for one in list(classes)[-geometry.rank :]) for classes in geometry.classes)
+    if len(sizes) == 1:
+        return f"residue classes: {number}, with sub-kernels of {next(iter(sizes))} taps"
+    shown = [f"{size} taps ({times} of them)" for size, times in sizes.most_common(_MOST_SUB_KERNELS)]
+    more = ", ..." if len(sizes) > _MOST_SUB_KERNELS else ""
+    return f"residue classes: {number}, with sub-kernels of {', '.join(shown)}{more}"
 
 
 def _line(method: Method, geometry: Geometry, cost: Cost | None, taken: bool) -> str:
     start = f"{'*' if taken else ' '} {method.name:15}"
     if cost is None:
-        return f"{start} cannot: {method.supports(geometry)[1]}"
-    launches = f"{cost.launches} launch{'' if cost.launches == 1 else 'es'}"
-    note = "" if method.paper else "  the baseline"
-    line = f"{start} {_quantity(cost.macs):>9}MACs {_quantity(cost.workspace_bytes):>8}B workspace {launches:>12}{note}"
-    return line
+        return f"{start}cannot: {method.supports(geometry)[1]}"
+    launches = f"{cost.launches:,} launch{'' if cost.launches == 1 else 'es'}"
+    note = "" if method.paper else "the baseline"
+    work, workspace = f"{_scaled(cost.macs)} MACs", f"{_scaled(cost.workspace_bytes, 'B')} workspace"
+    return f"{start}{work:>14}{workspace:>22}  {launches:12}{note}".rstrip()
 
 
-def _quantity(number: int) -> str:
-    """Return a number of four digits with its prefix, and a space before the unit's own letter."""
-    value = float(number)
-    for prefix in ("", "k", "M", "G", "T"):
-        if value < 1000 or prefix == "T":
-            break
-        value /= 1000
-    return f"{number} " if not prefix else f"{value:.1f} {prefix}"
+def _scaled(number: int, unit: str = "") -> str:
+    """Return a number with its unit, in thousands, millions and so on."""
+    if number < 1000:
+        return f"{number} {unit}".rstrip()
+    scaled, prefixes = float(number), iter("kMGTPE")
+    while scaled >= 1000:
+        scaled, prefix = scaled / 1000, next(prefixes)
+    return f"{scaled:.1f} {prefix}{unit}"
