@@ -13,7 +13,7 @@ import numpy as np
 from ..axis import Axis
 from ..dtypes import DType
 from ..geometry import Geometry
-from . import segregated, source, split, unified, zero_insertion
+from . import conv_v2, ks_deconv, segregated, sk_dilated, source, split, unified, zero_insertion
 from .choice import needs_wide
 from .plan import Plan
 from .runtime import Runtime
@@ -26,7 +26,10 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
     "zero_insertion": zero_insertion.plan,
     "segregated": segregated.plan,
     "unified": unified.plan,
+    "ks_deconv": ks_deconv.plan,
     "split": split.plan,
+    "conv_v2": conv_v2.plan,
+    "sk_dilated": sk_dilated.plan,
 }
 
 
@@ -73,7 +76,7 @@ class Engine:
         constants = self._constants(method, geometry, dtype, wide)
         for step in planned.steps:
             kernel = self.runtime.compile(
-                source.text(step.stem, dtype.name, wide=wide, constants=constants), step.kernel
+                source.text(step.stem, dtype.name, wide=wide, constants=constants, defines=step.defines), step.kernel
             )
             pointers = [known[name] for name in step.arrays]
             for number in range(len(step.params)):

@@ -28,6 +28,8 @@ class Launches:
         What its pointers are: "small", "large", "weight", "bias", or the name of one of the plan's workspaces.
     params : ndarray
         The params struct of each launch, shape (launches,).
+    defines : tuple of (str, str)
+        What the text needs beside the lines that all have: names and values.
     """
 
     stem: str
@@ -36,6 +38,7 @@ class Launches:
     block: tuple[int, int, int]
     arrays: tuple[str, ...]
     params: NDArray[Any]
+    defines: tuple[tuple[str, str], ...] = ()
 
 
 class Workspace(NamedTuple):
@@ -63,6 +66,7 @@ def per_position(
     grid: params.Axes,
     firsts: Sequence[params.Axes] = ((0, 0, 0),),
     samples: int | None = None,
+    defines: tuple[tuple[str, str], ...] = (),
 ) -> Launches:
     """Return launches with one thread per position of `grid` in each of `channels` of every sample.
 
@@ -71,4 +75,35 @@ def per_position(
     structs = params.build(geometry, wide, grid, firsts, samples)
     samples = geometry.samples if samples is None else samples
     blocks = -(-samples * channels * prod(grid) // params.THREADS)
-    return Launches(stem, kernel, (blocks, 1, 1), (params.THREADS, 1, 1), arrays, structs)
+    return Launches(stem, kernel, (blocks, 1, 1), (params.THREADS, 1, 1), arrays, structs, defines)
+
+
+def of_weight(
+    geometry: Geometry,
+    wide: bool,
+    stem: str,
+    kernel: str,
+    arrays: tuple[str, ...],
+    defines: tuple[tuple[str, str], ...],
+    first: params.Axes = (0, 0, 0),
+) -> Launches:
+    """Return a launch with one thread per element of the weight, where the small map's channels are the samples."""
+    samples, channels, depth, height, width = geometry.full_weight_shape
+    return per_position(
+        geometry, wide, stem, kernel, arrays, channels, (depth, height, width), (first,), samples, defines
+    )
+
+
+def tiled(
+    geometry: Geometry,
+    wide: bool,
+    stem: str,
+    kernel: str,
+    arrays: tuple[str, ...],
+    threads: int,
+    blocks: tuple[int, int],
+    defines: tuple[tuple[str, str], ...],
+) -> Launches:
+    """Return a launch of one block per tile of a product, and per split of its depth."""
+    structs = params.build(geometry, wide, (0, 0, 0))
+    return Launches(stem, kernel, (*blocks, 1), (threads, 1, 1), arrays, structs, defines)

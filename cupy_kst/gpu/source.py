@@ -28,7 +28,14 @@ def directory() -> Path:
 
 
 @lru_cache(maxsize=1024)
-def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Axis, Axis] | None = None) -> str:
+def text(
+    stem: str,
+    dtype: str,
+    *,
+    wide: bool = False,
+    constants: tuple[Axis, Axis, Axis] | None = None,
+    defines: tuple[tuple[str, str], ...] = (),
+) -> str:
     """Return the CUDA text of a .cu file for one element type.
 
     Parameters
@@ -42,6 +49,8 @@ def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Ax
     constants : tuple of Axis, optional
         The axes whose filter, stride and dilation become literals (the specialised build); without it they are read
         from the params struct, and the text serves every geometry (the generic build).
+    defines : tuple of (str, str), optional
+        Macros of the file's own, such as its tile: names and values.
     """
     element = DTYPES[dtype]
     lines = {
@@ -52,10 +61,11 @@ def text(stem: str, dtype: str, *, wide: bool = False, constants: tuple[Axis, Ax
         "INDEX": "long long" if wide else "int",
         "THREADS": str(THREADS),
         **_constant_lines(constants, "LL" if wide else ""),
+        **dict(defines),
     }
-    defines = "".join(f"#define {name} {value}\n" for name, value in lines.items())
+    head = "".join(f"#define {name} {value}\n" for name, value in lines.items())
     # Headers beside the text would be missed by CuPy's disk cache, which keys on the text alone.
-    return defines + _inlined(f"{stem}.cu", set())
+    return head + _inlined(f"{stem}.cu", set())
 
 
 def _constant_lines(constants: tuple[Axis, Axis, Axis] | None, suffix: str) -> Mapping[str, str]:

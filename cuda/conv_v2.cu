@@ -1,0 +1,69 @@
+// ConvV2 (arXiv 2306.15951): a convolution as a matrix product of the map by the packed filter; trimmed, the filter is
+// cut for every position to the taps that meet the map.
+//
+//   filters[g, k, c, c'] = weight[g*group_small + c', c, k]
+//   y[n, c', i] = bias[c'] + sum over k, c of x[n, c, i*stride + k*dilation - lo] * filters[g, k, c, c']
+//
+// Macros: those of common.cuh, tile.cuh and tile_filter.cuh.
+// x        [samples, large_channels, large_d, large_h, large_w]
+// weight   [small_channels, large_channels / groups, KD, KH, KW]
+// filters  [groups, KD, KH, KW, group_large, group_small]
+// bias     [small_channels], or null
+// y        [samples, small_channels, small_d, small_h, small_w]
+// Launch: pack_filter with a thread per element of weight, where its output channels are the samples; then
+// multiply_positions with grid.x = column tiles * groups * row tiles; trimmed, row tiles are of the samples, for every
+// position.
+#include "tile_filter.cuh"
+
+extern "C" __global__ void PER_POSITION
+pack_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, const Params p)
+{
+    const Place at = locate(p, p.group_large);
+    if (!at.inside)
+        return;
+    const Index tap = (at.d * KH + at.h) * KW + at.w;
+    const Index group = at.sample / p.group_small, channel = at.sample % p.group_small;
+    weight += plane_offset(at.sample, p.group_large, at.channel, KD * KH * KW);
+    filters += plane_offset(group, KD * KH * KW, tap, p.group_small * p.group_large);
+    filters[at.channel * p.group_small + channel] = weight[tap];
+}
+
+extern "C" __global__ void PER_TILE multiply_positions(
+    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
+    Storage* __restrict__ y, const Params p)
+{
+    KST_SHARED(Tile, tile);
+    Index number = (Index)blockIdx.x;
+    const Index column = take(number, tiles_of(p.group_small, TILE_N)) * TILE_N;
+    const Index group = take(number, p.small_channels / p.group_small);
+    const Rows rows(number, p.samples, p.small_d, p.small_h, p.small_w);
+    const Row own = rows.at((int)threadIdx.x % TILE_M);
+    const Index plane = p.large_d * p.large_h * p.large_w, columns_left = p.group_small - column;
+
+    MapByFilter source;
+    source.map = own.inside ? x + plane_offset(own.sample, p.large_channels, group * p.group_large, plane) : nullptr;
+    source.filter = filters + plane_offset(group, KD * KH * KW, 0, p.group_small * p.group_large) + column;
+    source.channels = p.group_large;
+    source.columns = p.group_small;
+    source.columns_left = columns_left;
+    source.plane = plane;
+    source.depth = {KD, DD, p.large_d};
+    source.height = {KH, DH, p.large_h};
+    source.width = {KW, DW, p.large_w};
+    source.d = own.d * SD - p.lo_d;
+    source.h = own.h * SH - p.lo_h;
+    source.w = own.w * SW - p.lo_w;
+
+    const Index channel = group * p.group_small + column, small_plane = p.small_d * p.small_h * p.small_w;
+    Sums sums = biased(bias ? bias + channel : bias, columns_left);
+    add_stages(sums, source, source.begin(), tile);
+#pragma unroll
+    for (int i = 0; i < THREAD_M; i++) {
+        const Row row = rows.at(tile_row(i));
+        if (row.inside)
+            write_row(
+                y + plane_offset(row.sample, p.small_channels, channel, small_plane) +
+                    ((row.d * p.small_h + row.h) * p.small_w + row.w),
+                sums, i, small_plane, columns_left);
+    }
+}
