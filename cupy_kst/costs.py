@@ -8,7 +8,11 @@ from math import prod
 from typing import Any
 
 from . import dtypes
+from .dtypes import DType
 from .geometry import Geometry
+from .gpu import sk_dilated
+from .gpu.device import REFERENCE
+from .gpu.target import Target
 from .methods import Op, geometry_of, methods_of
 from .trimming import trims_classes, trims_windows
 
@@ -33,7 +37,7 @@ class Cost:
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and
-        conv_v2 the filter as their tiles read it. The NumPy engine needs some megabytes for its blocks besides.
+        conv_v2 the filter as their tiles read it, for sk_dilated the split sums on a device of 132 multiprocessors. The NumPy engine needs some megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
     extra_threads : int or None
@@ -95,12 +99,12 @@ def costs(
     >>> found["unified"].useful_macs / found["zero_insertion"].nominal_macs
     0.19140625
     """
-    itemsize = dtypes.supported(dtype).storage.itemsize
+    element = dtypes.supported(dtype)
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
     return {
-        name: _COUNTS[name](geometry, itemsize)
+        name: _COUNTS[name](geometry, element)
         for name, method in methods_of(op).items()
         if method.supports(geometry)[0]
     }
@@ -115,13 +119,13 @@ def _useful(geometry: Geometry) -> int:
     return _pairs(geometry) * geometry.met_taps
 
 
-def _zero_insertion(geometry: Geometry, itemsize: int) -> Cost:
+def _zero_insertion(geometry: Geometry, dtype: DType) -> Cost:
     nominal = _pairs(geometry) * prod(axis.large * axis.kernel for axis in geometry.axes)
-    return Cost(nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * itemsize, 2, 0)
+    return Cost(nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * dtype.storage.itemsize, 2, 0)
 
 
-def _segregated(geometry: Geometry, itemsize: int) -> Cost:
-    del itemsize
+def _segregated(geometry: Geometry, dtype: DType) -> Cost:
+    del dtype
     launches = prod(len(axis.classes) for axis in geometry.axes)
     threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
     extra = threads - prod(axis.large for axis in geometry.axes)
@@ -129,57 +133,58 @@ def _segregated(geometry: Geometry, itemsize: int) -> Cost:
     return Cost(dense, useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
 
 
-def _unified(geometry: Geometry, itemsize: int) -> Cost:
-    del itemsize
+def _unified(geometry: Geometry, dtype: DType) -> Cost:
+    del dtype
     useful = _useful(geometry)
     return Cost(_pairs(geometry) * geometry.class_taps, useful, useful, 0, 1, 0)
 
 
-def _ks_deconv(geometry: Geometry, itemsize: int) -> Cost:
+def _ks_deconv(geometry: Geometry, dtype: DType) -> Cost:
     dense, useful = _pairs(geometry) * geometry.class_taps, _useful(geometry)
-    filters = prod(geometry.full_weight_shape) * itemsize
+    filters = prod(geometry.full_weight_shape) * dtype.storage.itemsize
     return Cost(dense, useful, useful if trims_classes(geometry) else dense, filters, 2, None)
 
 
-def _split(geometry: Geometry, itemsize: int) -> Cost:
+def _split(geometry: Geometry, dtype: DType) -> Cost:
     samples, channels, *positions = geometry.split_output_shape
     computed, kept = samples * channels * prod(positions), prod(geometry.full_large_shape)
     # Every output of every sub-filter sums the same number of taps, expansion zeros and padding among them.
     terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
-    workspace = (prod(geometry.split_weight_shape) + computed) * itemsize
+    workspace = (prod(geometry.split_weight_shape) + computed) * dtype.storage.itemsize
     return Cost(kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)
 
 
-def _direct(geometry: Geometry, itemsize: int) -> Cost:
-    del itemsize
+def _direct(geometry: Geometry, dtype: DType) -> Cost:
+    del dtype
     useful = _useful(geometry)
     return Cost(_dense_conv(geometry), useful, useful, 0, 1, 0)
 
 
-def _conv_v2(geometry: Geometry, itemsize: int) -> Cost:
+def _conv_v2(geometry: Geometry, dtype: DType) -> Cost:
     dense, useful = _dense_conv(geometry), _useful(geometry)
-    filters = prod(geometry.full_weight_shape) * itemsize
+    filters = prod(geometry.full_weight_shape) * dtype.storage.itemsize
     return Cost(dense, useful, useful if trims_windows(geometry) else dense, filters, 2, None)
 
 
-def _zero_dilation(geometry: Geometry, itemsize: int) -> Cost:
+def _zero_dilation(geometry: Geometry, dtype: DType) -> Cost:
     dilated = prod(axis.dilated_size for axis in geometry.axes)
     nominal = _pairs(geometry) * dilated * prod(axis.kernel for axis in geometry.axes)
-    workspace = geometry.samples * geometry.small_channels * dilated * itemsize
+    workspace = geometry.samples * geometry.small_channels * dilated * dtype.storage.itemsize
     return Cost(nominal, _useful(geometry), nominal, workspace, 2, 0)
 
 
-def _sk_dilated(geometry: Geometry, itemsize: int) -> Cost:
-    del itemsize
+def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
     useful = _useful(geometry)
-    return Cost(_dense_conv(geometry), useful, useful, 0, 2, None)
+    sums = sk_dilated.plan(geometry, Target(dtype, REFERENCE, wide=False)).workspaces["partials"]
+    workspace = prod(sums.shape) * dtype.compute.itemsize
+    return Cost(_dense_conv(geometry), useful, useful, workspace, 2, None)
 
 
 def _dense_conv(geometry: Geometry) -> int:
     return _pairs(geometry) * geometry.window_taps
 
 
-_COUNTS: dict[str, Callable[[Geometry, int], Cost]] = {
+_COUNTS: dict[str, Callable[[Geometry, DType], Cost]] = {
     "zero_insertion": _zero_insertion,
     "segregated": _segregated,
     "unified": _unified,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from ..geometry import Geometry
+from ..trimming import trims_windows
 from . import tiles
 from .plan import Plan, Workspace, of_weight, tiled
 from .target import Target
@@ -20,7 +21,7 @@ forms = tiles.filter_forms
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the packed filter between them."""
     columns, positions = geometry.small_channels // geometry.groups, prod(geometry.full_small_shape[2:])
-    trimmed = tiles.trims(geometry)
+    trimmed = trims_windows(geometry)
     if trimmed:
         rows, products = geometry.samples, geometry.groups * positions
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from ..geometry import Geometry
+from ..trimming import trims_classes
 from . import tiles
 from .plan import Plan, Workspace, of_weight, tiled
 from .target import Target
@@ -22,7 +23,7 @@ def plan(geometry: Geometry, target: Target) -> Plan:
     columns, classes = geometry.large_channels // geometry.groups, len(geometry.classes)
     positions = prod(axis.classes[0].positions for axis in geometry.axes)
     products = geometry.groups * classes
-    trimmed = tiles.trims(geometry)
+    trimmed = trims_classes(geometry)
     if trimmed:
         rows, products = geometry.samples, products * positions
     else:

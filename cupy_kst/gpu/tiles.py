@@ -7,16 +7,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..dtypes import DType
-from ..geometry import Geometry
 from .target import Target
 
 Defines = tuple[tuple[str, str], ...]
 
 # Bytes of the widest access to memory.
 ACCESS = 16
-# From the C-K-S authors' code: trimming needs a batch that fills rows, and pays where it saves this share of the work.
-TRIM_SAMPLES = 64
-TRIM_SHARE = 1 / 1.08
 # Blocks that a split product gives each multiprocessor, and the least stages of one split.
 SPLIT_BLOCKS = 4
 SPLIT_STAGES = 8
@@ -93,12 +89,6 @@ def choose(target: Target, rows: int, columns: int, products: int = 1) -> Tile:
         return -(-blocks // target.device.multiprocessors) * (tile.m * tile.n + 8 * (tile.m + tile.n))
 
     return min(tiles(target.dtype), key=time)
-
-
-@lru_cache(maxsize=1024)
-def trims(geometry: Geometry) -> bool:
-    """Return whether a product goes position by position, each with just the taps that meet its map."""
-    return geometry.samples >= TRIM_SAMPLES and geometry.useful_share <= TRIM_SHARE
 
 
 @lru_cache(maxsize=1024)
