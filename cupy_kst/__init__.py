@@ -8,12 +8,14 @@ from .geometry import Geometry
 
 # The function takes the name of its module here: inside the package that is imported from, never as an attribute.
 from .methods import Method, methods
+from .prepared import Prepared, prepare
 from .subkernels import merge, segregate
 
 __all__ = [
     "Cost",
     "Geometry",
     "Method",
+    "Prepared",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -25,6 +27,7 @@ __all__ = [
     "grad",
     "merge",
     "methods",
+    "prepare",
     "segregate",
 ]
 __version__ = "0.1.0"

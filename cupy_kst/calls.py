@@ -58,6 +58,8 @@ def compute(
     out: Any,
     data_format: str,
     precision: str,
+    packed: Any = None,
+    workspace: Any = None,
 ) -> Any:
     """Return what `operation` makes of arrays in the given format, by `method`.
 
@@ -71,6 +73,8 @@ def compute(
         Where to write the result.
     data_format, precision : str
         The options of the public functions.
+    packed, workspace
+        As `gpu.run` takes them.
     """
     check_choice("precision", precision, Precision)
     named = dict(given.values())
@@ -105,7 +109,7 @@ def compute(
     elif engine == "numpy":
         cpu.run(chosen, geometry, dtype, by_role)
     else:
-        gpu.run(chosen, geometry, dtype, by_role)
+        gpu.run(chosen, geometry, dtype, by_role, packed, workspace)
     return out
 
 

@@ -37,7 +37,8 @@ class Cost:
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and
-        conv_v2 the filter as their tiles read it, for sk_dilated the split sums on a device of 132 multiprocessors. The NumPy engine needs some megabytes for its blocks besides.
+        conv_v2 the filter as their tiles read it, for sk_dilated the split sums on a
+        device of 132 multiprocessors. The NumPy engine needs some megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
     extra_threads : int or None
@@ -99,14 +100,16 @@ def costs(
     >>> found["unified"].useful_macs / found["zero_insertion"].nominal_macs
     0.19140625
     """
-    element = dtypes.supported(dtype)
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
+    return count(op, geometry, dtypes.supported(dtype))
+
+
+def count(op: Op, geometry: Geometry, dtype: DType) -> dict[str, Cost]:
+    """Return the cost of every method that supports an operation on a geometry."""
     return {
-        name: _COUNTS[name](geometry, element)
-        for name, method in methods_of(op).items()
-        if method.supports(geometry)[0]
+        name: _COUNTS[name](geometry, dtype) for name, method in methods_of(op).items() if method.supports(geometry)[0]
     }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from . import dtypes
 from .calls import DataFormat, Precision, check_choice
-from .costs import Cost, costs
+from .costs import Cost, count
+from .dtypes import DType
 from .geometry import Geometry
 from .methods import AUTO_REASONS, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
 
@@ -71,20 +72,12 @@ def explain(
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    taken = choose(method, OPERATION_OF[op], geometry)
-    found = costs(
-        input_shape,
-        weight_shape,
-        op=op,
-        stride=stride,
-        padding=padding,
-        output_padding=output_padding,
-        groups=groups,
-        dilation=dilation,
-        output_size=output_size,
-        dtype=dtype,
-    )
-    element = dtypes.supported(dtype)
+    return describe(op, geometry, dtypes.supported(dtype), method, data_format, precision)
+
+
+def describe(op: Op, geometry: Geometry, element: DType, method: str, data_format: str, precision: str) -> str:
+    """Return the text of `explain` for a call whose shapes and options are settled."""
+    taken, found = choose(method, OPERATION_OF[op], geometry), count(op, geometry, element)
     reason = f', taken by "auto": {AUTO_REASONS[taken.operation]}' if method == "auto" else ", as asked for"
     lines = [
         f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "

@@ -281,9 +281,14 @@ class Geometry:
         return shape if self.batch is None else (self.batch, *shape)
 
 
-def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:
-    if not 1 <= rank <= AXES:
+def check_weight(weights: tuple[int, ...], channels: str) -> None:
+    """Raise a ValueError unless a weight of this shape has one to three spatial axes."""
+    if not 1 <= len(weights) - 2 <= AXES:
         raise ValueError(f"weight has shape {weights}: expected 3, 4 or 5 dimensions ({channels}, *kernel)")
+
+
+def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:
+    check_weight(weights, channels)
     if len(inputs) not in (rank + 1, rank + 2):
         raise ValueError(
             f"input has shape {inputs}: a weight of shape {weights} takes {rank + 2} dimensions (batch, in_channels, "

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 @pytest.mark.parametrize(
     "module",
     [
-        *(f"cupy_kst.{name}" for name in ("costs", "explain", "functional", "methods", "subkernels")),
+        *(f"cupy_kst.{name}" for name in ("costs", "explain", "functional", "methods", "prepared", "subkernels")),
         *(f"cupy_kst.testing.{name}" for name in ("arrays", "cases", "checking")),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 from ..dtypes import DType
 from ..geometry import Geometry
 from ..methods import METHODS, OPERATIONS, Role
-from .engine import Engine
+from .engine import Engine, Packed
 from .runtime import CuPyRuntime, load_cupy
 
 
@@ -19,7 +19,19 @@ def engine(device: int) -> Engine:
     return Engine(CuPyRuntime(device))
 
 
-def run(method: str, geometry: Geometry, dtype: DType, arrays: Mapping[Role, Any]) -> None:
+def packed() -> Packed:
+    """Return a store of what is made of one weight."""
+    return Packed(lambda: load_cupy().cuda.get_current_stream().synchronize())
+
+
+def run(
+    method: str,
+    geometry: Geometry,
+    dtype: DType,
+    arrays: Mapping[Role, Any],
+    packed: Packed | None = None,
+    workspace: Any = None,
+) -> None:
     """Write what `method` computes of CuPy arrays, on their device and its current stream."""
     cupy = load_cupy()
     output = OPERATIONS[METHODS[method].operation].output
@@ -30,6 +42,6 @@ def run(method: str, geometry: Geometry, dtype: DType, arrays: Mapping[Role, Any
         }
         # Where `out` is contiguous this is `out` itself, else a copy, which is written back.
         target = given[output]
-        engine(device.id).run(method, geometry, dtype, given)
+        engine(device.id).run(method, geometry, dtype, given, packed, workspace)
         if target is not out:
             out[...] = target

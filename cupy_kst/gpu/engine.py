@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from math import prod
 from threading import Lock
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from ..dtypes import DType
 from ..geometry import Geometry
 from . import conv_v2, ks_deconv, segregated, sk_dilated, source, split, unified, zero_insertion
 from .choice import needs_wide
-from .plan import Plan
+from .plan import Launches, Plan, Workspace
 from .runtime import Runtime
 from .target import Target
 
@@ -59,28 +60,77 @@ class Engine:
         self._wide = wide
         self._seen = _Seen()
 
-    def run(self, method: str, geometry: Geometry, dtype: DType, arrays: Mapping[str, Any]) -> None:
+    def run(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        arrays: Mapping[str, Any],
+        packed: Packed | None = None,
+        workspace: Any = None,
+    ) -> None:
         """Write what `method` computes.
 
         `arrays` are the "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all
-        are C-contiguous and on the runtime's device. An empty batch writes nothing.
+        are C-contiguous and on the runtime's device. An empty batch writes nothing. What is made of the weight alone is
+        kept in `packed`, if there is one; the rest of the workspace is in the bytes of `workspace`, if given.
         """
         if geometry.samples == 0:
             return
-        wide = needs_wide(geometry) if self._wide is None else self._wide
-        planned = plan(method, geometry, Target(dtype, self.runtime.limits(), wide))
+        wide = self._is_wide(geometry)
+        planned = self.plan(method, geometry, dtype)
         bias = arrays.get("bias")
         known = {**arrays, "bias": np.uintp(0) if bias is None else bias}
-        for name, workspace in planned.workspaces.items():
-            known[name] = self.runtime.empty(workspace.shape, workspace.dtype or dtype.storage)
+        offset = 0
+        for name, each in planned.workspaces.items():
+            element = each.dtype or dtype.storage
+            if packed is not None and name in planned.packed:
+                continue
+            if workspace is None:
+                known[name] = self.runtime.empty(each.shape, element)
+            else:
+                size = prod(each.shape) * element.itemsize
+                known[name] = workspace[offset : offset + size].view(element).reshape(each.shape)
+                offset += _aligned(size)
         constants = self._constants(method, geometry, dtype, wide)
         for step in planned.steps:
             kernel = self.runtime.compile(
                 source.text(step.stem, dtype.name, wide=wide, constants=constants, defines=step.defines), step.kernel
             )
-            pointers = [known[name] for name in step.arrays]
-            for number in range(len(step.params)):
-                self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
+
+            def launch(step: Launches = step, kernel: Any = kernel) -> None:
+                pointers = [known[name] for name in step.arrays]
+                for number in range(len(step.params)):
+                    self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
+
+            if packed is None or not planned.packs(step):
+                launch()
+                continue
+            name = step.arrays[1]
+            each = planned.workspaces[name]
+
+            def make(name: str = name, each: Workspace = each, launch: Callable[[], None] = launch) -> Any:
+                known[name] = self.runtime.empty(each.shape, each.dtype or dtype.storage)
+                launch()
+                return known[name]
+
+            known[name] = packed.get((step.stem, step.kernel, step.defines, step.params.tobytes()), make)
+
+    def plan(self, method: str, geometry: Geometry, dtype: DType) -> Plan:
+        """Return the launches by which `method` computes `geometry` on this device."""
+        return plan(method, geometry, Target(dtype, self.runtime.limits(), self._is_wide(geometry)))
+
+    def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType) -> int:
+        """Return the bytes of workspace of a call whose weight is packed."""
+        planned = self.plan(method, geometry, dtype)
+        return sum(
+            _aligned(prod(each.shape) * (each.dtype or dtype.storage).itemsize)
+            for name, each in planned.workspaces.items()
+            if name not in planned.packed
+        )
+
+    def _is_wide(self, geometry: Geometry) -> bool:
+        return needs_wide(geometry) if self._wide is None else self._wide
 
     def _constants(self, method: str, geometry: Geometry, dtype: DType, wide: bool) -> Constants | None:
         constants = _constants_of(geometry)
@@ -96,6 +146,35 @@ def _constants_of(geometry: Geometry) -> Constants:
         Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
     )
     return depth, height, width
+
+
+class Packed:
+    """What kernels made of one weight, for calls to come.
+
+    Parameters
+    ----------
+    settle : callable
+        Called after something was made and before anyone may use it: waits until the device has made it, so that calls
+        on other streams may read it.
+    """
+
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        self._made: dict[object, Any] = {}
+        self._lock = Lock()
+        self._settle = settle
+
+    def get(self, key: object, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned for `key` the first time."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+                self._settle()
+            return self._made[key]
+
+
+def _aligned(size: int) -> int:
+    """Return a size that the next part of a workspace may begin at."""
+    return -(-size // 256) * 256
 
 
 class _Seen:

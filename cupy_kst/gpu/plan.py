@@ -55,6 +55,15 @@ class Plan:
     steps: tuple[Launches, ...]
     workspaces: Mapping[str, Workspace] = field(default_factory=dict)
 
+    def packs(self, step: Launches) -> bool:
+        """Return whether a step makes a workspace of the weight alone, so that it need not be repeated."""
+        return step.arrays[0] == "weight" and all(name in self.workspaces for name in step.arrays[1:])
+
+    @property
+    def packed(self) -> frozenset[str]:
+        """The workspaces that are made of the weight alone."""
+        return frozenset(step.arrays[1] for step in self.steps if self.packs(step))
+
 
 def per_position(
     geometry: Geometry,

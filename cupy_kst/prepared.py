@@ -1,0 +1,288 @@
+"""Weights prepared once for many calls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from . import arrays, dtypes
+from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, compute
+from .costs import Cost, count
+from .explain import describe
+from .geometry import Geometry, check_weight
+from .methods import OPERATION_OF, Operation, choose
+from .options import per_axis, per_axis_padding, whole_number
+
+PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
+IntOrAxes = int | Sequence[int]
+
+
+def prepare(
+    weight: Any,
+    bias: Any = None,
+    *,
+    op: PreparedOp = "conv_transpose",
+    stride: IntOrAxes = 1,
+    padding: Any = 0,
+    output_padding: IntOrAxes = 0,
+    groups: int = 1,
+    dilation: IntOrAxes = 1,
+    method: str = "auto",
+    data_format: DataFormat = "channels_first",
+    precision: Precision = "ieee",
+    dtype: Any = None,
+) -> Prepared:
+    """Prepare a weight for many calls with the same options, on inputs of any size.
+
+    What a method makes of the weight alone is made once: the sub-filters of ``"ks_deconv"`` and ``"split"``, the filter
+    of ``"conv_v2"``.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray or cupy.ndarray
+        As `conv_transpose2d` and `conv2d` take it; its dimensions give the rank. It is copied.
+    bias : array, optional
+        Shape ``(out_channels,)``; gradients have none. It is copied.
+    op : str
+        ``"conv_transpose"``, ``"conv"``, or the gradient of either's input: ``"conv_input"`` or
+        ``"conv_transpose_input"``, for which calls take the gradient of the output.
+    stride, padding, output_padding, groups, dilation, method, data_format, precision
+        As in `conv_transpose2d` and `conv2d`. For gradients they are those of the forward call, and `output_padding`
+        are the rows at the end of the larger map that the sizes do not explain.
+    dtype : dtype, optional
+        Element type to convert the weight and the bias to, which inputs then must have.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the call itself does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cupy_kst import conv_transpose2d, prepare
+    >>> weight = np.ones((8, 4, 4, 4), np.float32)
+    >>> upsample = prepare(weight, stride=2, padding=1)
+    >>> x = np.ones((1, 8, 5, 7), np.float32)
+    >>> np.array_equal(upsample(x), conv_transpose2d(x, weight, stride=2, padding=1))
+    True
+    """
+    check_choice("op", op, PreparedOp)
+    check_choice("data_format", data_format, DataFormat)
+    check_choice("precision", precision, Precision)
+    return Prepared(
+        weight,
+        bias,
+        op,
+        {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        },
+        method,
+        data_format,
+        precision,
+        dtype,
+    )
+
+
+def _check_workspace(workspace: Any, needed: int) -> None:
+    if workspace.dtype != np.uint8 or workspace.ndim != 1 or not workspace.flags.c_contiguous:
+        raise ValueError(
+            f"workspace has shape {workspace.shape} and dtype {workspace.dtype}: expected one contiguous axis of uint8"
+        )
+    if workspace.size < needed:
+        raise ValueError(f"workspace has {workspace.size} bytes: this call takes {needed}")
+
+
+class Prepared:
+    """A weight with its options, ready for calls; what `prepare` returns. Calls from several threads are safe."""
+
+    def __init__(
+        self,
+        weight: Any,
+        bias: Any,
+        op: PreparedOp,
+        options: dict[str, Any],
+        method: str,
+        data_format: DataFormat,
+        precision: Precision,
+        dtype: Any,
+    ) -> None:
+        self._engine = arrays.engine_of({"bias": bias}, weight=weight)
+        dtypes.common(weight=weight, bias=bias)
+        self._dtype = dtypes.supported(weight.dtype if dtype is None else dtype)
+        self._op, self._method = op, method
+        self._operation: Operation = OPERATION_OF[op]
+        self._options = options
+        self._data_format, self._precision = data_format, precision
+        if bias is not None and op not in get_args(Operation):
+            raise ValueError(f"op={op!r}: a gradient of the input has no bias")
+        self._rank = weight.ndim - 2
+        self._bias = None if bias is None else self._own(bias)
+        self._weight_shape = tuple(weight.shape)
+        self._set(weight)
+        self._check()
+
+    def __call__(self, x: Any, out: Any = None, workspace: Any = None) -> Any:
+        """Compute the operation of `x` by the prepared weight.
+
+        Parameters
+        ----------
+        x : array
+            The input, or for a gradient that of the output; of the weight's dtype and array module.
+        out : array, optional
+            Where to write the result: C-contiguous, of its shape and dtype, apart from `x` in memory.
+        workspace : array of uint8, optional
+            C-contiguous memory of at least ``workspace_bytes(x.shape)`` bytes, used on a GPU in place of memory that
+            the call would allocate. Calls at one time need one each.
+
+        Returns
+        -------
+        array
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `conv_transpose2d` and `conv2d` do, and if the workspace is too small.
+        """
+        arrays.engine_of({"out": out, "workspace": workspace}, x=x)
+        geometry = self._geometry(tuple(x.shape))
+        weight, packed = self._state
+        maps: Any = {"conv_transpose": "small", "conv": "large"}
+        if workspace is not None:
+            _check_workspace(workspace, self._bytes(geometry))
+        return compute(
+            self._operation,
+            self._method,
+            geometry,
+            {maps[self._operation]: ("x", x), "weight": ("weight", weight), "bias": ("bias", self._bias)},
+            out=out,
+            data_format=self._data_format,
+            precision=self._precision,
+            packed=packed,
+            workspace=workspace,
+        )
+
+    def workspace_bytes(self, input_shape: Sequence[int]) -> int:
+        """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU."""
+        return self._bytes(self._geometry(tuple(input_shape)))
+
+    def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
+        """Return what `cupy_kst.costs` returns for a call on this shape."""
+        return count(self._op, self._geometry(tuple(input_shape)), self._dtype)
+
+    def explain(self, input_shape: Sequence[int]) -> str:
+        """Return what `cupy_kst.explain` returns for a call on this shape."""
+        geometry = self._geometry(tuple(input_shape))
+        return describe(self._op, geometry, self._dtype, self._method, self._data_format, self._precision)
+
+    def update(self, weight: Any) -> None:
+        """Take another weight of the same shape and array module, for the calls that begin from here on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the weight is of another shape, array module or dtype than that which was prepared.
+        """
+        engine = arrays.engine_of({}, weight=weight)
+        if engine != self._engine or tuple(weight.shape) != self._weight_shape:
+            raise ValueError(
+                f"weight is a {engine} array of shape {tuple(weight.shape)}: prepared was a {self._engine} array of "
+                f"shape {self._weight_shape}"
+            )
+        dtypes.common(weight=weight, prepared=self._state[0])
+        self._set(weight)
+
+    def compile(self, shapes: Iterable[Sequence[int]]) -> None:
+        """Run once on inputs of these shapes, so that later calls find their kernels compiled and the weight packed.
+
+        On a GPU a shape is run twice, since a kernel's second call takes a build of its own.
+        """
+        module = sys.modules[self._engine]
+        weight = self._state[0]
+        for each in shapes:
+            x = module.zeros_like(weight, shape=tuple(each))
+            for _ in range(1 if self._engine == "numpy" else 2):
+                self(x)
+
+    def _own(self, array: Any) -> Any:
+        """Return a C-contiguous copy in the prepared dtype."""
+        return array.astype(self._dtype.storage, order="C", copy=True)
+
+    def _set(self, weight: Any) -> None:
+        own = self._own(weight)
+        if own.dtype.kind == "c" and self._op not in get_args(Operation):
+            np.conjugate(own, out=own)
+        packed = None
+        if self._engine == "cupy":
+            from . import gpu
+
+            packed = gpu.packed()
+        # One assignment, so that a call in another thread has a weight with what was made of it.
+        self._state = (own, packed)
+
+    def _check(self) -> None:
+        """Raise what every call would raise, by settling one of a size that the filter and the padding leave room."""
+        if self._op == "conv" and np.any(self._options["output_padding"]):
+            raise ValueError("op='conv': a convolution takes no output_padding")
+        check_weight(self._weight_shape, "in_channels, out_channels // groups")
+        rank, options = self._rank, self._options
+        padding = per_axis_padding(options["padding"], rank)
+        pads = [0] * rank if isinstance(padding, str) else [lo + hi for lo, hi in padding]
+        dilation = per_axis("dilation", options["dilation"], rank, 1)
+        extra = per_axis("output_padding", options["output_padding"], rank, 0)
+        kernel = self._weight_shape[2:]
+        sizes = [d * (k - 1) + 1 + pad + more for d, k, pad, more in zip(dilation, kernel, pads, extra, strict=True)]
+        groups = whole_number("groups", options["groups"], 1)
+        channels = self._weight_shape[0] if self._operation == "conv_transpose" else self._weight_shape[1] * groups
+        last = self._data_format == "channels_last"
+        choose(self._method, self._operation, self._geometry((*sizes, channels) if last else (channels, *sizes)))
+
+    def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
+        shape = channels_first_shape(input_shape, self._rank, self._data_format)
+        if self._operation == "conv_transpose":
+            geometry = Geometry.conv_transpose(shape, self._weight_shape, **self._options)
+        else:
+            geometry = self._conv(shape)
+        check_bias(self._bias, geometry)
+        return geometry
+
+    def _conv(self, shape: tuple[int, ...]) -> Geometry:
+        options = {name: value for name, value in self._options.items() if name != "output_padding"}
+        rank = self._rank
+        extras = per_axis("output_padding", self._options["output_padding"], rank, 0)
+        padding = per_axis_padding(options["padding"], rank)
+        if not any(extras) or padding in ("same", "same_lower"):
+            return Geometry.conv(shape, self._weight_shape, **options)
+        # Without the rows that output padding added, the sizes say what the forward call's input was.
+        pads = [(0, 0)] * rank if isinstance(padding, str) else padding
+        strides, dilations = (per_axis(name, options[name], rank, 1) for name in ("stride", "dilation"))
+        sizes = [
+            (size - extra + lo + hi - d * (k - 1) - 1) // s + 1
+            for size, extra, (lo, hi), k, s, d in zip(
+                shape[-rank:], extras, pads, self._weight_shape[2:], strides, dilations, strict=True
+            )
+        ]
+        if min(sizes) < 1:
+            raise ValueError(f"x of shape {shape}: no input gives an output of this size with these options")
+        small = (*shape[: -rank - 1], self._weight_shape[0], *sizes)
+        return replace(Geometry.conv_transpose_to(small, self._weight_shape, shape, **options), transposed=False)
+
+    def _bytes(self, geometry: Geometry) -> int:
+        if self._engine == "numpy" or geometry.samples == 0:
+            return 0
+        from . import gpu
+
+        method = choose(self._method, self._operation, geometry).name
+        return gpu.engine(self._state[0].device.id).workspace_bytes(method, geometry, self._dtype)

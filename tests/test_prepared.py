@@ -1,0 +1,164 @@
+"""Prepared weights: the numbers of an unprepared call, packed once, in memory that the caller may give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import cupy_kst
+from cupy_kst import Geometry, conv2d, conv_transpose2d, grad, prepare
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.engine import Engine, Packed
+from cupy_kst.methods import methods
+from cupy_kst.testing import Case, examples
+from tests import emulator
+from tests.engines import RESTRICTIONS, expected, public
+
+OPS = ("conv_transpose", "conv", "conv_input", "conv_transpose_input")
+X, W, B = np.ones((2, 4, 7, 6), "f4"), np.ones((4, 3, 3, 3), "f4"), np.ones(3, "f4")
+
+
+@pytest.mark.parametrize(("op", "method"), [(op, method) for op in OPS for method in ("auto", *methods(op))])
+def test_gives_the_numbers_of_an_unprepared_call(op: str, method: str) -> None:
+    @settings(max_examples=60)
+    @given(examples(op=op, dtypes=("float32", "bfloat16", "complex64"), **RESTRICTIONS.get(method, {})))
+    def same(example):
+        case, arrays = example
+        prepared = prepare(arrays.weight, arrays.bias, op=op, method=method, **_options(case))
+        x = arrays.input if op in ("conv_transpose", "conv") else arrays.grad_output
+        result = prepared(x)
+        assert result.dtype == case.dtype
+        np.testing.assert_array_equal(result, expected(case, arrays))
+        assert prepared.workspace_bytes(x.shape) == 0
+        assert method == "auto" or method in prepared.costs(x.shape)
+        assert prepared.explain(x.shape).startswith(f"{op} in {case.dtype}: input {x.shape}")
+
+    same()
+
+
+def _options(case: Case) -> dict[str, Any]:
+    """Return the options that give the sizes of a case: those of the larger map that no filter explains are extra."""
+    if case.op in ("conv", "conv_transpose"):
+        return case.options
+    options = {name: value for name, value in case.options.items() if name != "output_padding"}
+    if case.transposed:
+        return {**options, "output_padding": case.output_padding}
+    sizes, outputs = case.input_shape[-case.rank :], (1, *case.output_shape[-case.rank - 1 :])
+    weight = (case.weight_shape[0], case.weight_shape[1], *case.weight_shape[2:])
+    # Of what an unpadded transposed convolution makes, the padding takes its part; the rest are rows at the end.
+    full = Geometry.conv_transpose(outputs, weight, case.stride, 0, 0, case.groups, case.dilation).output_shape[2:]
+    pads = [(pad, pad) if isinstance(pad, int) else pad for pad in case.padding]
+    extra = [size - (span - lo - hi) for size, span, (lo, hi) in zip(sizes, full, pads, strict=True)]
+    return {**options, "output_padding": tuple(extra)}
+
+
+def test_the_weight_is_a_copy_until_it_is_updated() -> None:
+    weight, bias = W.copy(), B.copy()
+    prepared = prepare(weight, bias, stride=2)
+    before = prepared(X)
+    weight[...], bias[...] = 7, 7
+    np.testing.assert_array_equal(prepared(X), before)
+    prepared.update(weight)
+    np.testing.assert_array_equal(prepared(X), conv_transpose2d(X, weight, B, stride=2))
+
+
+def test_complex_weights_are_conjugated_for_gradients_also_after_an_update() -> None:
+    weight = (W + 2j).astype("c8")
+    x = conv2d((np.ones((1, 3, 7, 6)) * 1j).astype("c8"), weight)
+    prepared = prepare(weight, op="conv_input")
+    for each in (weight, 3 * weight):
+        prepared.update(each)
+        np.testing.assert_array_equal(prepared(x), grad.conv2d_input((1, 3, 7, 6), each, x))
+
+
+def test_out_and_channels_last() -> None:
+    prepared = prepare(W, B, stride=2, data_format="channels_last")
+    x = np.ascontiguousarray(np.moveaxis(X, 1, -1))
+    y = prepared(x)
+    out = np.full_like(y, np.nan)
+    assert prepared(x, out) is out
+    np.testing.assert_array_equal(out, np.moveaxis(conv_transpose2d(X, W, B, stride=2), 1, -1))
+
+
+def test_dtype_converts_the_weight() -> None:
+    prepared = prepare(W.astype("f8"), B.astype("f8"), dtype="float32")
+    assert prepared(X).dtype == "float32"
+    with pytest.raises(TypeError, match="x has dtype float64 and weight has dtype float32"):
+        prepared(X.astype("f8"))
+
+
+def test_compile_takes_several_shapes() -> None:
+    prepared = prepare(W, stride=2)
+    prepared.compile([X.shape, (4, 9, 9)])
+    with pytest.raises(ValueError, match="has 5 channels"):
+        prepared.compile([(5, 9, 9)])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: prepare(W, op="conv_weight"), ValueError, "op='conv_weight': there is 'conv_transpose', 'conv', 'con"),
+        (lambda: prepare(W, B, op="conv_input"), ValueError, "op='conv_input': a gradient of the input has no bias"),
+        (lambda: prepare(W, op="conv", output_padding=1), ValueError, "op='conv': a convolution takes no output_padd"),
+        (lambda: prepare(W, data_format="NCHW"), ValueError, "data_format='NCHW': there is 'channels_first'"),
+        (lambda: prepare(W, precision="half"), ValueError, "precision='half': there is 'ieee'"),
+        (lambda: prepare(W.tolist()), TypeError, "weight is a list: expected a NumPy or CuPy array"),
+        (lambda: prepare(W, B.astype("f8")), TypeError, "weight has dtype float32 and bias has dtype float64"),
+        (lambda: prepare(W[0, 0]), ValueError, "weight has shape (3, 3): expected 3, 4 or 5 dimensions"),
+        (lambda: prepare(W, B[:2]), ValueError, "bias has shape (2,): the output has 3 channels"),
+        (lambda: prepare(W, stride=0), ValueError, "stride=0: must be at least 1"),
+        (lambda: prepare(W, groups=3), ValueError, "groups=3 does not divide the 4"),
+        (lambda: prepare(W, method="fast"), ValueError, "method='fast': conv_transpose has 'auto', 'zero_insertion'"),
+        (lambda: prepare(W, method="direct"), ValueError, "method='direct': conv_transpose has 'auto'"),
+        (lambda: prepare(W).update(W[:2]), ValueError, "weight is a numpy array of shape (2, 3, 3, 3): prepared was a"),
+        (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
+        (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
+        (lambda: prepare(W)(X[:, :3]), ValueError, "has 3 channels, but weight of shape (4, 3, 3, 3) takes 4"),
+        (lambda: prepare(W)(X, workspace=X), ValueError, "workspace has shape (2, 4, 7, 6) and dtype float32: expecte"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_with_the_rule(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as found:
+        call()
+    assert message in str(found.value)
+
+
+@pytest.mark.parametrize("method", ["ks_deconv", "split", "unified", "segregated"])
+def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str) -> None:
+    emulator.require()
+    geometry, dtype = Geometry.conv_transpose(X.shape, W.shape, 2, 1), DTYPES["float32"]
+    launched: Counter[str] = Counter()
+    allocated: list[int] = []
+
+    class Counting(emulator.Emulator):
+        def launch(self, kernel: Any, *rest: Any) -> None:
+            launched[kernel.name] += 1
+            super().launch(kernel, *rest)
+
+        def empty(self, shape: Any, dtype: Any) -> Any:
+            allocated.append(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+            return super().empty(shape, dtype)
+
+    engine, packed = Engine(Counting("asan")), Packed()
+    x = np.arange(X.size, dtype="f4").reshape(X.shape) % 5
+    workspace = np.zeros(engine.workspace_bytes(method, geometry, dtype), np.uint8)
+    right = conv_transpose2d(x, W, stride=2, padding=1)
+    for number in range(3):
+        out = np.full(geometry.full_large_shape, np.nan, "f4")
+        arrays = {"small": x.reshape(geometry.full_small_shape), "weight": W[:, :, None], "large": out}
+        engine.run(method, geometry, dtype, arrays, packed, workspace if workspace.size else None)
+        np.testing.assert_array_equal(out.reshape(right.shape), right)
+        if number == 0:
+            of_weight = len(allocated)
+    assert len(allocated) == of_weight == (1 if method in ("ks_deconv", "split") else 0)
+    assert launched.get("split_filter", launched.get("split_and_rotate", 1)) == 1
+    assert workspace.size == 0 or method == "split"
+
+
+def test_public_names() -> None:
+    assert isinstance(prepare(W), cupy_kst.Prepared)
+    assert public(Case("conv_input", (), (0,) * 4, False, "", (), (), (), 1, (), ())) is grad.conv2d_input
