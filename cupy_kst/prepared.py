@@ -245,9 +245,13 @@ class Prepared:
         kernel = self._weight_shape[2:]
         sizes = [d * (k - 1) + 1 + pad + more for d, k, pad, more in zip(dilation, kernel, pads, extra, strict=True)]
         groups = whole_number("groups", options["groups"], 1)
-        channels = self._weight_shape[0] if self._operation == "conv_transpose" else self._weight_shape[1] * groups
-        last = self._data_format == "channels_last"
-        choose(self._method, self._operation, self._geometry((*sizes, channels) if last else (channels, *sizes)))
+        rows, columns = self._weight_shape[0], self._weight_shape[1] * groups
+        shape = (rows if self._operation == "conv_transpose" else columns, *sizes)
+        if self._op == "conv_transpose_input":
+            shape = Geometry.conv_transpose((rows, *sizes), self._weight_shape, **options).output_shape
+        if self._data_format == "channels_last":
+            shape = (*shape[1:], shape[0])
+        choose(self._method, self._operation, self._geometry(shape))
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
         shape = channels_first_shape(input_shape, self._rank, self._data_format)
