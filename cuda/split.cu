@@ -19,6 +19,7 @@
 // Launch: split_filter with a thread per element of filters, where input channels are the samples and `first` is t;
 // convolve_parts with one per element of parts, `first` the input q0 - (T - 1); interleave with one per element of y,
 // `first` the (lo + t) mod stride elements that are cropped in front.
+#include "padding.cuh"
 #include "tap.cuh"
 
 #define SUB_FILTERS (SD * SH * SW)
@@ -48,9 +49,6 @@ split_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, 
     const bool real = kd >= 0 && kd < KD && kh >= 0 && kh < KH && kw >= 0 && kw < KW;
     filters[(at.d * p.grid_h + at.h) * p.grid_w + at.w] = real ? weight[(kd * KH + kh) * KW + kw] : Storage();
 }
-
-// What an ordinary convolution meets off the map, and multiplies.
-__device__ const Storage padding = {};
 
 extern "C" __global__ void PER_POSITION convolve_parts(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,

@@ -19,6 +19,7 @@ def needs_wide(geometry: Geometry) -> bool:
         prod(geometry.full_small_shape[1:]),
         prod(geometry.full_large_shape[1:]),
         prod(geometry.zero_inserted_shape[1:]),
+        geometry.small_channels * prod(axis.dilated_size for axis in geometry.axes),
         prod(geometry.full_weight_shape),
         prod(geometry.split_output_shape[1:]),
         prod(geometry.split_weight_shape),

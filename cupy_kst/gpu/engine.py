@@ -14,7 +14,18 @@ import numpy as np
 from ..axis import Axis
 from ..dtypes import DType
 from ..geometry import Geometry
-from . import conv_v2, ks_deconv, segregated, sk_dilated, source, split, unified, zero_insertion
+from . import (
+    conv_v2,
+    direct,
+    ks_deconv,
+    segregated,
+    sk_dilated,
+    source,
+    split,
+    unified,
+    zero_dilation,
+    zero_insertion,
+)
 from .choice import needs_wide
 from .plan import Launches, Plan, Workspace
 from .runtime import Runtime
@@ -29,7 +40,9 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
     "unified": unified.plan,
     "ks_deconv": ks_deconv.plan,
     "split": split.plan,
+    "direct": direct.plan,
     "conv_v2": conv_v2.plan,
+    "zero_dilation": zero_dilation.plan,
     "sk_dilated": sk_dilated.plan,
 }
 
