@@ -13,7 +13,7 @@ from .forms import Index, correlate, last_axes
 Array = NDArray[Any]
 
 
-def run(geometry: Geometry, large: Array, small: Array, out: Array) -> None:
+def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     """Write the gradient of the weight to `out`; arrays as cpu.RUNS has them."""
     for tap in product(*(range(axis.kernel) for axis in geometry.axes)):
         smalls, larges = zip(*(axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)), strict=True)
