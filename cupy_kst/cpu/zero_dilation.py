@@ -17,7 +17,7 @@ Array = NDArray[Any]
 def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     """Write the gradient of the weight to `out`; arrays as cpu.RUNS has them."""
     axes = geometry.axes
-    extents = [axis.dilated_size for axis in axes]
+    extents = [(axis.small - 1) * axis.stride + 1 for axis in axes]
     dilated = np.zeros((*small.shape[:3], *extents), small.dtype)
     dilated[last_axes([range(0, extent, axis.stride) for axis, extent in zip(axes, extents, strict=True)])] = small
     borders = []

@@ -20,7 +20,7 @@ forms = tiles.filter_forms
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the packed filter between them."""
     columns, positions = geometry.small_channels // geometry.groups, prod(geometry.full_small_shape[2:])
-    trimmed = tiles.trims(geometry)
+    trimmed = tiles.trims(geometry.samples, _useful_share(geometry))
     if trimmed:
         rows, products = geometry.samples, geometry.groups * positions
     else:
@@ -32,3 +32,9 @@ def plan(geometry: Geometry, target: Target) -> Plan:
     arrays = KERNELS["multiply_positions"]
     multiply = tiled(geometry, target.wide, "conv_v2", "multiply_positions", arrays, tile.threads, (blocks, 1), defines)
     return Plan((pack, multiply), {"filters": Workspace(geometry.full_weight_shape)})
+
+
+def _useful_share(geometry: Geometry) -> float:
+    """Return the products that meet the large map, of all that the taps of the small map's elements come to."""
+    met = prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in geometry.axes)
+    return met / prod(axis.small * axis.kernel for axis in geometry.axes)

@@ -22,7 +22,7 @@ def plan(geometry: Geometry, target: Target) -> Plan:
     columns, classes = geometry.large_channels // geometry.groups, len(geometry.classes)
     positions = prod(axis.classes[0].positions for axis in geometry.axes)
     products = geometry.groups * classes
-    trimmed = tiles.trims(geometry)
+    trimmed = tiles.trims(geometry.samples, geometry.useful_share)
     if trimmed:
         rows, products = geometry.samples, products * positions
     else:

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..dtypes import DType
-from ..geometry import Geometry
 from .target import Target
 
 Defines = tuple[tuple[str, str], ...]
@@ -95,10 +94,9 @@ def choose(target: Target, rows: int, columns: int, products: int = 1) -> Tile:
     return min(tiles(target.dtype), key=time)
 
 
-@lru_cache(maxsize=1024)
-def trims(geometry: Geometry) -> bool:
+def trims(samples: int, useful_share: float) -> bool:
     """Return whether a product goes position by position, each with just the taps that meet its map."""
-    return geometry.samples >= TRIM_SAMPLES and geometry.useful_share <= TRIM_SHARE
+    return samples >= TRIM_SAMPLES and useful_share <= TRIM_SHARE
 
 
 @lru_cache(maxsize=1024)
