@@ -5,10 +5,32 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cupy_kst.axis import Axis
-from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import segregated, source, split, unified, zero_insertion
+from cupy_kst.dtypes import DTYPES, DType
+from cupy_kst.gpu import (
+    conv_v2,
+    direct,
+    ks_deconv,
+    segregated,
+    sk_dilated,
+    source,
+    split,
+    unified,
+    zero_dilation,
+    zero_insertion,
+)
+from cupy_kst.gpu.tiles import Defines
 
-LAUNCHERS = {"zero_insertion": zero_insertion, "segregated": segregated, "unified": unified, "split": split}
+LAUNCHERS = {
+    "zero_insertion": zero_insertion,
+    "segregated": segregated,
+    "unified": unified,
+    "ks_deconv": ks_deconv,
+    "split": split,
+    "direct": direct,
+    "conv_v2": conv_v2,
+    "zero_dilation": zero_dilation,
+    "sk_dilated": sk_dilated,
+}
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 # Where one build of each kernel is enough.
@@ -30,6 +52,11 @@ SPECIALISED = {
 }
 
 
+# Constants, and whether indices are wide: the builds of a launcher's first form.
+_ROUNDS = [(each, each == HUGE) for each in SPECIALISED]
+_ROUNDS += [("generic", False), ("generic", True), ("4x4 stride 2", True)]
+
+
 class Build(NamedTuple):
     """One text with its kernels, for one architecture."""
 
@@ -38,6 +65,7 @@ class Build(NamedTuple):
     wide: bool
     constants: str
     architecture: str
+    defines: Defines = ()
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -49,22 +77,33 @@ class Build(NamedTuple):
 
     @property
     def text(self) -> str:
-        return source.text(self.stem, self.dtype, wide=self.wide, constants=SPECIALISED.get(self.constants))
+        constants = SPECIALISED.get(self.constants)
+        return source.text(self.stem, self.dtype, wide=self.wide, constants=constants, defines=self.defines)
 
     def __str__(self) -> str:
         width = "wide" if self.wide else "narrow"
-        return f"{self.stem}, {self.dtype}, {width}, {self.constants}, {self.architecture}"
+        form = "".join(f", {name} {value}" for name, value in self.defines)
+        return f"{self.stem}, {self.dtype}, {width}, {self.constants}, {self.architecture}{form}"
+
+
+def forms(stem: str, dtype: DType) -> list[Defines]:
+    """Return the defines of every form that a launcher may take: one without any where it has no tiles."""
+    launcher = LAUNCHERS[stem]
+    return list(launcher.forms(dtype)) if hasattr(launcher, "forms") else [()]
 
 
 def _builds() -> list[Build]:
     builds = []
     for stem in LAUNCHERS:
-        for dtype in DTYPES:
+        for dtype in DTYPES.values():
+            first, *others = forms(stem, dtype)
             for architecture in ARCHITECTURES:
-                builds += [Build(stem, dtype, each == HUGE, each, architecture) for each in SPECIALISED]
-                builds += [Build(stem, dtype, wide, "generic", architecture) for wide in (False, True)]
-                builds.append(Build(stem, dtype, True, "4x4 stride 2", architecture))
-            builds += [Build(stem, dtype, False, "4x4 stride 2", each) for each in MORE_ARCHITECTURES]
+                for constants, wide in _ROUNDS:
+                    builds.append(Build(stem, dtype.name, wide, constants, architecture, first))
+                # The build that takes most registers.
+                builds += [Build(stem, dtype.name, True, "generic", architecture, form) for form in others]
+            builds += [Build(stem, dtype.name, False, "4x4 stride 2", "sm_90", form) for form in others]
+            builds += [Build(stem, dtype.name, False, "4x4 stride 2", each, first) for each in MORE_ARCHITECTURES]
     return builds
 
 

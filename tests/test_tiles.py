@@ -1,0 +1,210 @@
+"""Which tiles products take, and what every form of the tiled kernels computes, on the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cupy_kst import Geometry, cpu
+from cupy_kst.dtypes import DTYPES, DType
+from cupy_kst.gpu import conv_v2, ks_deconv, sk_dilated, tiles
+from cupy_kst.gpu.engine import Engine, plan
+from cupy_kst.gpu.target import Target
+from cupy_kst.methods import METHODS, OPERATIONS
+
+from .emulator import Emulator, require
+from .emulator.runtime import DEVICE
+
+LAUNCHERS = {"ks_deconv": ks_deconv, "conv_v2": conv_v2, "sk_dilated": sk_dilated}
+FLOAT = Target(DTYPES["float32"], DEVICE, False)
+GEOMETRIES = (
+    # Tiles of 32 cut off in the middle in every direction, groups, and columns that 16 bytes do not divide.
+    Geometry.conv_transpose((2, 66, 5, 4), (66, 35, 4, 3), (2, 3), ((1, 2), (0, 1)), (1, 0), 2),
+    # Columns that they do divide, dilation that stride does not, and taps that meet nothing.
+    Geometry.conv_transpose((3, 8, 1, 2, 3), (8, 72, 2, 2, 3), (2, 1, 3), (1, 0, 1), 0, 1, (3, 1, 2)),
+    # Residue classes without taps.
+    Geometry.conv_transpose((1, 6, 5), (6, 8, 2), 4, 1, 3, 2, 2),
+    # More samples than a tile has rows, on a map smaller than the filter.
+    Geometry.conv((37, 3, 2, 3), (16, 3, 3, 4), 1, ((1, 1), (2, 1))),
+)
+every_method = pytest.mark.parametrize("method", LAUNCHERS)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+class Form(NamedTuple):
+    """What launchers choose."""
+
+    tile: tiles.Tile
+    trimmed: bool
+    splits: int
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+def test_tiles_fit_a_block(dtype: DType) -> None:
+    for tile in tiles.tiles(dtype):
+        assert tile.threads % tile.m == tile.threads % tile.k == 0
+        assert tile.m * tile.k % tile.threads == 0
+        assert tile.threads <= 256
+        # A thread's sums take at most a quarter of the registers that it may have.
+        assert tile.thread_m * tile.thread_n * dtype.compute.itemsize <= 64 * 4
+        pad = tiles.ACCESS // dtype.compute.itemsize
+        assert 2 * tile.k * (tile.m + tile.n + 2 * pad) * dtype.compute.itemsize <= DEVICE.shared_bytes
+
+
+@every_method
+@every_dtype
+def test_every_form_has_its_own_defines(method: str, dtype: str) -> None:
+    found = list(LAUNCHERS[method].forms(DTYPES[dtype]))
+    assert len(found) == len(set(found))
+
+
+def test_large_products_take_large_tiles_and_small_ones_small_ones() -> None:
+    large, *_, narrow = tiles.tiles(FLOAT.dtype)
+    assert tiles.choose(FLOAT, 10**6, 512) == large
+    assert tiles.choose(FLOAT, 10**6, 3) == narrow
+    assert (tiles.choose(FLOAT, 30, 30).m, tiles.choose(FLOAT, 30, 30).n) == (32, 32)
+
+
+def test_more_blocks_are_had_by_smaller_tiles() -> None:
+    few, many = tiles.choose(FLOAT, 1024, 256), tiles.choose(FLOAT, 1024, 256, 100)
+    assert few.m * few.n < many.m * many.n
+
+
+def test_a_filter_is_loaded_by_16_bytes_where_columns_allow() -> None:
+    half, double = DTYPES["float16"], DTYPES["complex128"]
+    assert [tiles.vector(half, columns) for columns in (1, 4, 8, 12, 24)] == [1, 1, 8, 1, 8]
+    assert [tiles.vector(DTYPES["float32"], columns) for columns in (1, 2, 4)] == [1, 1, 4]
+    assert tiles.vector(double, 3) == 1
+    assert tiles.vectors(double) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "trims"), [(64, 4, True), (63, 4, False), (64, 64, False), (128, 2, True), (1, 1, False)]
+)
+def test_products_are_trimmed_for_large_batches_of_small_maps(samples: int, size: int, trims: bool) -> None:
+    transposed = Geometry.conv_transpose((samples, 8, size, size), (8, 8, 4, 4), 2, 1)
+    forward = Geometry.conv((samples, 8, size, size), (8, 8, 3, 3), 1, 1)
+    for launcher, geometry in ((ks_deconv, transposed), (conv_v2, forward)):
+        step = launcher.plan(geometry, FLOAT).steps[1]
+        assert dict(step.defines)["TRIMMED"] == str(int(trims))
+
+
+def test_a_convolution_counts_what_its_own_taps_meet() -> None:
+    # The second half of the large map meets no tap: that is no work of a convolution.
+    geometry = Geometry.conv((64, 8, 7, 7), (8, 8, 2, 2), 5)
+    assert dict(conv_v2.plan(geometry, FLOAT).steps[1].defines)["TRIMMED"] == "0"
+
+
+def test_splits_fill_the_device_but_no_more_than_the_depth_allows() -> None:
+    assert tiles.splits(FLOAT, 1, 0) == 1
+    assert tiles.splits(FLOAT, 1, 80) == 10
+    assert tiles.splits(FLOAT, 1, 10**9) == tiles.SPLIT_BLOCKS * DEVICE.multiprocessors
+    assert tiles.splits(FLOAT, 10**6, 10**9) == 1
+
+
+@every_method
+@every_dtype
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=range(len(GEOMETRIES)))
+def test_a_plan_takes_a_form_of_the_table(method: str, dtype: str, geometry: Geometry) -> None:
+    launcher = LAUNCHERS[method]
+    for step in launcher.plan(geometry, Target(DTYPES[dtype], DEVICE, False)).steps:
+        assert step.defines in set(launcher.forms(DTYPES[dtype]))
+        assert step.arrays == launcher.KERNELS[step.kernel]
+
+
+def test_sums_of_splits_are_in_the_compute_type() -> None:
+    planned = sk_dilated.plan(GEOMETRIES[0], Target(DTYPES["bfloat16"], DEVICE, False))
+    shape, dtype = planned.workspaces["partials"]
+    assert dtype == np.float32
+    assert shape[1:] == GEOMETRIES[0].full_weight_shape
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_every_form_computes(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for form in _forms(method, DTYPES[dtype]):
+        _force(monkeypatch, form)
+        for geometry in GEOMETRIES[:2]:
+            _check(method, dtype, geometry)
+
+
+@every_method
+@every_dtype
+def test_every_dtype_computes(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _force(monkeypatch, list(_forms(method, DTYPES[dtype]))[-1])
+    for geometry in GEOMETRIES[2:]:
+        _check(method, dtype, geometry)
+
+
+@every_method
+@pytest.mark.parametrize(
+    ("build", "order", "kind", "wide"),
+    [
+        ("tsan", "shuffled", "generic", False),
+        ("asan", "reversed", "specialised", False),
+        ("asan", "shuffled", "generic", True),
+    ],
+)
+def test_builds_orders_and_races(method: str, build: str, order: str, kind: Any, wide: bool) -> None:
+    for geometry in GEOMETRIES[::2]:
+        _check(method, "float32", geometry, build, order, kind, wide)
+
+
+def _forms(method: str, dtype: DType) -> Iterator[Form]:
+    second = ((False, 3), (False, 1)) if method == "sk_dilated" else ((False, 1), (True, 1))
+    for tile, (trimmed, splits) in product(tiles.tiles(dtype), second):
+        yield Form(tile, trimmed, splits)
+
+
+def _force(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
+    monkeypatch.setattr(tiles, "choose", lambda *_: form.tile)
+    monkeypatch.setattr(ks_deconv, "trims_classes", lambda _: form.trimmed)
+    monkeypatch.setattr(conv_v2, "trims_windows", lambda _: form.trimmed)
+    monkeypatch.setattr(tiles, "splits", lambda *_: form.splits)
+
+
+@cache
+def _emulator(build: str, order: str) -> Emulator:
+    return Emulator(build, order)
+
+
+def _check(
+    method: str,
+    dtype: str,
+    geometry: Geometry,
+    build: str = "asan",
+    order: str = "forward",
+    kind: Any = "generic",
+    wide: bool = False,
+) -> None:
+    """Compute whole numbers, so that the NumPy engine's result is the only one."""
+    require()
+    plan.cache_clear()
+    emulator, element = _emulator(build, order), DTYPES[dtype]
+    inputs, output = OPERATIONS[METHODS[method].operation]
+    shapes = {
+        "small": geometry.full_small_shape,
+        "large": geometry.full_large_shape,
+        "weight": geometry.full_weight_shape,
+        "bias": (geometry.full_large_shape if output == "large" else geometry.full_small_shape)[1:2],
+    }
+    rng = np.random.default_rng(len(str(geometry)))
+    arrays: dict[Any, Any] = {name: _whole(rng, shapes[name], element) for name in inputs}
+    wanted, out = np.empty(shapes[output], element.storage), emulator.empty(shapes[output], element.storage)
+    cpu.run(method, geometry, element, {**arrays, output: wanted})
+    Engine(emulator, kind, wide).run(method, geometry, element, {**arrays, output: out})
+    emulator.check_written(out)
+    np.testing.assert_array_equal(out, wanted)
+
+
+def _whole(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray[Any]:
+    values: NDArray[Any] = rng.integers(-2, 3, shape)
+    if dtype.storage.kind == "c":
+        values = values + 1j * rng.integers(-2, 3, shape)
+    return values.astype(dtype.storage)
