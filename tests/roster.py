@@ -53,8 +53,9 @@ SPECIALISED = {
 
 
 # Constants, and whether indices are wide: the builds of a launcher's first form.
-_ROUNDS = [(each, each == HUGE) for each in SPECIALISED]
-_ROUNDS += [("generic", False), ("generic", True), ("4x4 stride 2", True)]
+_FEW = [("4x4 stride 2", False), ("3x3x3 stride 2", False), (HUGE, True), ("generic", False), ("generic", True)]
+_ROUNDS = dict.fromkeys(ARCHITECTURES, _FEW)
+_ROUNDS["sm_90"] = [*((each, each == HUGE) for each in SPECIALISED), *_FEW[3:], ("4x4 stride 2", True)]
 
 
 class Build(NamedTuple):
@@ -98,11 +99,14 @@ def _builds() -> list[Build]:
         for dtype in DTYPES.values():
             first, *others = forms(stem, dtype)
             for architecture in ARCHITECTURES:
-                for constants, wide in _ROUNDS:
-                    builds.append(Build(stem, dtype.name, wide, constants, architecture, first))
-                # The build that takes most registers.
-                builds += [Build(stem, dtype.name, True, "generic", architecture, form) for form in others]
-            builds += [Build(stem, dtype.name, False, "4x4 stride 2", "sm_90", form) for form in others]
+                rounds = _ROUNDS[architecture]
+                builds += [Build(stem, dtype.name, wide, each, architecture, first) for each, wide in rounds]
+            # What takes most registers: every form for sm_90, and for one of the others.
+            builds += [Build(stem, dtype.name, True, "generic", "sm_90", form) for form in others]
+            builds += [Build(stem, dtype.name, True, "generic", "sm_80", form) for form in others[::2]]
+            builds += [Build(stem, dtype.name, True, "generic", "sm_100", form) for form in others[1::2]]
+            vectors = [form for form in others if ("VECTOR", "1") not in form]
+            builds += [Build(stem, dtype.name, False, "4x4 stride 2", "sm_90", form) for form in vectors]
             builds += [Build(stem, dtype.name, False, "4x4 stride 2", each, first) for each in MORE_ARCHITECTURES]
     return builds
 

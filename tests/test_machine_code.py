@@ -12,12 +12,11 @@ from cupy_kst.dtypes import DTYPES
 from . import nvrtc
 from .roster import BUILDS, LAUNCHERS, Build
 
-SM_90 = [build for build in BUILDS if build.architecture == "sm_90"]
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
-# The compiler treats signs differently for newer architectures.
-FLOAT = [build for build in SM_90 if build.dtype not in DOUBLE]
-FLOAT += [
+# The compiler treats the signs of complex products differently for newer architectures.
+READ = [build for build in BUILDS if build.architecture == "sm_90"]
+READ += [
     build for build in BUILDS if build.architecture in ("sm_80", "sm_100", "sm_120") and build.dtype == "complex64"
 ]
 
@@ -32,42 +31,65 @@ def instructions(build: Build) -> Counter[str]:
     return Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
 
 
-@pytest.mark.parametrize("build", FLOAT, ids=str)
-def test_float_arithmetic_keeps_subnormals(build: Build) -> None:
+# One test for each build, as reading its code takes longer than all that is looked for there.
+@pytest.mark.parametrize("build", READ, ids=str)
+def test_machine_code(build: Build) -> None:
     found = instructions(build)
-    assert any(each.startswith("FFMA") for each in found)
-    # CuPy's -ftz=true would show as FFMA.FTZ, FADD.FTZ or FMUL.FTZ on values.
-    assert not [each for each in found if re.match(r"(FFMA|FADD|FMUL).*FTZ", each)]
+    assert not _matching(found, "LDL|STL"), "local memory"
+    if build.dtype in DOUBLE:
+        _check_doubles(found)
+    else:
+        _check_floats(found)
+    if build.dtype == "float16":
+        _check_halves(found)
+    if build.dtype == "bfloat16":
+        _check_bfloats(found, build.stem in TILED)
+    if build.stem in TILED:
+        _check_tiles(found, build)
 
 
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype in DOUBLE], ids=str)
-def test_double_arithmetic_is_fused(build: Build) -> None:
-    found = instructions(build)
-    assert any(each.startswith("DFMA") for each in found)
-    assert not [each for each in found if each.startswith(("DADD", "DMUL"))]
+def _matching(found: Counter[str], pattern: str) -> list[str]:
+    return [each for each in found if re.match(pattern, each)]
 
 
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype == "float16"], ids=str)
-def test_half_is_converted_by_one_instruction(build: Build) -> None:
-    found = instructions(build)
-    assert any(each.startswith("HADD2.F32") for each in found), found
-    assert any(each.startswith(("F2F.F16.F32", "F2FP.F16.F32")) for each in found), found
-    assert any(re.match(r"LDG\.E\.U16", each) for each in found)
+def _check_floats(found: Counter[str]) -> None:
+    assert _matching(found, "FFMA")
+    # CuPy's -ftz=true would show as FFMA.FTZ, FADD.FTZ or FMUL.FTZ on values: subnormals are kept.
+    assert not _matching(found, "(FFMA|FADD|FMUL).*FTZ")
 
 
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.dtype == "bfloat16"], ids=str)
-def test_bfloat16_is_converted_by_integers(build: Build) -> None:
-    found = instructions(build)
-    assert any(re.match(r"LDG\.E\.U16", each) for each in found)
-    assert not [each for each in found if re.match(r"F2F|HADD2|HMUL2|HFMA2\.BF16", each)], found
-    if build.stem not in TILED:
-        assert not [each for each in found if re.match(r"LDG\.E(?!\.U16)", each)], found
+def _check_doubles(found: Counter[str]) -> None:
+    assert _matching(found, "DFMA")
+    assert not _matching(found, "DADD|DMUL"), "not fused"
+
+
+def _check_halves(found: Counter[str]) -> None:
+    """Each way of the conversion is one instruction."""
+    assert _matching(found, r"HADD2\.F32"), found
+    assert _matching(found, r"F2FP?\.F16\.F32"), found
+    assert _matching(found, r"LDG\.E\.U16")
+
+
+def _check_bfloats(found: Counter[str], tiled: bool) -> None:
+    """Both ways of the conversion are made by integers."""
+    assert _matching(found, r"LDG\.E\.U16")
+    assert not _matching(found, r"F2F|HADD2|HMUL2|HFMA2\.BF16"), found
+    assert tiled or not _matching(found, r"LDG\.E(?!\.U16)"), found
+
+
+def _check_tiles(found: Counter[str], build: Build) -> None:
+    """Tiles are read by 16 bytes and stored between barriers; so is the filter loaded where the build says so."""
+    assert _matching(found, r"LDS\.128"), found
+    assert _matching(found, r"BAR\.SYNC"), found
+    if ("TRIMMED", "0") in build.defines:
+        vector = int(dict(build.defines)["VECTOR"]) * DTYPES[build.dtype].storage.itemsize
+        assert bool(_matching(found, r"LDG\.E\.128")) == (vector == 16)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("stem", LAUNCHERS)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:
-    build = next(each for each in SM_90 if each[:4] == (stem, dtype, False, "4x4 stride 2"))
+    build = next(each for each in READ if each[:5] == (stem, dtype, False, "4x4 stride 2", "sm_90"))
     found = instructions(build)
     width, fused = ("64", "FFMA") if dtype == "complex64" else ("128", "DFMA")
     assert {each for each in found if each.startswith("LDG")} <= {f"LDG.E.{width}", f"LDG.E.{width}.CONSTANT"}
@@ -77,22 +99,3 @@ def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: s
     assert operations % 4 == 0 or stem == "sk_dilated"  # whose sums of splits are not of products
     # Threads of a tile multiply an element by many.
     assert 0 < operations <= 2 * loads or stem in TILED
-
-
-@pytest.mark.parametrize("build", SM_90, ids=str)
-def test_nothing_goes_through_local_memory(build: Build) -> None:
-    assert not [each for each in instructions(build) if each.startswith(("LDL", "STL"))]
-
-
-@pytest.mark.parametrize("build", [each for each in SM_90 if ("TRIMMED", "0") in each.defines], ids=str)
-def test_vector_builds_load_the_filter_by_16_bytes(build: Build) -> None:
-    vector = int(dict(build.defines)["VECTOR"])
-    wide_loads = [each for each in instructions(build) if each.startswith("LDG.E.128")]
-    assert bool(wide_loads) == (vector * DTYPES[build.dtype].storage.itemsize == 16)
-
-
-@pytest.mark.parametrize("build", [each for each in SM_90 if each.stem in TILED], ids=str)
-def test_tiles_are_read_by_16_bytes_and_stored_between_barriers(build: Build) -> None:
-    found = instructions(build)
-    assert any(each.startswith("LDS.128") for each in found), found
-    assert any(each.startswith("BAR.SYNC") for each in found), found
