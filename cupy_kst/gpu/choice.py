@@ -30,4 +30,5 @@ def needs_wide(geometry: Geometry) -> bool:
 def _reach(axis: Axis) -> int:
     """Return a bound of what kernels compute along one axis on their way to an offset."""
     furthest_tap = axis.dilation * (max(axis.kernel, axis.tap_step) + 1)
-    return axis.large + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)
+    furthest_place = max(axis.large, axis.small * axis.stride)
+    return furthest_place + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)

@@ -42,7 +42,7 @@ class Tile(NamedTuple):
 # By the size of the compute type: sums of one thread take at most 64 registers. Narrow ones are for images' channels.
 _TILES = {
     4: (Tile(128, 64, 8, 8, 4), Tile(64, 64, 8, 8, 4), Tile(32, 32, 8, 4, 4), Tile(128, 16, 8, 4, 4)),
-    8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 4), Tile(64, 16, 8, 4, 2)),
+    8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
     16: (Tile(64, 32, 8, 4, 2), Tile(32, 32, 8, 2, 2), Tile(64, 16, 8, 2, 2)),
 }
 
