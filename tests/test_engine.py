@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupy_kst import Geometry, costs
+from cupy_kst import Geometry
+from cupy_kst.costs import count
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu import params, source
 from cupy_kst.gpu.choice import needs_wide
@@ -16,6 +17,7 @@ from cupy_kst.gpu.device import Device
 from cupy_kst.gpu.engine import LAUNCHERS, Engine, plan
 from cupy_kst.gpu.plan import Plan, Workspace
 from cupy_kst.gpu.target import Target
+from cupy_kst.methods import METHODS
 
 from . import emulator
 
@@ -23,6 +25,8 @@ EVEN = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 4, 4), 2, 1)
 ODD = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 5, 5), 2, 2)
 
 TARGET = Target(DTYPES["float32"], emulator.DEVICE, wide=False)
+
+TILED = ("ks_deconv", "conv_v2", "sk_dilated")
 
 
 class Recorder:
@@ -56,11 +60,10 @@ def run(engine: Engine, method: str, geometry: Geometry) -> None:
     engine.run(method, geometry, DTYPES["float32"], {"small": x, "weight": w, "large": y})
 
 
-@pytest.mark.parametrize("method", ["zero_insertion", "segregated", "unified", "split"])
+@pytest.mark.parametrize("method", LAUNCHERS)
 @pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
 def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
-    kernel = 4 if geometry is EVEN else 5
-    cost = costs(geometry.input_shape, (3, 4, kernel, kernel), stride=2, padding=kernel // 2 - (kernel == 4))[method]
+    cost = count(METHODS[method].operation, geometry, DTYPES["float32"])[method]
     recorder = Recorder()
     run(Engine(recorder), method, geometry)
     assert len(recorder.launches) == cost.launches
@@ -123,17 +126,18 @@ def test_many_classes_are_planned_as_one_table() -> None:
     assert time.perf_counter() - started < 5
 
 
-@pytest.mark.parametrize("method", ["zero_insertion", "segregated", "unified", "split"])
+@pytest.mark.parametrize("method", [name for name in LAUNCHERS if name not in TILED])
 def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
-    elements = {"insert_zeros": 2**22 * 512, "split_filter": 512 * 128}
+    small = dict.fromkeys(("insert_zeros", "direct", "dilate"), 2**22 * 512)
+    elements = {**small, **dict.fromkeys(("split_filter", "correlate_dilated"), 512 * 128)}
     for step in plan(method, geometry, TARGET).steps:
         threads = step.grid[0] * step.block[0]
         assert step.grid[0] <= emulator.DEVICE.max_grid[0]
         assert threads - step.block[0] < elements.get(step.kernel, 2**22 * 128) <= threads
 
 
-@pytest.mark.parametrize("method", ["ks_deconv", "conv_v2", "sk_dilated"])
+@pytest.mark.parametrize("method", TILED)
 def test_grids_of_tiles_are_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
     for step in plan(method, geometry, TARGET).steps:
