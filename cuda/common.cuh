@@ -6,6 +6,7 @@
 //   STORAGE_IS_BFLOAT  1 if STORAGE holds the bits of a bfloat16
 //   INDEX              int, or long long (the wide build: a sample of 2**31 elements or more)
 //   THREADS            threads of a block
+//   CHANNELS_LAST      1 if a map's pixels are rows of its channels, 0 if its channels are planes
 //   KD KH KW           filter taps of each axis           SD SH SW   stride
 //   DD DH DW           dilation                           GD GH GW   gcd of stride and dilation
 //   VD VH VW           inverse of dilation/gcd modulo stride/gcd
@@ -43,8 +44,8 @@ struct Params {
 // Two blocks a multiprocessor: aiming at more, ptxas spills a few registers.
 #define PER_POSITION __launch_bounds__(THREADS, 2)
 
-// One position of one channel of one sample. Threads run along the rows, so that neighbours touch neighbours, then over
-// channels and samples, so that small maps fill blocks too.
+// One position of one channel of one sample. Threads run along the rows, or with channels last along these, so that
+// neighbours touch neighbours, then over the rest and samples, so that small maps fill blocks too.
 struct Place {
     Index sample, channel, d, h, w;
     bool inside;
@@ -55,10 +56,10 @@ __device__ __forceinline__ Place locate(const Params& p, Index channels)
     const Index positions = p.grid_d * p.grid_h * p.grid_w, of_sample = channels * positions;
     const long long first = (long long)blockIdx.x * THREADS;  // of the block: 64 bits, and the same for all its threads
     const Index reached = (Index)(first % of_sample) + (Index)threadIdx.x, within = reached % of_sample;
-    const Index position = within % positions;
+    const Index position = CHANNELS_LAST ? within / channels : within % positions;
     Place at;
     at.sample = (Index)(first / of_sample) + reached / of_sample;
-    at.channel = within / positions;
+    at.channel = CHANNELS_LAST ? within % channels : within / positions;
     at.w = position % p.grid_w;
     at.h = position / p.grid_w % p.grid_h;
     at.d = position / p.grid_w / p.grid_h;
@@ -66,8 +67,18 @@ __device__ __forceinline__ Place locate(const Params& p, Index channels)
     return at;
 }
 
-// Offset of a channel's plane from the start of an array: 64 bits in every build.
+// Offset of a channel's plane from the start of an array that is no map: 64 bits in every build.
 __device__ __forceinline__ long long plane_offset(Index sample, Index channels, Index channel, Index plane)
 {
     return ((long long)sample * channels + channel) * plane;
 }
+
+// Where a map of `plane` pixels has a channel's first pixel, and how far it is from there to the next channel and to
+// the next pixel.
+__device__ __forceinline__ long long map_offset(Index sample, Index channels, Index channel, Index plane)
+{
+    return CHANNELS_LAST ? (long long)sample * plane * channels + channel
+                         : plane_offset(sample, channels, channel, plane);
+}
+__device__ __forceinline__ Index channel_step(Index plane) { return CHANNELS_LAST ? 1 : plane; }
+__device__ __forceinline__ Index pixel_step(Index channels) { return CHANNELS_LAST ? channels : 1; }

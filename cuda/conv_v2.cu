@@ -4,7 +4,7 @@
 //   filters[g, k, c, c'] = weight[g*group_small + c', c, k]
 //   y[n, c', i] = bias[c'] + sum over k, c of x[n, c, i*stride + k*dilation - lo] * filters[g, k, c, c']
 //
-// Macros: those of common.cuh, tile.cuh and tile_filter.cuh.
+// Macros: those of common.cuh, tile.cuh and tile_filter.cuh. Maps are shown with their channels first.
 // x        [samples, large_channels, large_d, large_h, large_w]
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [groups, KD, KH, KW, group_large, group_small]
@@ -41,12 +41,13 @@ extern "C" __global__ void PER_TILE multiply_positions(
     const Index plane = p.large_d * p.large_h * p.large_w, columns_left = p.group_small - column;
 
     MapByFilter source;
-    source.map = own.inside ? x + plane_offset(own.sample, p.large_channels, group * p.group_large, plane) : nullptr;
+    source.map = own.inside ? x + map_offset(own.sample, p.large_channels, group * p.group_large, plane) : nullptr;
     source.filter = filters + plane_offset(group, KD * KH * KW, 0, p.group_small * p.group_large) + column;
     source.channels = p.group_large;
     source.columns = p.group_small;
     source.columns_left = columns_left;
-    source.plane = plane;
+    source.step = channel_step(plane);
+    source.pixel = pixel_step(p.large_channels);
     source.depth = {KD, DD, p.large_d};
     source.height = {KH, DH, p.large_h};
     source.width = {KW, DW, p.large_w};
@@ -62,8 +63,8 @@ extern "C" __global__ void PER_TILE multiply_positions(
         const Row row = rows.at(tile_row(i));
         if (row.inside)
             write_row(
-                y + plane_offset(row.sample, p.small_channels, channel, small_plane) +
-                    ((row.d * p.small_h + row.h) * p.small_w + row.w),
-                sums, i, small_plane, columns_left);
+                y + map_offset(row.sample, p.small_channels, channel, small_plane) +
+                    ((row.d * p.small_h + row.h) * p.small_w + row.w) * pixel_step(p.small_channels),
+                sums, i, channel_step(small_plane), columns_left);
     }
 }

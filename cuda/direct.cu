@@ -2,7 +2,7 @@
 //
 //   y[n, c, i] = bias[c] + sum over c', k of x[n, c', o] * weight[c, c', k]   where o = i*stride + k*dilation - lo
 //
-// Macros: those of common.cuh.
+// Macros: those of common.cuh. Maps are shown with their channels first.
 // x       [samples, large_channels, large_d, large_h, large_w]
 // weight  [small_channels, large_channels / groups, KD, KH, KW]
 // bias    [small_channels], or null
@@ -18,9 +18,10 @@ extern "C" __global__ void PER_POSITION direct(
     if (!at.inside)
         return;
     const Index plane = p.large_d * p.large_h * p.large_w, filter = KD * KH * KW;
-    x += plane_offset(at.sample, p.large_channels, at.channel / p.group_small * p.group_large, plane);
+    const Index step = channel_step(plane), pixel = pixel_step(p.large_channels);
+    x += map_offset(at.sample, p.large_channels, at.channel / p.group_small * p.group_large, plane);
     weight += plane_offset(at.channel, p.group_large, 0, filter);
-    y += plane_offset(at.sample, p.small_channels, at.channel, p.small_d * p.small_h * p.small_w);
+    y += map_offset(at.sample, p.small_channels, at.channel, p.small_d * p.small_h * p.small_w);
     Compute sum = bias ? load(bias + at.channel) : Compute{};
     for (Index kd = 0, d = at.d * SD - p.lo_d; kd < KD; kd++, d += DD) {
         if (d < 0 || d >= p.large_d)
@@ -32,9 +33,9 @@ extern "C" __global__ void PER_POSITION direct(
                 if (w < 0 || w >= p.large_w)
                     continue;
                 const Index from = (d * p.large_h + h) * p.large_w + w, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(x + from, plane, weight + tap, filter, p.group_large, sum);
+                sum = add_tap(x + from * pixel, step, weight + tap, filter, p.group_large, sum);
             }
         }
     }
-    store(y + (at.d * p.small_h + at.h) * p.small_w + at.w, sum);
+    store(y + ((at.d * p.small_h + at.h) * p.small_w + at.w) * pixel_step(p.small_channels), sum);
 }

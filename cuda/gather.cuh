@@ -28,7 +28,8 @@ __device__ __forceinline__ Compute gather(
     const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
     const Tap h = first_tap(oh + p.lo_h, KH, SH, DH, GH, VH);
     const Tap w = first_tap(ow + p.lo_w, KW, SW, DW, GW, VW);
-    const Index plane = p.small_d * p.small_h * p.small_w, filter = p.group_large * KD * KH * KW;
+    const Index step = channel_step(p.small_d * p.small_h * p.small_w), pixel = pixel_step(p.small_channels);
+    const Index filter = p.group_large * KD * KH * KW;
     for (Index kd = d.index, id = d.input; kd < KD; kd += SD / GD, id -= DD / GD) {
         if (id < 0 || id >= p.small_d)
             continue;
@@ -39,7 +40,7 @@ __device__ __forceinline__ Compute gather(
                 if (iw < 0 || iw >= p.small_w)
                     continue;
                 const Index from = (id * p.small_h + ih) * p.small_w + iw, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(x + from, plane, weight + tap, filter, p.group_small, sum);
+                sum = add_tap(x + from * pixel, step, weight + tap, filter, p.group_small, sum);
             }
         }
     }
@@ -52,9 +53,9 @@ __device__ __forceinline__ void gather_output(
     const Storage* __restrict__ bias, Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
 {
     const Index group = at.channel / p.group_large, channel = at.channel % p.group_large;
-    x += plane_offset(at.sample, p.small_channels, group * p.group_small, p.small_d * p.small_h * p.small_w);
+    x += map_offset(at.sample, p.small_channels, group * p.group_small, p.small_d * p.small_h * p.small_w);
     weight += plane_offset(group * p.group_small, p.group_large, channel, KD * KH * KW);
-    y += plane_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
+    y += map_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
     const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute{}, d, h, w);
-    store(y + (d * p.large_h + h) * p.large_w + w, sum);
+    store(y + ((d * p.large_h + h) * p.large_w + w) * pixel_step(p.large_channels), sum);
 }

@@ -7,7 +7,7 @@
 //
 // A class without taps has the bias alone.
 //
-// Macros: those of common.cuh, tile.cuh and tile_filter.cuh.
+// Macros: those of common.cuh, tile.cuh and tile_filter.cuh. Maps are shown with their channels first.
 // x        [samples, small_channels, small_d, small_h, small_w]
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
@@ -90,12 +90,13 @@ extern "C" __global__ void PER_TILE multiply_classes(
     const Index sub_filter = (d.before * KH + d.taps * h.before) * KW + d.taps * h.taps * w.before;
 
     MapByFilter source;
-    source.map = own.inside ? x + plane_offset(own.sample, p.small_channels, group * p.group_small, plane) : nullptr;
+    source.map = own.inside ? x + map_offset(own.sample, p.small_channels, group * p.group_small, plane) : nullptr;
     source.filter = filters + plane_offset(group, KD * KH * KW, sub_filter, p.group_small * p.group_large) + column;
     source.channels = p.group_small;
     source.columns = p.group_large;
     source.columns_left = columns_left;
-    source.plane = plane;
+    source.step = channel_step(plane);
+    source.pixel = pixel_step(p.small_channels);
     source.depth = {d.taps, DD / GD, p.small_d};
     source.height = {h.taps, DH / GH, p.small_h};
     source.width = {w.taps, DW / GW, p.small_w};
@@ -112,8 +113,8 @@ extern "C" __global__ void PER_TILE multiply_classes(
         const Index out_d = d.first + row.d * SD, out_h = h.first + row.h * SH, out_w = w.first + row.w * SW;
         if (row.inside)
             write_row(
-                y + plane_offset(row.sample, p.large_channels, channel, large_plane) +
-                    ((out_d * p.large_h + out_h) * p.large_w + out_w),
-                sums, i, large_plane, columns_left);
+                y + map_offset(row.sample, p.large_channels, channel, large_plane) +
+                    ((out_d * p.large_h + out_h) * p.large_w + out_w) * pixel_step(p.large_channels),
+                sums, i, channel_step(large_plane), columns_left);
     }
 }

@@ -5,13 +5,14 @@
 //   partials[s, c', c, k] = sum over (n, i) of split s of small[n, c', i] * large[n, c, i*stride + k*dilation - lo]
 //   weight[c', c, k] = sum over s of partials[s, c', c, k]
 //
-// Macros: those of common.cuh and tile.cuh.
+// Macros: those of common.cuh and tile.cuh. Maps are shown with their channels first.
 // small     [samples, small_channels, small_d, small_h, small_w]
 // large     [samples, large_channels, large_d, large_h, large_w]
-// partials  [splits, small_channels, large_channels / groups, KD, KH, KW], of the compute type
+// partials  [splits, small_channels, large_channels / groups, KD, KH, KW], of the compute type; null where there is one
+//           split, whose sums go to the weight
 // weight    [small_channels, large_channels / groups, KD, KH, KW]
-// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; add_partials with
-// a thread per element of weight, where the small map's channels are the samples, and `first_w` is the splits.
+// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there
+// are several, add_partials with a thread per element of weight, where the small map's channels are the samples, and `first_w` is the splits.
 #include "tile.cuh"
 
 #define LOADS_A ((TILE_M * TILE_K + TILE_THREADS - 1) / TILE_THREADS)
@@ -52,25 +53,27 @@ struct MapByMap {
 
     __device__ __forceinline__ void fetch()
     {
-        const Index w = width.first + within % width.count;
-        const Index h = height.first + within / width.count % height.count;
-        const Index d = depth.first + within / width.count / height.count;
+        Index w = width.first + within % width.count;
+        Index h = height.first + within / width.count % height.count;
+        Index d = depth.first + within / width.count / height.count;
         const bool real = sample < samples;
-        const Storage* from = small + plane_offset(sample, small_channels, 0, small_plane);
-        from += (d * small_h + h) * small_w + w;
+        const Storage* from = small + map_offset(sample, small_channels, 0, small_plane);
+        from += ((d * small_h + h) * small_w + w) * pixel_step(small_channels);
         const Index row = (int)threadIdx.x / TILE_K;
 #pragma unroll
         for (int i = 0; i < LOADS_A; i++) {
             const Index m = row + i * ROWS_OF_LOAD;
-            a[i] = real && m < TILE_M && m < rows_left ? from[m * small_plane] : Storage{};
+            a[i] = real && m < TILE_M && m < rows_left ? from[m * channel_step(small_plane)] : Storage{};
         }
-        from = large + plane_offset(sample, large_channels, 0, large_plane);
-        from += ((d * depth.stride + depth.shift) * large_h + h * height.stride + height.shift) * large_w +
-                w * width.stride + width.shift;
+        from = large + map_offset(sample, large_channels, 0, large_plane);
+        d = d * depth.stride + depth.shift;
+        h = h * height.stride + height.shift;
+        w = w * width.stride + width.shift;
+        from += ((d * large_h + h) * large_w + w) * pixel_step(large_channels);
 #pragma unroll
         for (int i = 0; i < LOADS_B; i++) {
             const Index n = row + i * ROWS_OF_LOAD;
-            b[i] = real && n < TILE_N && n < columns_left ? from[n * large_plane] : Storage{};
+            b[i] = real && n < TILE_N && n < columns_left ? from[n * channel_step(large_plane)] : Storage{};
         }
         within += TILE_K;
         sample += within / positions();
@@ -93,7 +96,7 @@ struct MapByMap {
 
 extern "C" __global__ void PER_TILE multiply_taps(
     const Storage* __restrict__ small, const Storage* __restrict__ large, Compute* __restrict__ partials,
-    const Params p)
+    Storage* __restrict__ weight, const Params p)
 {
     KST_SHARED(Tile, tile);
     Index number = (Index)blockIdx.x;
@@ -111,8 +114,8 @@ extern "C" __global__ void PER_TILE multiply_taps(
     source.large_w = p.large_w;
     source.small_plane = p.small_d * p.small_h * p.small_w;
     source.large_plane = p.large_d * p.large_h * p.large_w;
-    source.small = small + plane_offset(0, 0, group * p.group_small + row, source.small_plane);
-    source.large = large + plane_offset(0, 0, group * p.group_large + column, source.large_plane);
+    source.small = small + map_offset(0, 0, group * p.group_small + row, source.small_plane);
+    source.large = large + map_offset(0, 0, group * p.group_large + column, source.large_plane);
     source.rows_left = p.group_small - row;
     source.columns_left = p.group_large - column;
     source.samples = p.samples;
@@ -128,14 +131,20 @@ extern "C" __global__ void PER_TILE multiply_taps(
         add_stages(sums, source, stages - first < most ? stages - first : most, tile);
     }
     const Index taps = KD * KH * KW;
-    partials += plane_offset((Index)blockIdx.y, p.small_channels, group * p.group_small + row, p.group_large * taps);
+    const long long to = plane_offset(0, 0, group * p.group_small + row, p.group_large * taps);
+    const long long split = plane_offset((Index)blockIdx.y, p.small_channels, 0, p.group_large * taps);
 #pragma unroll
     for (int i = 0; i < THREAD_M; i++)
 #pragma unroll
         for (int j = 0; j < THREAD_N; j++) {
             const Index m = tile_row(i), n = tile_column(j);
-            if (m < source.rows_left && n < source.columns_left)
-                partials[(m * p.group_large + column + n) * taps + tap] = sums.at[i][j];
+            if (m >= source.rows_left || n >= source.columns_left)
+                continue;
+            const long long place = to + ((m * p.group_large + column + n) * taps + tap);
+            if (partials)
+                partials[split + place] = sums.at[i][j];
+            else
+                store(weight + place, sums.at[i][j]);
         }
 }
 

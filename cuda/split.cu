@@ -9,7 +9,7 @@
 // with t = min((-lo) mod stride, T*stride - K) of the zeros in front and q0 = (lo + t) / stride, on each axis. The
 // paper has all zeros in front, which leaves more to crop.
 //
-// Macros: those of common.cuh. SUB_FILTERS is the number of sub-filters r.
+// Macros: those of common.cuh. Maps are shown with their channels first. SUB_FILTERS is the number of sub-filters r.
 // x        [samples, small_channels, small_d, small_h, small_w]
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [small_channels, large_channels / groups, SD, SH, SW, TD, TH, TW]
@@ -60,21 +60,23 @@ extern "C" __global__ void PER_POSITION convolve_parts(
         return;
     const Index td = sub_taps(KD, SD), th = sub_taps(KH, SH), tw = sub_taps(KW, SW);
     const Index plane = p.small_d * p.small_h * p.small_w, filter = of_group * td * th * tw;
+    const Index step = channel_step(plane), pixel = pixel_step(p.small_channels);
     const Index group = at.channel / of_group, channel = at.channel % of_group;
-    x += plane_offset(at.sample, p.small_channels, group * p.group_small, plane);
+    x += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
     filters += plane_offset(group * p.group_small, of_group, channel, td * th * tw);
-    parts += plane_offset(at.sample, p.large_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
+    parts += map_offset(at.sample, p.large_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
     Compute sum = bias ? load(bias + at.channel / SUB_FILTERS) : Compute();
     for (Index jd = 0; jd < td; jd++)
         for (Index jh = 0; jh < th; jh++)
             for (Index jw = 0; jw < tw; jw++) {
                 const Index d = p.first_d + at.d + jd, h = p.first_h + at.h + jh, w = p.first_w + at.w + jw;
                 const bool on_map = d >= 0 && d < p.small_d && h >= 0 && h < p.small_h && w >= 0 && w < p.small_w;
-                const Storage* from = on_map ? x + ((d * p.small_h + h) * p.small_w + w) : &padding;
+                const Storage* from = on_map ? x + ((d * p.small_h + h) * p.small_w + w) * pixel : &padding;
                 const Index tap = (jd * th + jh) * tw + jw;
-                sum = add_tap(from, on_map ? plane : 0, filters + tap, filter, p.group_small, sum);
+                sum = add_tap(from, on_map ? step : 0, filters + tap, filter, p.group_small, sum);
             }
-    store(parts + (at.d * p.grid_h + at.h) * p.grid_w + at.w, sum);
+    const Index to = (at.d * p.grid_h + at.h) * p.grid_w + at.w;
+    store(parts + to * pixel_step(p.large_channels * SUB_FILTERS), sum);
 }
 
 // Positions that outputs are made of along one axis.
@@ -94,8 +96,10 @@ interleave(const Storage* __restrict__ parts, Storage* __restrict__ y, const Par
     const Index part = positions(p.first_d, p.large_d, SD) * height * width;
     const Index d = p.first_d + at.d, h = p.first_h + at.h, w = p.first_w + at.w;
     const Index r = (d % SD * SH + h % SH) * SW + w % SW;
-    parts += plane_offset(at.sample, p.large_channels, at.channel, SUB_FILTERS * part);
-    y += plane_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
-    const Index from = r * part + (d / SD * height + h / SH) * width + w / SW;
-    y[(at.d * p.large_h + at.h) * p.large_w + at.w] = parts[from];
+    const Index parts_of_all = p.large_channels * SUB_FILTERS;
+    parts += map_offset(at.sample, parts_of_all, at.channel * SUB_FILTERS + r, part);
+    y += map_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
+    const Index from = (d / SD * height + h / SH) * width + w / SW;
+    const Index to = (at.d * p.large_h + at.h) * p.large_w + at.w;
+    y[to * pixel_step(p.large_channels)] = parts[from * pixel_step(parts_of_all)];
 }

@@ -69,7 +69,8 @@ struct Rows {
 struct MapByFilter {
     const Storage* map;     // the thread's row: its sample and the group's first channel; null for none
     const Storage* filter;  // [taps of d, h and w][channels][columns], from the tile's first column
-    Index channels, columns, columns_left, plane;
+    Index channels, columns, columns_left;
+    Index step, pixel;  // from one channel of the map to the next, and from one pixel
     Line depth, height, width;
     Index d, h, w;  // what the thread's row meets with tap 0
     Range taps_d, taps_h, taps_w;
@@ -105,7 +106,7 @@ struct MapByFilter {
         const Index z = d + tap_d * depth.step, y = h + tap_h * height.step, x = w + tap_w * width.step;
         const bool on_map =
             map && z >= 0 && z < depth.extent && y >= 0 && y < height.extent && x >= 0 && x < width.extent;
-        place = on_map ? map + ((z * height.extent + y) * width.extent + x) : nullptr;
+        place = on_map ? map + ((z * height.extent + y) * width.extent + x) * pixel : nullptr;
         tap = filter + ((tap_d * height.taps + tap_h) * width.taps + tap_w) * channels * columns;
     }
 
@@ -130,7 +131,7 @@ struct MapByFilter {
 #pragma unroll
         for (int i = 0; i < LOADS_A; i++) {
             const Index c = channel + (int)threadIdx.x / TILE_M + i * (TILE_THREADS / TILE_M);
-            a[i] = place && c < channels ? place[c * plane] : Storage{};
+            a[i] = place && c < channels ? place[c * step] : Storage{};
         }
 #pragma unroll
         for (int i = 0; i < LOADS_B; i++) {
@@ -177,12 +178,13 @@ __device__ __forceinline__ Sums biased(const Storage* __restrict__ bias, Index c
     return sums;
 }
 
-// Write one row of a thread's sums: `to` is the row's place on the channel of the tile's first column.
+// Write one row of a thread's sums: `to` is the row's place on the channel of the tile's first column, and `step` leads
+// to the next channel.
 __device__ __forceinline__ void
-write_row(Storage* __restrict__ to, const Sums& sums, int i, Index plane, Index columns_left)
+write_row(Storage* __restrict__ to, const Sums& sums, int i, Index step, Index columns_left)
 {
 #pragma unroll
     for (int j = 0; j < THREAD_N; j++)
         if (tile_column(j) < columns_left)
-            store(to + tile_column(j) * plane, sums.at[i][j]);
+            store(to + tile_column(j) * step, sums.at[i][j]);
 }

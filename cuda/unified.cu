@@ -3,7 +3,7 @@
 //
 //   y[n, c, o] = bias[c] + sum over c', k of x[n, c', i] * weight[c', c, k]   where o = i*stride + k*dilation - lo
 //
-// Macros: those of common.cuh.
+// Macros: those of common.cuh. Maps are shown with their channels first.
 // x       [samples, small_channels, small_d, small_h, small_w]
 // weight  [small_channels, large_channels / groups, KD, KH, KW]
 // bias    [large_channels], or null

@@ -60,6 +60,7 @@ def compute(
     precision: str,
     packed: Any = None,
     workspace: Any = None,
+    form: str | None = None,
 ) -> Any:
     """Return what `operation` makes of arrays in the given format, by `method`.
 
@@ -73,8 +74,8 @@ def compute(
         Where to write the result.
     data_format, precision : str
         The options of the public functions.
-    packed, workspace
-        As `gpu.run` takes them.
+    packed, workspace, form
+        As the engines take them.
     """
     check_choice("precision", precision, Precision)
     named = dict(given.values())
@@ -98,18 +99,17 @@ def compute(
         arrays.check_out(module, out, shape, dtype.storage, **named)
     if out.size == 0:
         return out
-    rank = geometry.rank
-    by_role: dict[Role, Any] = {
-        role: channels_first(array, rank, data_format) if role in ("small", "large") else array
-        for role, (_, array) in given.items()
-    }
-    by_role[output] = channels_first(out, rank, data_format) if output != "weight" else out
+    by_role: dict[Role, Any] = {role: array for role, (_, array) in given.items()}
+    by_role[output] = out
     if geometry.samples == 0:
         out[...] = 0
     elif engine == "numpy":
+        for role in ("small", "large"):
+            if role in by_role:
+                by_role[role] = channels_first(by_role[role], geometry.rank, data_format)
         cpu.run(chosen, geometry, dtype, by_role)
     else:
-        gpu.run(chosen, geometry, dtype, by_role, packed, workspace)
+        gpu.run(chosen, geometry, dtype, by_role, packed, workspace, data_format == "channels_last", form)
     return out
 
 

@@ -26,6 +26,8 @@ class DType:
         The same two in CUDA C; 16-bit types are stored as bits.
     c_bits : str
         The 16-bit format that `c_storage` holds the bits of: "half", "bfloat", or "" where it holds values.
+    short : str
+        Short name, for the names of forms.
     """
 
     name: str
@@ -34,23 +36,24 @@ class DType:
     c_storage: str
     c_compute: str
     c_bits: Bits
+    short: str
 
 
-def _sixteen(name: str, c_bits: Bits) -> DType:
-    return DType(name, np.dtype(name), np.dtype(np.float32), "unsigned short", "float", c_bits)
+def _sixteen(name: str, c_bits: Bits, short: str) -> DType:
+    return DType(name, np.dtype(name), np.dtype(np.float32), "unsigned short", "float", c_bits, short)
 
 
-def _itself(name: str, c_name: str) -> DType:
-    return DType(name, np.dtype(name), np.dtype(name), c_name, c_name, "")
+def _itself(name: str, c_name: str, short: str) -> DType:
+    return DType(name, np.dtype(name), np.dtype(name), c_name, c_name, "", short)
 
 
 DTYPES: dict[str, DType] = {
-    "float16": _sixteen("float16", "half"),
-    "bfloat16": _sixteen("bfloat16", "bfloat"),
-    "float32": _itself("float32", "float"),
-    "float64": _itself("float64", "double"),
-    "complex64": _itself("complex64", "Complex<float>"),
-    "complex128": _itself("complex128", "Complex<double>"),
+    "float16": _sixteen("float16", "half", "f16"),
+    "bfloat16": _sixteen("bfloat16", "bfloat", "bf16"),
+    "float32": _itself("float32", "float", "f32"),
+    "float64": _itself("float64", "double", "f64"),
+    "complex64": _itself("complex64", "Complex<float>", "c64"),
+    "complex128": _itself("complex128", "Complex<double>", "c128"),
 }
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from . import dtypes
+from . import cpu, dtypes
 from .calls import DataFormat, Precision, check_choice
 from .costs import Cost, count
 from .dtypes import DType
 from .geometry import Geometry
+from .gpu.choice import needs_wide
+from .gpu.device import REFERENCE, Device
+from .gpu.engine import form_of, form_taken
+from .gpu.target import Target
 from .methods import AUTO_REASONS, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
 
 _MOST_SUB_KERNELS = 8
@@ -53,6 +57,10 @@ def explain(
     TypeError, ValueError
         As the call itself does.
 
+    Notes
+    -----
+    Counts of work, and what a GPU would take, are those of an NVIDIA H200; `Prepared.explain` is of its own device.
+
     Examples
     --------
     >>> from cupy_kst import explain
@@ -60,6 +68,7 @@ def explain(
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
     method: unified, taken by "auto": one launch, no workspace, and non-finite values reach just what they touch
+    form: unified/f32/threads in CUDA (NVIDIA H200), unified/taps in NumPy
       zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
       segregated       126.0 M MACs         0 B workspace  4 launches
     * unified          126.0 M MACs         0 B workspace  1 launch
@@ -72,27 +81,55 @@ def explain(
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    return describe(op, geometry, dtypes.supported(dtype), method, data_format, precision)
+    settled = Settled(method, None, data_format, precision)
+    return describe(op, geometry, dtypes.supported(dtype), settled, {"cupy": REFERENCE, "numpy": None})
 
 
-def describe(op: Op, geometry: Geometry, element: DType, method: str, data_format: str, precision: str) -> str:
-    """Return the text of `explain` for a call whose shapes and options are settled."""
+class Settled(NamedTuple):
+    """Options of a call beside those that its geometry holds."""
+
+    method: str
+    form: str | None
+    data_format: DataFormat
+    precision: Precision
+
+
+def describe(op: Op, geometry: Geometry, element: DType, options: Settled, engines: Mapping[str, Device | None]) -> str:
+    """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
+    method, form, data_format, precision = options
     taken, found = choose(method, OPERATION_OF[op], geometry), count(op, geometry, element)
     reason = f', taken by "auto": {AUTO_REASONS[taken.operation]}' if method == "auto" else ", as asked for"
+    last = data_format == "channels_last"
+    forms = [
+        f"{taken.name}/{_form(taken.name, geometry, element, form, device, last)} {_where(device)}"
+        for device in engines.values()
+    ]
     lines = [
         f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
         f"output {geometry.output_shape}",
         *([_sub_kernels(geometry)] if taken.operation == "conv_transpose" else []),
         f"method: {taken.name}{reason}",
+        f"form: {', '.join(forms)}",
         *(_line(each, geometry, found.get(name), each is taken) for name, each in methods_of(op).items()),
         f"useful: {_scaled(found[taken.name].useful_macs)} MACs of a tap and an input that both exist. "
         "Counts are those of the CUDA kernels.",
     ]
-    if data_format == "channels_last":
-        lines.append("channels_last: maps are copied to channels_first and back around the kernels")
     if precision != "ieee" and element.name == "float32":
         lines.append(f"precision {precision}: allowed, but computed as ieee; no kernel uses tensor cores yet")
     return "\n".join(lines)
+
+
+def _form(
+    method: str, geometry: Geometry, element: DType, form: str | None, device: Device | None, channels_last: bool
+) -> str:
+    if device is None:
+        return form or cpu.forms(method, geometry, element)[0]
+    pinned = None if form is None else form_of(method, element, form)
+    return form_taken(method, geometry, Target(element, device, needs_wide(geometry), channels_last, pinned))
+
+
+def _where(device: Device | None) -> str:
+    return "in NumPy" if device is None else f"in CUDA ({device.name})"
 
 
 def _sub_kernels(geometry: Geometry) -> str:

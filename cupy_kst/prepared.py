@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from . import arrays, dtypes
+from . import arrays, cpu, dtypes
 from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, compute
 from .costs import Cost, count
-from .explain import describe
+from .explain import Settled, describe
 from .geometry import Geometry, check_weight
+from .gpu.engine import Engine, form_of
 from .methods import OPERATION_OF, Operation, choose
 from .options import per_axis, per_axis_padding, whole_number
 
@@ -32,6 +33,7 @@ def prepare(
     groups: int = 1,
     dilation: IntOrAxes = 1,
     method: str = "auto",
+    form: str | None = None,
     data_format: DataFormat = "channels_first",
     precision: Precision = "ieee",
     dtype: Any = None,
@@ -53,6 +55,10 @@ def prepare(
     stride, padding, output_padding, groups, dilation, method, data_format, precision
         As in `conv_transpose2d` and `conv2d`. For gradients they are those of the forward call, and `output_padding`
         are the rows at the end of the larger map that the sizes do not explain.
+    form : str, optional
+        How the engine is to carry out `method`, which then is named: one of the forms that the error lists for any
+        other name, and that `explain` shows, such as ``"f32/128x64"`` of ``"ks_deconv"`` on a GPU. Without it, calls
+        choose by their shapes. Results are bitwise the same from run to run for the same method and form.
     dtype : dtype, optional
         Element type to convert the weight and the bias to, which inputs then must have.
 
@@ -90,6 +96,7 @@ def prepare(
             "dilation": dilation,
         },
         method,
+        form,
         data_format,
         precision,
         dtype,
@@ -115,6 +122,7 @@ class Prepared:
         op: PreparedOp,
         options: dict[str, Any],
         method: str,
+        form: str | None,
         data_format: DataFormat,
         precision: Precision,
         dtype: Any,
@@ -122,7 +130,7 @@ class Prepared:
         self._engine = arrays.engine_of({"bias": bias}, weight=weight)
         dtypes.common(weight=weight, bias=bias)
         self._dtype = dtypes.supported(weight.dtype if dtype is None else dtype)
-        self._op, self._method = op, method
+        self._op, self._method, self._form = op, method, form
         self._operation: Operation = OPERATION_OF[op]
         self._options = options
         self._data_format, self._precision = data_format, precision
@@ -172,6 +180,7 @@ class Prepared:
             precision=self._precision,
             packed=packed,
             workspace=workspace,
+            form=self._form,
         )
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
@@ -185,7 +194,9 @@ class Prepared:
     def explain(self, input_shape: Sequence[int]) -> str:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
         geometry = self._geometry(tuple(input_shape))
-        return describe(self._op, geometry, self._dtype, self._method, self._data_format, self._precision)
+        device = None if self._engine == "numpy" else self._gpu().runtime.limits()
+        settled = Settled(self._method, self._form, self._data_format, self._precision)
+        return describe(self._op, geometry, self._dtype, settled, {self._engine: device})
 
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.
@@ -251,7 +262,16 @@ class Prepared:
             shape = Geometry.conv_transpose((rows, *sizes), self._weight_shape, **options).output_shape
         if self._data_format == "channels_last":
             shape = (*shape[1:], shape[0])
-        choose(self._method, self._operation, self._geometry(shape))
+        geometry = self._geometry(shape)
+        method = choose(self._method, self._operation, geometry).name
+        if self._form is None:
+            return
+        if self._method == "auto":
+            raise ValueError(f"form={self._form!r}: forms are of one method; name it, too: method={method!r}")
+        if self._engine == "numpy":
+            cpu.check_form(method, self._form)
+        else:
+            form_of(method, self._dtype, self._form)
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
         shape = channels_first_shape(input_shape, self._rank, self._data_format)
@@ -286,7 +306,11 @@ class Prepared:
     def _bytes(self, geometry: Geometry) -> int:
         if self._engine == "numpy" or geometry.samples == 0:
             return 0
+        method = choose(self._method, self._operation, geometry).name
+        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form)
+
+    def _gpu(self) -> Engine:
+        """Return the engine of the device that the weight is on."""
         from . import gpu
 
-        method = choose(self._method, self._operation, geometry).name
-        return gpu.engine(self._state[0].device.id).workspace_bytes(method, geometry, self._dtype)
+        return gpu.engine(self._state[0].device.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,13 @@ def examples_of(method: str, *arrays: Any, **restrictions: Any) -> st.SearchStra
     return examples(*arrays, op=TABLE[method].operation, **RESTRICTIONS.get(method, {}), **restrictions)
 
 
-def run(engine: str, method: str, case: Case, arrays: Arrays) -> NDArray[Any]:
-    """Compute a case; the arrays are read-only from here on."""
+def run(engine: str, method: str, case: Case, arrays: Arrays, channels_last: bool = False) -> NDArray[Any]:
+    """Compute a case, by maps in either format; the arrays are read-only from here on."""
     for array in arrays:
         if array is not None:
             array.flags.writeable = False
-    return emulate(method, case, arrays) if engine == "emulator" else call(engine, method, case, arrays)
+    compute = emulate if engine == "emulator" else partial(call, engine)
+    return compute(method, case, arrays, channels_last=channels_last)
 
 
 def call(
@@ -66,6 +67,7 @@ def call(
     *,
     lay_out: Callable[[Any], Any] = lambda array: array,
     with_out: bool = False,
+    channels_last: bool = False,
 ) -> NDArray[Any]:
     """Compute a case by the public function, on arrays as `lay_out` rearranges them in memory."""
     if engine == "cpu":
@@ -74,12 +76,31 @@ def call(
         import cupy as module
 
         back = module.asnumpy
-    given = Arrays(*(None if array is None else lay_out(module.asarray(array)) for array in arrays))
-    out = module.full(expected(case, arrays).shape, np.nan, case.dtype) if with_out else None
-    result = public(case)(**arguments(case, given), **case.options, method=method, out=out)
+    turned = partial(last, rank=case.rank) if channels_last else lambda array: array
+    maps = {name: turned(getattr(arrays, name)) for name in ("input", "grad_output")}
+    given = Arrays(*(None if each is None else lay_out(module.asarray(each)) for each in arrays._replace(**maps)))
+    named, is_map = arguments(case, given), not case.op.endswith("_weight")
+    if "input_size" in named:
+        named["input_size"] = turned(np.empty(case.input_shape)).shape
+    out = None
+    if with_out:
+        shape = expected(case, arrays).shape
+        out = module.full(turned(np.empty(shape)).shape if is_map else shape, np.nan, case.dtype)
+    data_format = "channels_last" if channels_last else "channels_first"
+    result = public(case)(**named, **case.options, method=method, out=out, data_format=data_format)
     assert out is None or result is out
     assert result.flags.c_contiguous
-    return back(result)
+    return first(back(result), case.rank) if channels_last and is_map else back(result)
+
+
+def last(array: Any, rank: int) -> Any:
+    """Return a view of a map with its channels last."""
+    return None if array is None else np.moveaxis(array, array.ndim - rank - 1, -1)
+
+
+def first(array: Any, rank: int) -> Any:
+    """Return a view of a map with its channels first again."""
+    return np.moveaxis(array, -1, array.ndim - rank - 1)
 
 
 def emulate(
@@ -91,6 +112,7 @@ def emulate(
     order: str = "forward",
     build: Build = "generic",
     wide: bool = False,
+    channels_last: bool = False,
 ) -> NDArray[Any]:
     """Compute a case by the CUDA engine on the emulator; every element of the output must have been written."""
     require()
@@ -98,14 +120,21 @@ def emulate(
     emulator, engine = _emulated(sanitize, order, build, wide)
     full = {"small": shapes.full_small_shape, "large": shapes.full_large_shape, "weight": shapes.full_weight_shape}
     output = OPERATIONS[TABLE[method].operation].output
+    if channels_last:
+        full.update({role: (n, *pixels, c) for role, (n, c, *pixels) in full.items() if role != "weight"})
     out = emulator.empty(full[output], case.dtype)
     given = dict(_by_role(case, arrays), **{output: out})
     if shapes.samples == 0 and output == "weight":
         return np.zeros(shapes.weight_shape, case.dtype)
+    if channels_last:
+        maps = [role for role in ("small", "large") if role in given and role != output]
+        given.update({role: np.ascontiguousarray(last(given[role], case.rank)) for role in maps})
     reshaped = {role: each if role == "bias" else each.reshape(full[role]) for role, each in given.items()}
-    engine.run(method, shapes, DTYPES[case.dtype], reshaped)
+    engine.run(method, shapes, DTYPES[case.dtype], reshaped, channels_last=channels_last)
     emulator.check_written(out)
     of_caller = {"small": shapes.small_shape, "large": shapes.large_shape, "weight": shapes.weight_shape}
+    if channels_last and output != "weight":
+        out = np.ascontiguousarray(first(out, 3))
     result = out.reshape(of_caller[output])
     return result.conj() if output == "weight" else result
 

@@ -14,7 +14,7 @@ from cupy_kst import grad
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import OPERATION_OF, methods
 from cupy_kst.testing import Arrays, Case, arguments, check, examples
-from tests.engines import GPU, RESTRICTIONS, expected, public
+from tests.engines import GPU, RESTRICTIONS, expected, first, last, public
 
 DRAWN = ("float32", *(dtype for dtype in DTYPES if dtype != "float32"))
 ADJOINTS = {
@@ -101,28 +101,20 @@ def test_channels_last_are_the_same_numbers(engine: str, op: str) -> None:
     def same(example, with_out):
         case, arrays = example
         right = expected(case, arrays)
-        maps = arrays._replace(input=_last(arrays.input, case.rank), grad_output=_last(arrays.grad_output, case.rank))
+        maps = arrays._replace(input=last(arrays.input, case.rank), grad_output=last(arrays.grad_output, case.rank))
         given_ = arguments(case, maps)
         if "input_size" in given_:
-            given_["input_size"] = _last(np.empty(case.input_shape), case.rank).shape
+            given_["input_size"] = last(np.empty(case.input_shape), case.rank).shape
         is_map = not op.endswith("_weight")
-        out = np.full(_last(right, case.rank).shape if is_map else right.shape, np.nan, case.dtype)
+        out = np.full(last(right, case.rank).shape if is_map else right.shape, np.nan, case.dtype)
         values = {name: on(engine, value) for name, value in given_.items()}
         result = public(case)(
             **values, **case.options, data_format="channels_last", out=on(engine, out) if with_out else None
         )
         assert result.flags.c_contiguous
-        np.testing.assert_array_equal(_first(back(result), case.rank) if is_map else back(result), right)
+        np.testing.assert_array_equal(first(back(result), case.rank) if is_map else back(result), right)
 
     same()
-
-
-def _last(array: Any, rank: int) -> Any:
-    return None if array is None else np.moveaxis(array, array.ndim - rank - 1, -1)
-
-
-def _first(array: Any, rank: int) -> Any:
-    return np.moveaxis(array, -1, array.ndim - rank - 1)
 
 
 @every_forward

@@ -41,10 +41,10 @@ def test_the_table_is_what_is_tested() -> None:
 @every_dtype
 def test_equals_the_definition_exactly(engine: str, method: str, dtype: str) -> None:
     @settings(max_examples=EXAMPLES[engine])
-    @given(examples_of(method, dtypes=(dtype,)))
-    def equal(example):
+    @given(examples_of(method, dtypes=(dtype,)), st.booleans())
+    def equal(example, channels_last):
         case, arrays = example
-        result, right = run(engine, method, case, arrays), expected(case, arrays)
+        result, right = run(engine, method, case, arrays, channels_last), expected(case, arrays)
         assert (result.shape, result.dtype) == (right.shape, dtype)
         np.testing.assert_array_equal(result, right)
 

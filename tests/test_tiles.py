@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from cupy_kst import Geometry, cpu
 from cupy_kst.dtypes import DTYPES, DType
-from cupy_kst.gpu import conv_v2, ks_deconv, sk_dilated, tiles
-from cupy_kst.gpu.engine import Engine, plan
+from cupy_kst.gpu import choice, conv_v2, ks_deconv, sk_dilated, tiles
+from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken
+from cupy_kst.gpu.form import Form
+from cupy_kst.gpu.plan import NULL
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS, OPERATIONS
 
@@ -35,14 +37,6 @@ GEOMETRIES = (
 )
 every_method = pytest.mark.parametrize("method", LAUNCHERS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
-
-class Form(NamedTuple):
-    """What launchers choose."""
-
-    tile: tiles.Tile
-    trimmed: bool
-    splits: int
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
@@ -66,13 +60,13 @@ def test_every_form_has_its_own_defines(method: str, dtype: str) -> None:
 
 def test_large_products_take_large_tiles_and_small_ones_small_ones() -> None:
     large, *_, narrow = tiles.tiles(FLOAT.dtype)
-    assert tiles.choose(FLOAT, 10**6, 512) == large
-    assert tiles.choose(FLOAT, 10**6, 3) == narrow
-    assert (tiles.choose(FLOAT, 30, 30).m, tiles.choose(FLOAT, 30, 30).n) == (32, 32)
+    assert choice.tile_for(FLOAT, 10**6, 512) == large
+    assert choice.tile_for(FLOAT, 10**6, 3) == narrow
+    assert (choice.tile_for(FLOAT, 30, 30).m, choice.tile_for(FLOAT, 30, 30).n) == (32, 32)
 
 
 def test_more_blocks_are_had_by_smaller_tiles() -> None:
-    few, many = tiles.choose(FLOAT, 1024, 256), tiles.choose(FLOAT, 1024, 256, 100)
+    few, many = choice.tile_for(FLOAT, 1024, 256), choice.tile_for(FLOAT, 1024, 256, 100)
     assert few.m * few.n < many.m * many.n
 
 
@@ -102,10 +96,10 @@ def test_a_convolution_counts_what_its_own_taps_meet() -> None:
 
 
 def test_splits_fill_the_device_but_no_more_than_the_depth_allows() -> None:
-    assert tiles.splits(FLOAT, 1, 0) == 1
-    assert tiles.splits(FLOAT, 1, 80) == 10
-    assert tiles.splits(FLOAT, 1, 10**9) == tiles.SPLIT_BLOCKS * DEVICE.multiprocessors
-    assert tiles.splits(FLOAT, 10**6, 10**9) == 1
+    assert choice.splits(FLOAT, 1, 0) == 1
+    assert choice.splits(FLOAT, 1, 80) == 10
+    assert choice.splits(FLOAT, 1, 10**9) == choice.SPLIT_BLOCKS * DEVICE.multiprocessors
+    assert choice.splits(FLOAT, 10**6, 10**9) == 1
 
 
 @every_method
@@ -115,31 +109,67 @@ def test_a_plan_takes_a_form_of_the_table(method: str, dtype: str, geometry: Geo
     launcher = LAUNCHERS[method]
     for step in launcher.plan(geometry, Target(DTYPES[dtype], DEVICE, False)).steps:
         assert step.defines in set(launcher.forms(DTYPES[dtype]))
-        assert step.arrays == launcher.KERNELS[step.kernel]
+        assert all(
+            array in (name, NULL) for array, name in zip(step.arrays, launcher.KERNELS[step.kernel], strict=True)
+        )
 
 
 def test_sums_of_splits_are_in_the_compute_type() -> None:
-    planned = sk_dilated.plan(GEOMETRIES[0], Target(DTYPES["bfloat16"], DEVICE, False))
-    shape, dtype = planned.workspaces["partials"]
+    bfloat = DTYPES["bfloat16"]
+    target = Target(bfloat, DEVICE, False, form=Form("bf16", tiles.tiles(bfloat)[0], splits=3))
+    shape, dtype = sk_dilated.plan(GEOMETRIES[0], target).workspaces["partials"]
     assert dtype == np.float32
-    assert shape[1:] == GEOMETRIES[0].full_weight_shape
+    assert shape == (3, *GEOMETRIES[0].full_weight_shape)
 
 
-@every_method
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_every_form_computes(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for form in _forms(method, DTYPES[dtype]):
-        _force(monkeypatch, form)
-        for geometry in GEOMETRIES[:2]:
-            _check(method, dtype, geometry)
+def test_what_is_not_split_goes_straight_to_the_weight() -> None:
+    target = replace(FLOAT, form=Form("f32", tiles.tiles(FLOAT.dtype)[0]))
+    planned = sk_dilated.plan(GEOMETRIES[0], target)
+    assert planned.workspaces == {}
+    assert [step.kernel for step in planned.steps] == ["multiply_taps"]
 
 
 @every_method
 @every_dtype
-def test_every_dtype_computes(method: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _force(monkeypatch, list(_forms(method, DTYPES[dtype]))[-1])
+def test_forms_are_found_by_their_names(method: str, dtype: str) -> None:
+    element = DTYPES[dtype]
+    names = [name.replace("splitN", "split7") for name in form_names(method, element)]
+    assert len(set(names)) == 2 * len(tiles.tiles(element))
+    for name in names:
+        form = form_of(method, element, name)
+        assert str(form) == name
+        for geometry in GEOMETRIES:
+            target = Target(element, DEVICE, False, form=form)
+            assert form_taken(method, geometry, target) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["128x64", "f64/64x64", "f32/64x65", "f32/64x64/split1", "f32/64x64/split0", "f32/64x64/split70000", 5]
+)
+def test_a_name_of_no_form_lists_the_names(name: Any) -> None:
+    with pytest.raises(ValueError, match="sk_dilated in float32 has 'f32/128x64', 'f32/128x64/splitN'"):
+        form_of("sk_dilated", DTYPES["float32"], name)
+
+
+def test_methods_with_a_thread_per_output_have_one_form() -> None:
+    assert form_names("unified", DTYPES["complex64"]) == ("c64/threads",)
+    assert form_of("unified", DTYPES["complex64"], "c64/threads") is None
+    with pytest.raises(ValueError, match="unified in complex64 has 'c64/threads'"):
+        form_of("unified", DTYPES["complex64"], "c64/64x64")
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_every_form_computes(method: str, dtype: str) -> None:
+    for form, geometry, last in product(_forms(method, dtype), GEOMETRIES[:2], (False, True)):
+        _check(method, dtype, geometry, form, last)
+
+
+@every_method
+@every_dtype
+def test_every_dtype_computes(method: str, dtype: str) -> None:
     for geometry in GEOMETRIES[2:]:
-        _check(method, dtype, geometry)
+        _check(method, dtype, geometry, _forms(method, dtype)[-1])
 
 
 @every_method
@@ -152,21 +182,12 @@ def test_every_dtype_computes(method: str, dtype: str, monkeypatch: pytest.Monke
     ],
 )
 def test_builds_orders_and_races(method: str, build: str, order: str, kind: Any, wide: bool) -> None:
-    for geometry in GEOMETRIES[::2]:
-        _check(method, "float32", geometry, build, order, kind, wide)
+    for geometry, last in product(GEOMETRIES[::2], (False, True)):
+        _check(method, "float32", geometry, None, last, build, order, kind, wide)
 
 
-def _forms(method: str, dtype: DType) -> Iterator[Form]:
-    second = ((False, 3), (False, 1)) if method == "sk_dilated" else ((False, 1), (True, 1))
-    for tile, (trimmed, splits) in product(tiles.tiles(dtype), second):
-        yield Form(tile, trimmed, splits)
-
-
-def _force(monkeypatch: pytest.MonkeyPatch, form: Form) -> None:
-    monkeypatch.setattr(tiles, "choose", lambda *_: form.tile)
-    monkeypatch.setattr(ks_deconv, "trims_classes", lambda _: form.trimmed)
-    monkeypatch.setattr(conv_v2, "trims_windows", lambda _: form.trimmed)
-    monkeypatch.setattr(tiles, "splits", lambda *_: form.splits)
+def _forms(method: str, dtype: str) -> list[str]:
+    return [name.replace("splitN", "split3") for name in form_names(method, DTYPES[dtype])]
 
 
 @cache
@@ -178,6 +199,8 @@ def _check(
     method: str,
     dtype: str,
     geometry: Geometry,
+    form: str | None = None,
+    channels_last: bool = False,
     build: str = "asan",
     order: str = "forward",
     kind: Any = "generic",
@@ -185,7 +208,6 @@ def _check(
 ) -> None:
     """Compute whole numbers, so that the NumPy engine's result is the only one."""
     require()
-    plan.cache_clear()
     emulator, element = _emulator(build, order), DTYPES[dtype]
     inputs, output = OPERATIONS[METHODS[method].operation]
     shapes = {
@@ -196,11 +218,22 @@ def _check(
     }
     rng = np.random.default_rng(len(str(geometry)))
     arrays: dict[Any, Any] = {name: _whole(rng, shapes[name], element) for name in inputs}
-    wanted, out = np.empty(shapes[output], element.storage), emulator.empty(shapes[output], element.storage)
+    wanted = np.empty(shapes[output], element.storage)
     cpu.run(method, geometry, element, {**arrays, output: wanted})
-    Engine(emulator, kind, wide).run(method, geometry, element, {**arrays, output: out})
+    if channels_last:
+        arrays.update({role: _last(arrays[role]) for role in ("small", "large") if role in arrays})
+        wanted = wanted if output == "weight" else _last(wanted)
+    out = emulator.empty(wanted.shape, element.storage)
+    Engine(emulator, kind, wide).run(
+        method, geometry, element, {**arrays, output: out}, channels_last=channels_last, form=form
+    )
     emulator.check_written(out)
     np.testing.assert_array_equal(out, wanted)
+
+
+def _last(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a map with its channels last."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1))
 
 
 def _whole(rng: np.random.Generator, shape: tuple[int, ...], dtype: DType) -> NDArray[Any]:

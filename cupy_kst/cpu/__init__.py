@@ -31,7 +31,30 @@ RUNS: dict[str, Callable[..., None]] = {
 }
 
 
-def run(method: str, geometry: Geometry, dtype: DType, arrays: Mapping[Role, Array | None]) -> None:
+# How each is carried out.
+FORMS: dict[str, tuple[str, ...]] = {"unified": ("taps",), **{name: ("columns",) for name in RUNS if name != "unified"}}
+
+
+def forms(method: str, geometry: Geometry, dtype: DType) -> tuple[str, ...]:
+    """Return the names of the forms of a method that can compute a geometry, the preferred one first."""
+    del geometry, dtype
+    return FORMS[method]
+
+
+def check_form(method: str, name: Any) -> None:
+    """Raise a ValueError that lists the forms of a method unless `name` is one of them."""
+    if name not in FORMS[method]:
+        raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
+
+
+def run(
+    method: str,
+    geometry: Geometry,
+    dtype: DType,
+    arrays: Mapping[Role, Array | None],
+    packed: Any = None,
+    form: str | None = None,
+) -> None:
     """Write what `method` computes.
 
     `arrays` are the small and the large map, the weight and the bias, which may be None or missing, of `dtype`; the one

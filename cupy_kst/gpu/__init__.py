@@ -31,8 +31,13 @@ def run(
     arrays: Mapping[Role, Any],
     packed: Packed | None = None,
     workspace: Any = None,
+    channels_last: bool = False,
+    form: str | None = None,
 ) -> None:
-    """Write what `method` computes of CuPy arrays, on their device and its current stream."""
+    """Write what `method` computes of CuPy arrays, on their device and its current stream, as `Engine.run` does.
+
+    What is read may have any strides; what is written is C-contiguous.
+    """
     cupy = load_cupy()
     output = OPERATIONS[METHODS[method].operation].output
     out = arrays[output]
@@ -40,8 +45,5 @@ def run(
         given: dict[str, Any] = {
             name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()
         }
-        # Where `out` is contiguous this is `out` itself, else a copy, which is written back.
-        target = given[output]
-        engine(device.id).run(method, geometry, dtype, given, packed, workspace)
-        if target is not out:
-            out[...] = target
+        given[output] = out
+        engine(device.id).run(method, geometry, dtype, given, packed, workspace, channels_last, form)

@@ -26,8 +26,10 @@ from . import (
     zero_dilation,
     zero_insertion,
 )
+from . import form as forms
 from .choice import needs_wide
-from .plan import Launches, Plan, Workspace
+from .form import Form
+from .plan import NULL, Launches, Plan, Workspace
 from .runtime import Runtime
 from .target import Target
 
@@ -47,10 +49,41 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
 }
 
 
+# What forms differ in beside the tile, of methods that have tiles.
+_OPTIONS = {"ks_deconv": ks_deconv.OPTION, "conv_v2": conv_v2.OPTION, "sk_dilated": sk_dilated.OPTION}
+
+
 @lru_cache(maxsize=256)
 def plan(method: str, geometry: Geometry, target: Target) -> Plan:
     """Return the launches by which `method` computes `geometry`."""
     return LAUNCHERS[method](geometry, target)
+
+
+def form_names(method: str, dtype: DType) -> tuple[str, ...]:
+    """Return the names of the forms of a method, where N stands for a number of parts."""
+    option = _OPTIONS.get(method)
+    return (_threads(dtype),) if option is None else forms.names(dtype, option)
+
+
+def _threads(dtype: DType) -> str:
+    """Return the name of the only form of methods that have a thread per output."""
+    return f"{dtype.short}/threads"
+
+
+def form_taken(method: str, geometry: Geometry, target: Target) -> str:
+    """Return the name of the form by which a method computes a geometry."""
+    taken = plan(method, geometry, target).form
+    return _threads(target.dtype) if taken is None else str(taken)
+
+
+def form_of(method: str, dtype: DType, name: str) -> Form | None:
+    """Return the form of a name, None for that of a thread per output, or raise a ValueError that lists the names."""
+    option = _OPTIONS.get(method)
+    form = None if option is None or not isinstance(name, str) else forms.parse(name, dtype, option)
+    if form is None and (option is not None or name not in form_names(method, dtype)):
+        known = ", ".join(map(repr, form_names(method, dtype)))
+        raise ValueError(f"form={name!r}: on a GPU {method} in {dtype.name} has {known}")
+    return form
 
 
 class Engine:
@@ -81,19 +114,33 @@ class Engine:
         arrays: Mapping[str, Any],
         packed: Packed | None = None,
         workspace: Any = None,
+        channels_last: bool = False,
+        form: str | None = None,
     ) -> None:
         """Write what `method` computes.
 
-        `arrays` are the "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all
-        are C-contiguous and on the runtime's device. An empty batch writes nothing. What is made of the weight alone is
-        kept in `packed`, if there is one; the rest of the workspace is in the bytes of `workspace`, if given.
+        Parameters
+        ----------
+        method, geometry, dtype
+            What is computed.
+        arrays : mapping of str to array
+            The "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all are
+            C-contiguous and on the runtime's device. An empty batch writes nothing.
+        packed : Packed, optional
+            Keeps what is made of the weight alone.
+        workspace : array of uint8, optional
+            Where the rest of the workspace is put.
+        channels_last : bool
+            Whether maps have their channels behind their pixels.
+        form : str, optional
+            One of `form_names`.
         """
         if geometry.samples == 0:
             return
         wide = self._is_wide(geometry)
-        planned = self.plan(method, geometry, dtype)
-        bias = arrays.get("bias")
-        known = {**arrays, "bias": np.uintp(0) if bias is None else bias}
+        planned = self.plan(method, geometry, dtype, channels_last, form)
+        null, bias = np.uintp(0), arrays.get("bias")
+        known = {**arrays, "bias": null if bias is None else bias, NULL: null}
         offset = 0
         for name, each in planned.workspaces.items():
             element = each.dtype or dtype.storage
@@ -105,10 +152,18 @@ class Engine:
                 size = prod(each.shape) * element.itemsize
                 known[name] = workspace[offset : offset + size].view(element).reshape(each.shape)
                 offset += _aligned(size)
-        constants = self._constants(method, geometry, dtype, wide)
+        constants = self._constants(method, geometry, dtype, wide, channels_last)
         for step in planned.steps:
             kernel = self.runtime.compile(
-                source.text(step.stem, dtype.name, wide=wide, constants=constants, defines=step.defines), step.kernel
+                source.text(
+                    step.stem,
+                    dtype.name,
+                    wide=wide,
+                    channels_last=channels_last,
+                    constants=constants,
+                    defines=step.defines,
+                ),
+                step.kernel,
             )
 
             def launch(step: Launches = step, kernel: Any = kernel) -> None:
@@ -129,13 +184,17 @@ class Engine:
 
             known[name] = packed.get((step.stem, step.kernel, step.defines, step.params.tobytes()), make)
 
-    def plan(self, method: str, geometry: Geometry, dtype: DType) -> Plan:
+    def plan(
+        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, form: str | None = None
+    ) -> Plan:
         """Return the launches by which `method` computes `geometry` on this device."""
-        return plan(method, geometry, Target(dtype, self.runtime.limits(), self._is_wide(geometry)))
+        pinned = None if form is None else form_of(method, dtype, form)
+        target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned)
+        return plan(method, geometry, target)
 
-    def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType) -> int:
+    def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType, form: str | None = None) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
-        planned = self.plan(method, geometry, dtype)
+        planned = self.plan(method, geometry, dtype, form=form)
         return sum(
             _aligned(prod(each.shape) * (each.dtype or dtype.storage).itemsize)
             for name, each in planned.workspaces.items()
@@ -145,10 +204,12 @@ class Engine:
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
 
-    def _constants(self, method: str, geometry: Geometry, dtype: DType, wide: bool) -> Constants | None:
+    def _constants(
+        self, method: str, geometry: Geometry, dtype: DType, wide: bool, channels_last: bool
+    ) -> Constants | None:
         constants = _constants_of(geometry)
         if self._build is None:
-            return constants if self._seen.before((method, dtype, wide, constants)) else None
+            return constants if self._seen.before((method, dtype, wide, channels_last, constants)) else None
         return constants if self._build == "specialised" else None
 
 

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from ..geometry import Geometry
 from . import params
+from .form import Form
+
+# Among a launch's arrays: none.
+NULL = "null"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +29,7 @@ class Launches:
     grid, block : tuple of int
         Thread blocks, and threads of a block.
     arrays : tuple of str
-        What its pointers are: "small", "large", "weight", "bias", or the name of one of the plan's workspaces.
+        What its pointers are: "small", "large", "weight", "bias", the name of one of the plan's workspaces, or NULL.
     params : ndarray
         The params struct of each launch, shape (launches,).
     defines : tuple of (str, str)
@@ -50,10 +54,21 @@ class Workspace(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Launches in their order, and the workspaces that they share, by name."""
+    """What carries a method out.
+
+    Attributes
+    ----------
+    steps : tuple of Launches
+        In their order.
+    workspaces : mapping of str to Workspace
+        What launches hand on from one to the next, by name.
+    form : Form, optional
+        The form taken; None where a thread computes an output, of which there is one form.
+    """
 
     steps: tuple[Launches, ...]
     workspaces: Mapping[str, Workspace] = field(default_factory=dict)
+    form: Form | None = None
 
     def packs(self, step: Launches) -> bool:
         """Return whether a step makes a workspace of the weight alone, so that it need not be repeated."""

@@ -1,4 +1,4 @@
-"""Launches of Sk-dilated (arXiv 2306.15951): one makes split sums of every tap's product, one adds them."""
+"""Launches of Sk-dilated (arXiv 2306.15951): one for every tap's product, one to add split sums."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from math import prod
 
 from ..dtypes import DType
 from ..geometry import Geometry
-from . import tiles
-from .plan import Plan, Workspace, of_weight, tiled
+from . import choice, tiles
+from .form import SPLIT, Form
+from .plan import NULL, Plan, Workspace, of_weight, tiled
 from .target import Target
 
 KERNELS = {
-    "multiply_taps": ("small", "large", "partials"),
+    "multiply_taps": ("small", "large", "partials", "weight"),
     "add_partials": ("partials", "weight"),
 }
 REGISTERS = 255
+OPTION = SPLIT
 
 
 def forms(dtype: DType) -> Iterator[tiles.Defines]:
@@ -24,20 +26,24 @@ def forms(dtype: DType) -> Iterator[tiles.Defines]:
 
 
 def plan(geometry: Geometry, target: Target) -> Plan:
-    """Return the launches that compute `geometry`, and the split sums between them."""
+    """Return the launches that compute `geometry`, and the split sums between them, if there are any."""
     rows, columns = (count // geometry.groups for count in (geometry.small_channels, geometry.large_channels))
     products = geometry.groups * prod(axis.kernel for axis in geometry.axes)
-    tile = tiles.choose(target, rows, columns, products)
+    tile = choice.tile_for(target, rows, columns, products)
     blocks = products * -(-rows // tile.m) * -(-columns // tile.n)
-    splits = tiles.splits(target, blocks, -(-geometry.samples * _most_positions(geometry) // tile.k))
-    arrays = KERNELS["multiply_taps"]
+    stages = -(-geometry.samples * _most_positions(geometry) // tile.k)
+    splits = choice.splits(target, blocks, stages)
+    form = Form(target.dtype.short, tile, splits=splits)
+    arrays = KERNELS["multiply_taps"] if splits > 1 else ("small", "large", NULL, "weight")
     grid = (blocks, splits)
     multiply = tiled(geometry, target.wide, "sk_dilated", "multiply_taps", arrays, tile.threads, grid, tile.defines)
+    if splits == 1:
+        return Plan((multiply,), form=form)
     add = of_weight(
         geometry, target.wide, "sk_dilated", "add_partials", KERNELS["add_partials"], tile.defines, (0, 0, splits)
     )
     shape = (splits, *geometry.full_weight_shape)
-    return Plan((multiply, add), {"partials": Workspace(shape, target.dtype.compute)})
+    return Plan((multiply, add), {"partials": Workspace(shape, target.dtype.compute)}, form)
 
 
 def _most_positions(geometry: Geometry) -> int:

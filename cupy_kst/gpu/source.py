@@ -33,6 +33,7 @@ def text(
     dtype: str,
     *,
     wide: bool = False,
+    channels_last: bool = False,
     constants: tuple[Axis, Axis, Axis] | None = None,
     defines: tuple[tuple[str, str], ...] = (),
 ) -> str:
@@ -46,6 +47,8 @@ def text(
         Name of the element type.
     wide : bool
         Whether offsets inside one sample are 64 bits.
+    channels_last : bool
+        Whether maps have their channels behind their pixels.
     constants : tuple of Axis, optional
         The axes whose filter, stride and dilation become literals (the specialised build); without it they are read
         from the params struct, and the text serves every geometry (the generic build).
@@ -60,6 +63,7 @@ def text(
         "STORAGE_IS_BFLOAT": str(int(element.c_bits == "bfloat")),
         "INDEX": "long long" if wide else "int",
         "THREADS": str(THREADS),
+        "CHANNELS_LAST": str(int(channels_last)),
         **_constant_lines(constants, "LL" if wide else ""),
         **dict(defines),
     }

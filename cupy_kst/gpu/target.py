@@ -6,12 +6,29 @@ from dataclasses import dataclass
 
 from ..dtypes import DType
 from .device import Device
+from .form import Form
 
 
 @dataclass(frozen=True)
 class Target:
-    """An element type, a device, and whether offsets inside one sample are 64 bits."""
+    """An element type and a device, and how arrays lie on it.
+
+    Attributes
+    ----------
+    dtype : DType
+        Element type of the arrays.
+    device : Device
+        The device.
+    wide : bool
+        Whether offsets inside one sample are 64 bits.
+    channels_last : bool
+        Whether maps have their channels behind their pixels.
+    form : Form, optional
+        The form that a tiled method is to take; without it, it chooses.
+    """
 
     dtype: DType
     device: Device
     wide: bool
+    channels_last: bool = False
+    form: Form | None = None

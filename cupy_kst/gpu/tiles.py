@@ -1,21 +1,16 @@
-"""Tiles of the methods that are matrix products: which there are, and which one a product takes."""
+"""Tiles of the methods that are matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 from ..dtypes import DType
-from .target import Target
 
 Defines = tuple[tuple[str, str], ...]
 
 # Bytes of the widest access to memory.
 ACCESS = 16
-# Blocks that a split product gives each multiprocessor, and the least stages of one split.
-SPLIT_BLOCKS = 4
-SPLIT_STAGES = 8
 
 
 class Tile(NamedTuple):
@@ -26,6 +21,9 @@ class Tile(NamedTuple):
     k: int
     thread_m: int
     thread_n: int
+
+    def __str__(self) -> str:
+        return f"{self.m}x{self.n}"
 
     @property
     def threads(self) -> int:
@@ -74,25 +72,3 @@ def vector(dtype: DType, columns: int) -> int:
     """Return how many elements of a packed filter's rows a load is of: 16 bytes, if they divide the columns, or 1."""
     most = ACCESS // dtype.storage.itemsize
     return most if columns % most == 0 else 1
-
-
-@lru_cache(maxsize=1024)
-def choose(target: Target, rows: int, columns: int, products: int = 1) -> Tile:
-    """Return the tile that computes `products` products of ``rows x columns`` in the least time.
-
-    The estimate: blocks go round by round over the multiprocessors, and one takes as long as its multiply-adds, idle
-    rows and columns included, and the loads of its operands, which weigh eight times as much.
-    """
-
-    def time(tile: Tile) -> int:
-        blocks = products * -(-rows // tile.m) * -(-columns // tile.n)
-        return -(-blocks // target.device.multiprocessors) * (tile.m * tile.n + 8 * (tile.m + tile.n))
-
-    return min(tiles(target.dtype), key=time)
-
-
-@lru_cache(maxsize=1024)
-def splits(target: Target, blocks: int, stages: int) -> int:
-    """Return into how many parts the depth of products is split, which have `blocks` tiles and up to `stages` each."""
-    wanted = -(-SPLIT_BLOCKS * target.device.multiprocessors // blocks)
-    return max(1, min(wanted, stages // SPLIT_STAGES, target.device.max_grid[1]))
