@@ -287,7 +287,7 @@ class Prepared:
         rank = self._rank
         extras = per_axis("output_padding", self._options["output_padding"], rank, 0)
         padding = per_axis_padding(options["padding"], rank)
-        if not any(extras) or padding in ("same", "same_lower"):
+        if not any(extras) or padding in ("same", "same_lower") or len(shape) not in (rank + 1, rank + 2):
             return Geometry.conv(shape, self._weight_shape, **options)
         # Without the rows that output padding added, the sizes say what the forward call's input was.
         pads = [(0, 0)] * rank if isinstance(padding, str) else padding

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 
 import cupy_kst
-from cupy_kst import Geometry, conv2d, conv_transpose2d, grad, prepare
+from cupy_kst import Geometry, conv2d, conv_transpose2d, cpu, grad, prepare
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.engine import Engine, Packed
+from cupy_kst.gpu.engine import Engine, Packed, form_names
 from cupy_kst.methods import methods
 from cupy_kst.testing import Case, examples
 from tests import emulator
@@ -114,6 +114,10 @@ def test_compile_takes_several_shapes() -> None:
         (lambda: prepare(W, groups=3), ValueError, "groups=3 does not divide the 4"),
         (lambda: prepare(W, method="fast"), ValueError, "method='fast': conv_transpose has 'auto', 'zero_insertion'"),
         (lambda: prepare(W, method="direct"), ValueError, "method='direct': conv_transpose has 'auto'"),
+        (lambda: prepare(W, form="columns"), ValueError, "form='columns': forms are of one method; name it, too: me"),
+        (lambda: prepare(W, method="split", form="fast"), ValueError, "form='fast': in NumPy split has 'columns'"),
+        (lambda: prepare(W, op="conv_input", output_padding=1, stride=2)(X[0, 0]), ValueError, "input has shape (7, 6)"),
+        (lambda: prepare(W, op="conv_transpose_input", output_padding=1, stride=2)(X[0, 0]), ValueError, "input has shape (7, 6)"),
         (lambda: prepare(W).update(W[:2]), ValueError, "weight is a numpy array of shape (2, 3, 3, 3): prepared was a"),
         (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
         (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
@@ -127,8 +131,43 @@ def test_what_breaks_a_rule_is_refused_with_the_rule(call: Any, error: type[Exce
     assert message in str(found.value)
 
 
+def test_a_form_is_pinned_and_explained() -> None:
+    for form in cpu.FORMS["ks_deconv"]:
+        prepared = prepare(W, method="ks_deconv", form=form)
+        assert f"form: ks_deconv/{form} in NumPy" in prepared.explain(X.shape)
+        np.testing.assert_array_equal(prepared(X), conv_transpose2d(X, W))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("op", "method"), [("conv_transpose", "ks_deconv"), ("conv", "conv_v2"), ("conv", "direct")])
+@pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
+def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
+    import cupy
+
+    weight, map_ = np.arange(66 * 35 * 12).reshape(66, 35, 4, 3) % 5 - 2, np.arange(2 * 66 * 35).reshape(2, -1, 7, 5)
+    channels = 66 if op == "conv_transpose" else 35
+    x = (np.resize(map_, (3, channels, 6, 7)) % 7 - 3).astype("f4")
+    right = {"conv_transpose": conv_transpose2d, "conv": conv2d}[op](x, weight.astype("f4"), stride=(2, 1), padding=1)
+    last = data_format == "channels_last"
+    given_ = cupy.asarray(np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x)
+    for form in form_names(method, DTYPES["float32"]):
+        prepared = prepare(
+            cupy.asarray(weight.astype("f4")),
+            op=op,
+            stride=(2, 1),
+            padding=1,
+            method=method,
+            form=form,
+            data_format=data_format,
+        )
+        result = cupy.asnumpy(prepared(given_))
+        assert f"form: {method}/{form} in CUDA" in prepared.explain(given_.shape)
+        np.testing.assert_array_equal(np.moveaxis(result, -1, 1) if last else result, right)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("method", ["ks_deconv", "split", "unified", "segregated"])
-def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str) -> None:
+def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str, channels_last: bool) -> None:
     emulator.require()
     geometry, dtype = Geometry.conv_transpose(X.shape, W.shape, 2, 1), DTYPES["float32"]
     launched: Counter[str] = Counter()
@@ -148,9 +187,12 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str)
     workspace = np.zeros(engine.workspace_bytes(method, geometry, dtype), np.uint8)
     right = conv_transpose2d(x, W, stride=2, padding=1)
     for number in range(3):
-        out = np.full(geometry.full_large_shape, np.nan, "f4")
-        arrays = {"small": x.reshape(geometry.full_small_shape), "weight": W[:, :, None], "large": out}
-        engine.run(method, geometry, dtype, arrays, packed, workspace if workspace.size else None)
+        small, large = x.reshape(geometry.full_small_shape), np.full(geometry.full_large_shape, np.nan, "f4")
+        if channels_last:
+            small, large = (np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in (small, large))
+        arrays = {"small": small, "weight": W[:, :, None], "large": large}
+        engine.run(method, geometry, dtype, arrays, packed, workspace if workspace.size else None, channels_last)
+        out = np.moveaxis(large, -1, 1) if channels_last else large
         np.testing.assert_array_equal(out.reshape(right.shape), right)
         if number == 0:
             of_weight = len(allocated)
