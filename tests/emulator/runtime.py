@@ -61,6 +61,8 @@ class Emulator:
         The device whose limits are kept.
     time_limit : float
         Seconds after which a launch has failed.
+    last_blocks : int, optional
+        How many blocks of each launch run, its last ones; without it all.
 
     Attributes
     ----------
@@ -75,6 +77,7 @@ class Emulator:
         seed: int = 0,
         device: Device = DEVICE,
         time_limit: float = 60.0,
+        last_blocks: int | None = None,
     ) -> None:
         if build not in SANITIZE or order not in ORDERS:
             raise EmulatorError(
@@ -85,6 +88,7 @@ class Emulator:
         self.seed = seed
         self.device = device
         self.time_limit = time_limit
+        self.last_blocks = last_blocks
         self.products = Products()
         self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
         self._lock = threading.Lock()
@@ -126,7 +130,7 @@ class Emulator:
         sent = send(args, process.parameters(), kernel.name)
         dynamic = kernel.shared_bytes > 0
         request = struct.pack(
-            "6IIIQQQ",
+            "6IIIQQQQ",
             *grid,
             *block,
             ORDERS.index(self.order),
@@ -134,6 +138,7 @@ class Emulator:
             self.seed,
             kernel.shared_bytes if dynamic else self.device.shared_bytes,
             dynamic,
+            2**64 - 1 if self.last_blocks is None else self.last_blocks,
         )
         headers = b"".join(one.header() for one in sent)
         data = [one.data for one in sent if one.form is not Form.ALIAS]
