@@ -123,7 +123,7 @@ def _form(
     method: str, geometry: Geometry, element: DType, form: str | None, device: Device | None, channels_last: bool
 ) -> str:
     if device is None:
-        return form or cpu.forms(method, geometry, element)[0]
+        return form or cpu.form_names(method, geometry, element)[0]
     pinned = None if form is None else form_of(method, element, form)
     return form_taken(method, geometry, Target(element, device, needs_wide(geometry), channels_last, pinned))
 

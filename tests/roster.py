@@ -52,10 +52,24 @@ SPECIALISED = {
 }
 
 
-# Constants, and whether indices are wide: the builds of a launcher's first form.
-_FEW = [("4x4 stride 2", False), ("3x3x3 stride 2", False), (HUGE, True), ("generic", False), ("generic", True)]
-_ROUNDS = dict.fromkeys(ARCHITECTURES, _FEW)
-_ROUNDS["sm_90"] = [*((each, each == HUGE) for each in SPECIALISED), *_FEW[3:], ("4x4 stride 2", True)]
+class Variant(NamedTuple):
+    """What the texts of one form differ in."""
+
+    constants: str
+    wide: bool = False
+    channels_last: bool = False
+
+
+_4X4_NARROW = Variant("4x4 stride 2")
+_WIDEST = Variant("generic", wide=True)
+# Of a launcher's first form, for each architecture: what is specialised most and least, and both layouts.
+_FEW = (_4X4_NARROW, Variant("generic", channels_last=True), _WIDEST)
+_MORE = (
+    *(Variant("3x3x3 stride 2"), Variant("generic"), Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
+    *(Variant("4x4 stride 2", channels_last=True), Variant("generic", wide=True, channels_last=True)),
+)
+# Of one element type, as geometries make no difference that depends on it.
+_OTHERS = tuple(map(Variant, ("5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")))
 
 
 class Build(NamedTuple):
@@ -67,6 +81,7 @@ class Build(NamedTuple):
     constants: str
     architecture: str
     defines: Defines = ()
+    channels_last: bool = False
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -79,10 +94,17 @@ class Build(NamedTuple):
     @property
     def text(self) -> str:
         constants = SPECIALISED.get(self.constants)
-        return source.text(self.stem, self.dtype, wide=self.wide, constants=constants, defines=self.defines)
+        return source.text(
+            self.stem,
+            self.dtype,
+            wide=self.wide,
+            channels_last=self.channels_last,
+            constants=constants,
+            defines=self.defines,
+        )
 
     def __str__(self) -> str:
-        width = "wide" if self.wide else "narrow"
+        width = ("wide" if self.wide else "narrow") + (", channels last" if self.channels_last else "")
         form = "".join(f", {name} {value}" for name, value in self.defines)
         return f"{self.stem}, {self.dtype}, {width}, {self.constants}, {self.architecture}{form}"
 
@@ -93,21 +115,39 @@ def forms(stem: str, dtype: DType) -> list[Defines]:
     return list(launcher.forms(dtype)) if hasattr(launcher, "forms") else [()]
 
 
+def _variants(architecture: str, dtype: DType) -> list[Variant]:
+    """Return the builds of a launcher's first form."""
+    if architecture in MORE_ARCHITECTURES:
+        return [_4X4_NARROW]
+    more = _MORE if architecture == "sm_90" else ()
+    return [*_FEW, *more, *(_OTHERS if more and dtype.name == "float32" else ())]
+
+
+def _other_forms(forms: list[Defines]) -> list[tuple[Defines, str, Variant]]:
+    """Return builds of forms beside the first, in what takes most registers, and of the loads of 16 bytes."""
+    last = _WIDEST._replace(channels_last=True)
+    return [
+        *((form, "sm_90", _WIDEST) for form in forms),
+        *((form, "sm_80", last) for form in forms[::2]),
+        *((form, "sm_100", last) for form in forms[1::2]),
+        *((form, "sm_90", _4X4_NARROW) for form in forms if ("VECTOR", "1") not in form),
+    ]
+
+
 def _builds() -> list[Build]:
     builds = []
     for stem in LAUNCHERS:
         for dtype in DTYPES.values():
             first, *others = forms(stem, dtype)
-            for architecture in ARCHITECTURES:
-                rounds = _ROUNDS[architecture]
-                builds += [Build(stem, dtype.name, wide, each, architecture, first) for each, wide in rounds]
-            # What takes most registers: every form for sm_90, and for one of the others.
-            builds += [Build(stem, dtype.name, True, "generic", "sm_90", form) for form in others]
-            builds += [Build(stem, dtype.name, True, "generic", "sm_80", form) for form in others[::2]]
-            builds += [Build(stem, dtype.name, True, "generic", "sm_100", form) for form in others[1::2]]
-            vectors = [form for form in others if ("VECTOR", "1") not in form]
-            builds += [Build(stem, dtype.name, False, "4x4 stride 2", "sm_90", form) for form in vectors]
-            builds += [Build(stem, dtype.name, False, "4x4 stride 2", each, first) for each in MORE_ARCHITECTURES]
+            found = [
+                (first, architecture, variant)
+                for architecture in (*ARCHITECTURES, *MORE_ARCHITECTURES)
+                for variant in _variants(architecture, dtype)
+            ]
+            builds += [
+                Build(stem, dtype.name, each.wide, each.constants, architecture, form, each.channels_last)
+                for form, architecture, each in (*found, *_other_forms(others))
+            ]
     return builds
 
 

@@ -14,10 +14,14 @@ from .roster import BUILDS, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
+# Indices and other sizes change no operation on elements.
+_NARROW = [build for build in BUILDS if not build.wide and build.constants in ("4x4 stride 2", "generic")]
 # The compiler treats the signs of complex products differently for newer architectures.
-READ = [build for build in BUILDS if build.architecture == "sm_90"]
-READ += [
-    build for build in BUILDS if build.architecture in ("sm_80", "sm_100", "sm_120") and build.dtype == "complex64"
+READ = [
+    build
+    for build in _NARROW
+    if build.architecture == "sm_90"
+    or (build.architecture in ("sm_80", "sm_100", "sm_120") and build.dtype == "complex64")
 ]
 
 

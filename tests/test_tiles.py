@@ -161,8 +161,10 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
 @every_method
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_every_form_computes(method: str, dtype: str) -> None:
-    for form, geometry, last in product(_forms(method, dtype), GEOMETRIES[:2], (False, True)):
-        _check(method, dtype, geometry, form, last)
+    # One layout each, so that every tile has both and so has every kind.
+    for number, form in enumerate(_forms(method, dtype)):
+        for geometry in GEOMETRIES[:2]:
+            _check(method, dtype, geometry, form, channels_last=(number + number // 2) % 2 == 1)
 
 
 @every_method

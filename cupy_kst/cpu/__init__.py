@@ -35,7 +35,7 @@ RUNS: dict[str, Callable[..., None]] = {
 FORMS: dict[str, tuple[str, ...]] = {"unified": ("taps",), **{name: ("columns",) for name in RUNS if name != "unified"}}
 
 
-def forms(method: str, geometry: Geometry, dtype: DType) -> tuple[str, ...]:
+def form_names(method: str, geometry: Geometry, dtype: DType) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the preferred one first."""
     del geometry, dtype
     return FORMS[method]

@@ -33,6 +33,7 @@ SANITIZE = {
         "-fno-sanitize=vptr",
         "-fno-sanitize-recover=all",
         "-fno-omit-frame-pointer",
+        "-O0",  # to compile instrumented code well takes longer than to run it
     ),
     "tsan": ("-fsanitize=thread",),
 }

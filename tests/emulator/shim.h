@@ -9,7 +9,8 @@
 
 #define KST_EMULATOR 1
 
-#define __global__
+// Of the kernels of a text only the one that is run is compiled.
+#define __global__ inline
 #define __device__
 #define __host__
 #define __constant__
