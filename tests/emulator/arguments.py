@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,24 +20,18 @@ class Form(IntEnum):
     VALUE = 0
     ARRAY = 1
     ALIAS = 2
-    MAPPED = 3
 
 
 class Sent(NamedTuple):
-    """One argument on its way: `answer` is where the bytes of an array that the kernel may write come back to.
-
-    Of a mapped file `data` is the path, and `offset` the bytes of the file.
-    """
+    """One argument on its way: `answer` is where the bytes of an array that the kernel may write come back to."""
 
     form: Form
     data: memoryview
     offset: int
     answer: npt.NDArray[Any] | None
-    writable: bool = False
 
     def header(self) -> bytes:
-        back = self.answer is not None or self.writable
-        return struct.pack("IIQQ", self.form, back, len(self.data), self.offset)
+        return struct.pack("IIQQ", self.form, self.answer is not None, len(self.data), self.offset)
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -78,8 +71,6 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
         if value.dtype.hasobject or not value.dtype.isnative:
             raise EmulatorError(f"{which} has dtype {value.dtype!r}, which a device cannot hold")
         back = value.flags.writeable and parameter.kind == "pointer"
-        if isinstance(value, np.memmap):
-            return _mapped(value, back, which)
         return Sent(Form.ARRAY, _bytes(value), _offset(value), value if back else None)
     if isinstance(value, np.void) or not isinstance(value, np.generic | np.ndarray):
         raise EmulatorError(
@@ -92,14 +83,6 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
             f"{which} is a value ({value.dtype}); the kernel takes a pointer: an array or numpy.uintp(0)"
         )
     return Sent(Form.VALUE, memoryview(value.tobytes()), 0, None)
-
-
-def _mapped(array: np.memmap[Any, Any], writable: bool, which: str) -> Sent:
-    """Return a file that the process maps, too: its bytes, more than memory may hold, are not sent."""
-    path = Path(array.filename or "")
-    if path.stat().st_size != array.nbytes:
-        raise EmulatorError(f"{which} is a part of the file {path}: only a whole file is mapped")
-    return Sent(Form.MAPPED, memoryview(bytes(path)), array.nbytes, None, writable)
 
 
 def send(values: Sequence[Any], parameters: Sequence[Parameter], name: str) -> list[Sent]:

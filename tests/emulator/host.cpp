@@ -1,5 +1,4 @@
 // Serves launches of one kernel: tells on standard output what it takes, then answers requests from standard input.
-#include <fcntl.h>
 #include "calls.h"
 #include "reports.h"
 
@@ -13,16 +12,13 @@ struct Request {
     Turn turn;
     unsigned count;
     unsigned long long seed, shared_limit, dynamic;
-    unsigned long long last;  // how many blocks run, the last ones
 };
-enum class Form : unsigned { value, array, alias, mapped };
+enum class Form : unsigned { value, array, alias };
 struct Argument {
     Form form;
     unsigned back;  // of an array: whether its bytes are sent back; if not, they must not change
     unsigned long long bytes;
-    // Of an array: from a multiple of 256; of an alias: the number of the other argument; of a mapped file, whose path
-    // is sent: its bytes.
-    unsigned long long offset;
+    unsigned long long offset;  // of an array: from a multiple of 256; of an alias: the number of the other argument
 };
 
 static int answers = 1;
@@ -99,8 +95,7 @@ static void run(const Request& request)
     gridDim = request.grid;
     const size_t count = size_t{blockDim.x} * blockDim.y * blockDim.z;
     Word random = request.seed;
-    const size_t all = size_t{gridDim.x} * gridDim.y * gridDim.z;
-    const size_t blocks = std::min<size_t>(all, request.last);
+    const size_t blocks = size_t{gridDim.x} * gridDim.y * gridDim.z;
     for (size_t i = 0; i < std::size(teams) && i < blocks; i++)
         man(teams[i], count);
     launched.release();
@@ -112,22 +107,12 @@ static void run(const Request& request)
             warps = sequence((count + 31) / 32, request.turn, random);
             lanes = sequence(32, request.turn, random);
         }
-        blockIdx = index_in(static_cast<unsigned>(all - blocks) + number, gridDim);
+        blockIdx = index_in(number, gridDim);
         run_block(count, warps, lanes);
     }
     for (Team& t : teams)
         for (Order& order : t.finished)
             order.acquire();
-}
-
-static char* map(const std::string& path, size_t bytes, bool writable)
-{
-    const int file = open(path.c_str(), writable ? O_RDWR : O_RDONLY);
-    void* memory = mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, file, 0);
-    close(file);
-    if (memory == MAP_FAILED)
-        fail("cannot map %zu bytes of %s", bytes, path.c_str());
-    return static_cast<char*>(memory);
 }
 
 static bool serve()
@@ -145,12 +130,6 @@ static bool serve()
         const Argument& a = sent[i];
         if (a.form == Form::alias) {
             pointers[i] = arrays[a.offset].data;
-        } else if (a.form == Form::mapped) {
-            std::string path(a.bytes, 0);
-            if (!receive(path.data(), a.bytes))
-                return false;
-            arrays[i] = {map(path, a.offset, a.back), a.offset, 0};
-            pointers[i] = arrays[i].data;
         } else {
             arrays[i] = allocate(a.bytes, 256, a.form == Form::array ? a.offset : 0);
             if (!receive(arrays[i].data, a.bytes))
@@ -178,9 +157,7 @@ static bool serve()
     for (unsigned i = 0; i < request.count; i++) {
         if (sent[i].form == Form::array && sent[i].back)
             answer(arrays[i].data, sent[i].bytes);
-        if (sent[i].form == Form::mapped)
-            munmap(arrays[i].data, arrays[i].bytes);
-        else if (sent[i].form != Form::alias)
+        if (sent[i].form != Form::alias)
             release(arrays[i]);
     }
     arrays.clear();

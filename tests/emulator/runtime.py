@@ -61,8 +61,6 @@ class Emulator:
         The device whose limits are kept.
     time_limit : float
         Seconds after which a launch has failed.
-    last_blocks : int, optional
-        How many blocks of each launch run, its last ones; without it all.
 
     Attributes
     ----------
@@ -77,7 +75,6 @@ class Emulator:
         seed: int = 0,
         device: Device = DEVICE,
         time_limit: float = 60.0,
-        last_blocks: int | None = None,
     ) -> None:
         if build not in SANITIZE or order not in ORDERS:
             raise EmulatorError(
@@ -88,7 +85,6 @@ class Emulator:
         self.seed = seed
         self.device = device
         self.time_limit = time_limit
-        self.last_blocks = last_blocks
         self.products = Products()
         self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
         self._lock = threading.Lock()
@@ -130,7 +126,7 @@ class Emulator:
         sent = send(args, process.parameters(), kernel.name)
         dynamic = kernel.shared_bytes > 0
         request = struct.pack(
-            "6IIIQQQQ",
+            "6IIIQQQ",
             *grid,
             *block,
             ORDERS.index(self.order),
@@ -138,7 +134,6 @@ class Emulator:
             self.seed,
             kernel.shared_bytes if dynamic else self.device.shared_bytes,
             dynamic,
-            2**64 - 1 if self.last_blocks is None else self.last_blocks,
         )
         headers = b"".join(one.header() for one in sent)
         data = [one.data for one in sent if one.form is not Form.ALIAS]
