@@ -57,13 +57,6 @@ struct Copy {
     unsigned bytes, from_bytes;
 };
 
-// The fused multiply-adds of floats in one launch, and those of them that have no factor of zero. Not counted under
-// TSan, to which threads that count would race.
-struct Products {
-    Word all, without_zero;
-};
-extern Products products;
-
 constexpr unsigned max_payload_words = 16;
 
 // Uninitialised shared memory, as every aligned 2, 4 or 8 bytes of it read: a quiet NaN in each floating-point format.

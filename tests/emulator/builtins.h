@@ -19,14 +19,7 @@ long long llabs(long long);
 }
 
 // One round-to-nearest operation each: the emulator is compiled with -ffp-contract=off.
-inline float __fmaf_ieee_rn(float x, float y, float z)
-{
-#if !defined __SANITIZE_THREAD__
-    kst::products.all++;
-    kst::products.without_zero += x != 0 && y != 0;
-#endif
-    return fmaf(x, y, z);
-}
+inline float __fmaf_ieee_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline double __fma_rn(double x, double y, double z) { return fma(x, y, z); }
 inline float __fadd_rn(float x, float y) { return x + y; }

@@ -19,7 +19,7 @@ from . import poison
 from .arguments import Form, send
 from .build import SANITIZE, program
 from .errors import EmulatorError
-from .worker import Products, worker
+from .worker import worker
 
 ORDERS = ("forward", "reversed", "shuffled")
 
@@ -61,11 +61,6 @@ class Emulator:
         The device whose limits are kept.
     time_limit : float
         Seconds after which a launch has failed.
-
-    Attributes
-    ----------
-    products : Products
-        What all launches so far multiplied.
     """
 
     def __init__(
@@ -85,7 +80,6 @@ class Emulator:
         self.seed = seed
         self.device = device
         self.time_limit = time_limit
-        self.products = Products()
         self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -138,9 +132,7 @@ class Emulator:
         headers = b"".join(one.header() for one in sent)
         data = [one.data for one in sent if one.form is not Form.ALIAS]
         written = [(i, one.answer, one.data) for i, one in enumerate(sent) if one.answer is not None]
-        more = process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
-        with self._lock:
-            self.products = Products(*map(sum, zip(self.products, more, strict=True)))
+        process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
         for i, array, _ in written:
             poison.scan(array, f"argument {i} of kernel {kernel.name}")
 
