@@ -178,9 +178,9 @@ def _zero_dilation(geometry: Geometry, dtype: DType) -> Cost:
 
 def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
     useful = _useful(geometry)
-    sums = sk_dilated.plan(geometry, Target(dtype, REFERENCE, wide=False)).workspaces["partials"]
-    workspace = prod(sums.shape) * dtype.compute.itemsize
-    return Cost(_dense_conv(geometry), useful, useful, workspace, 2, None)
+    planned = sk_dilated.plan(geometry, Target(dtype, REFERENCE, wide=False))
+    workspace = sum(prod(sums.shape) for sums in planned.workspaces.values()) * dtype.compute.itemsize
+    return Cost(_dense_conv(geometry), useful, useful, workspace, len(planned.steps), None)
 
 
 def _dense_conv(geometry: Geometry) -> int:

@@ -116,8 +116,16 @@ def test_compile_takes_several_shapes() -> None:
         (lambda: prepare(W, method="direct"), ValueError, "method='direct': conv_transpose has 'auto'"),
         (lambda: prepare(W, form="columns"), ValueError, "form='columns': forms are of one method; name it, too: me"),
         (lambda: prepare(W, method="split", form="fast"), ValueError, "form='fast': in NumPy split has 'columns'"),
-        (lambda: prepare(W, op="conv_input", output_padding=1, stride=2)(X[0, 0]), ValueError, "input has shape (7, 6)"),
-        (lambda: prepare(W, op="conv_transpose_input", output_padding=1, stride=2)(X[0, 0]), ValueError, "input has shape (7, 6)"),
+        (
+            lambda: prepare(W, op="conv_input", output_padding=1, stride=2)(X[0, 0]),
+            ValueError,
+            "input has shape (7, 6)",
+        ),
+        (
+            lambda: prepare(W, op="conv_transpose_input", output_padding=1, stride=2)(X[0, 0]),
+            ValueError,
+            "input has shape (7, 6)",
+        ),
         (lambda: prepare(W).update(W[:2]), ValueError, "weight is a numpy array of shape (2, 3, 3, 3): prepared was a"),
         (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
         (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
