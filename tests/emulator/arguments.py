@@ -42,7 +42,7 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
 
 
 def _offset(array: npt.NDArray[Any]) -> int:
-    """Return how many bytes behind the start of its memory an array begins, which on a device is a 256-byte boundary."""
+    """Return how many bytes behind the start of its memory an array begins; on a device that is a 256-byte boundary."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
