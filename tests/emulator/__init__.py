@@ -18,8 +18,9 @@ from .build import available
 from .errors import EmulatorError
 from .poison import check_written
 from .runtime import DEVICE, Emulator, Kernel
+from .worker import Products
 
-__all__ = ["DEVICE", "Emulator", "EmulatorError", "Kernel", "available", "check_written", "require"]
+__all__ = ["DEVICE", "Emulator", "EmulatorError", "Kernel", "Products", "available", "check_written", "require"]
 
 
 def require() -> None:

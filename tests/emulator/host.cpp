@@ -151,6 +151,7 @@ static bool serve()
     shared_limit = request.shared_limit;
     shared_limit_name = request.dynamic ? "dynamic shared memory asked for" : "static shared memory of the device";
     arguments = values.data();
+    products = {};
     run(request);
     for (unsigned i = 0; i < request.count; i++) {
         if (sent[i].form != Form::array)
@@ -160,8 +161,7 @@ static bool serve()
             if (originals[i][j] != arrays[i].data[j])
                 fail("write to argument %u, which is read-only, at byte %zu", i, j);
     }
-    const unsigned done = 0;
-    answer(&done, sizeof done);
+    answer(&products, sizeof products);
     for (unsigned i = 0; i < request.count; i++) {
         if (sent[i].form == Form::array && sent[i].back)
             answer(arrays[i].data, sent[i].bytes);

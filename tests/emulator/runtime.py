@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -20,7 +20,7 @@ from . import poison
 from .arguments import Form, send
 from .build import SANITIZE, program
 from .errors import EmulatorError
-from .worker import worker
+from .worker import Products, worker
 
 ORDERS = ("forward", "reversed", "shuffled")
 
@@ -33,7 +33,7 @@ DEVICE = Device(
     shared_bytes_optin=227 * 1024,
 )
 
-# Compiled kernels that one emulator remembers.
+# Compiled kernels, and launches, that one emulator remembers.
 REMEMBERED = 512
 
 
@@ -62,6 +62,11 @@ class Emulator:
         The device whose limits are kept.
     time_limit : float
         Seconds after which a launch has failed.
+
+    Attributes
+    ----------
+    products : collections.deque of (str, Products)
+        The names of the last kernels that were launched, and the fused multiply-adds that each made.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Emulator:
         self.seed = seed
         self.device = device
         self.time_limit = time_limit
+        self.products: deque[tuple[str, Products]] = deque(maxlen=REMEMBERED)
         self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -154,7 +160,9 @@ class Emulator:
         written = [
             (i, one.answer, one.data) for i, one in enumerate(sent) if one.form is Form.ARRAY and one.answer is not None
         ]
-        process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
+        made = process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
+        with self._lock:
+            self.products.append((kernel.name, made))
         for i, array, _ in written:
             poison.scan(array, f"argument {i} of kernel {kernel.name}")
 
