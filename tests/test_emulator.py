@@ -330,6 +330,26 @@ def test_some_blocks_of_a_launch(order: str) -> None:
             emulator.launch(kernel, (2, 3, 4), ONE, (y,), blocks)
 
 
+COUNT = """
+extern "C" __global__ void k(float* y, const float* x, const double* z) {
+  const int t = threadIdx.x;
+  float sum = __fmaf_ieee_rn(x[t], 2.0f, 1.0f);
+  for (int i = 0; i < t; i++) sum = __fmaf_rn(2.0f, x[t], sum);
+  y[blockIdx.x * blockDim.x + t] = float(fma(z[t], 0.0, sum) + __fma_rn(z[t], z[t], 1.0));
+}
+"""
+
+
+@every_build
+def test_multiply_adds_are_counted(kind: str) -> None:
+    emulator, kernel = Emulator(kind), Emulator(kind).compile(COUNT, "k")
+    x, z = np.array([0, 1, 2, 0], np.float32), np.array([3, 0, 1, 1], np.float64)
+    for blocks in (1, 3):
+        emulator.launch(kernel, (blocks, 1, 1), (4, 1, 1), (emulator.empty((blocks, 4), np.float32), x, z))
+    one = 4 + (0 + 1 + 2 + 3) + 4 + 4, 2 + (1 + 2) + 0 + 3
+    assert list(emulator.products) == [("k", one), ("k", tuple(3 * each for each in one))]
+
+
 def test_arrays_of_no_elements_and_of_no_axes() -> None:
     text = 'extern "C" __global__ void k(float* y, const float* x, int i) { y[0] = i ? x[0] : 1.0f; }'
     y, x = np.zeros((), np.float32), np.zeros((2, 0), np.float32)

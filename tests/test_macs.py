@@ -105,6 +105,7 @@ def test_macs_are_what_threads_multiply(method: str) -> None:
 
 AWKWARD = {
     "more padding than input meets": ((2, 3, 3, 2), (3, 2, 5, 5), 2, 3),
+    "borders that miss input": ((1, 2, 4, 3), (2, 3, 4, 5), 2, 0),
     "stride above the filter": ((1, 2, 4, 3), (2, 3, 2, 1), 5, 0),
     "one input, all but one output cropped": ((3, 1, 1, 1), (1, 4, 5, 5), 3, 2),
 }
