@@ -29,11 +29,11 @@ class Cost:
     useful_macs : int
         Products of a filter element and an input that both exist and land on an output: the same for every method.
     macs : int
-        What the CUDA kernels of the method multiply. For split, expansion zeros and the padding of its convolution
-        among it, and more than `nominal_macs` where outputs are cropped: all sub-filters are computed at each of their
-        positions. A 4x4 filter with stride 2 and padding 1 takes ``in + 1`` positions of each axis, of which the first
-        and the last are cropped by half; the paper counts ``in``. So the four layers of GP-GAN, nominally 103.8 M,
-        really take 136.1 M.
+        What the CUDA kernels of the method multiply, less what fills up their last tiles. For split, expansion zeros
+        and the padding of its convolution among it, and more than `nominal_macs` where outputs are cropped: all
+        sub-filters are computed at each of their positions. A 4x4 filter with stride 2 and padding 1 takes ``in + 1``
+        positions of each axis, of which the first and the last are cropped by half; the paper counts ``in``. So the
+        four layers of GP-GAN, nominally 103.8 M, really take 136.1 M.
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and

@@ -117,7 +117,7 @@ def emulate(
     """Compute a case by the CUDA engine on the emulator; every element of the output must have been written."""
     require()
     shapes = geometry(case)
-    emulator, engine = _emulated(sanitize, order, build, wide)
+    emulator, engine = emulated(sanitize, order, build, wide)
     full = {"small": shapes.full_small_shape, "large": shapes.full_large_shape, "weight": shapes.full_weight_shape}
     output = OPERATIONS[TABLE[method].operation].output
     if channels_last:
@@ -162,7 +162,8 @@ def public(case: Case) -> Callable[..., Any]:
 
 
 @cache
-def _emulated(sanitize: str, order: str, build: Build, wide: bool) -> tuple[Emulator, Engine]:
+def emulated(sanitize: str, order: str, build: Build, wide: bool) -> tuple[Emulator, Engine]:
+    """Return an emulator and the engine on it."""
     emulator = Emulator(sanitize, order)
     return emulator, Engine(emulator, build, wide)
 

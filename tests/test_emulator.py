@@ -281,6 +281,75 @@ extern "C" __global__ void k(float* y, const float* x, const float* bias) {
         run(emulator, text, ONE, WARP, x[1:33], x[:32], np.uintp(0))
 
 
+MAPPED = """
+extern "C" __global__ void k(float* y, const float* x, long long first) {
+  y[first + threadIdx.x] = x[first + threadIdx.x] + 1.0f;
+}
+"""
+
+
+@every_build
+def test_mapped_arrays(kind: str, tmp_path: Path) -> None:
+    emulator, first = Emulator(kind), 2**32 + 7
+    y = np.memmap(tmp_path / "y", np.float32, "w+", shape=(3, 2**31))
+    x = np.memmap(tmp_path / "x", np.float32, "w+", offset=4100, shape=(3, 2**31))
+    x.reshape(-1)[first : first + 32] = np.arange(32)
+    run(emulator, MAPPED, ONE, WARP, y, x, np.int64(first))
+    np.testing.assert_array_equal(y.reshape(-1)[first - 1 : first + 33], [0, *range(1, 33), 0])
+    run(emulator, MAPPED, ONE, WARP, y[2], x[2], np.int64(7))
+    run(emulator, MAPPED, ONE, WARP, y[2], y[2], np.int64(7))
+    np.testing.assert_array_equal(y[2, 6:40], [0, *range(2, 34), 0])
+    assert sum(512 * path.stat().st_blocks for path in tmp_path.iterdir()) < 2**20
+
+
+@every_build
+def test_misuse_of_mapped_arrays(kind: str, tmp_path: Path) -> None:
+    y = np.memmap(tmp_path / "y", np.float32, "w+", shape=2**12)
+    for first in (2**12, -(2**31), 2**33):
+        with fails("SEGV"):
+            run(Emulator(kind), MAPPED, ONE, WARP, y, y, np.int64(first))
+    read_only = np.memmap(tmp_path / "y", np.float32, "r", shape=2**12)
+    with fails("SEGV"):
+        run(Emulator(kind), MAPPED, ONE, WARP, read_only, y, np.int64(0))
+    copied = np.memmap(tmp_path / "y", np.float32, "c", shape=2**12)
+    with fails("argument 0 of kernel k is mapped in mode 'c' from .*: another cannot share it"):
+        run(Emulator(kind), MAPPED, ONE, WARP, copied, y, np.int64(0))
+    with fails("arguments 0 and 1 of kernel k overlap in part"):
+        run(Emulator(kind), MAPPED, ONE, WARP, y[:64], y[32:], np.int64(0))
+
+
+@every_order
+def test_some_blocks_of_a_launch(order: str) -> None:
+    emulator = Emulator(order=order)
+    kernel = emulator.compile(GRID, "k")
+    y = np.zeros((24, 1), INT)
+    emulator.launch(kernel, (2, 3, 4), ONE, (y,), range(9, 23))
+    np.testing.assert_array_equal(y[:, 0], [*[0] * 9, *range(900, 2300, 100), 0])
+    for blocks in (range(9, 25), range(-1, 3), range(0, 8, 2), range(0)):
+        with fails(r"range\(.*\) are no blocks of the 24 of kernel k"):
+            emulator.launch(kernel, (2, 3, 4), ONE, (y,), blocks)
+
+
+COUNT = """
+extern "C" __global__ void k(float* y, const float* x, const double* z) {
+  const int t = threadIdx.x;
+  float sum = __fmaf_ieee_rn(x[t], 2.0f, 1.0f);
+  for (int i = 0; i < t; i++) sum = __fmaf_rn(2.0f, x[t], sum);
+  y[blockIdx.x * blockDim.x + t] = float(fma(z[t], 0.0, sum) + __fma_rn(z[t], z[t], 1.0));
+}
+"""
+
+
+@every_build
+def test_multiply_adds_are_counted(kind: str) -> None:
+    emulator, kernel = Emulator(kind), Emulator(kind).compile(COUNT, "k")
+    x, z = np.array([0, 1, 2, 0], np.float32), np.array([3, 0, 1, 1], np.float64)
+    for blocks in (1, 3):
+        emulator.launch(kernel, (blocks, 1, 1), (4, 1, 1), (emulator.empty((blocks, 4), np.float32), x, z))
+    one = 4 + (0 + 1 + 2 + 3) + 4 + 4, 2 + (1 + 2) + 0 + 3
+    assert list(emulator.products) == [("k", one), ("k", tuple(3 * each for each in one))]
+
+
 def test_arrays_of_no_elements_and_of_no_axes() -> None:
     text = 'extern "C" __global__ void k(float* y, const float* x, int i) { y[0] = i ? x[0] : 1.0f; }'
     y, x = np.zeros((), np.float32), np.zeros((2, 0), np.float32)

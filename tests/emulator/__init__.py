@@ -6,6 +6,7 @@ One thread runs at a time, up to a barrier, a collective or its end, and one blo
 - A barrier is known by the line that calls it: two paths into one helper function look like one barrier.
 - Races are what ThreadSanitizer finds between threads that no barrier, collective or __threadfence() orders; it keeps
   a few accesses to each place. Of two blocks it sees races if one runs an odd number of blocks after the other.
+- Of an array mapped from a file only the pages around are watched, and nothing tells whether it was written.
 - Memory that was never read or never changed by a fault shows nothing; poison.py says what uninitialised memory shows.
 - Arithmetic is x86's: float32 subnormals are kept, and functions such as expf differ from a device's in the last bits.
 - Time, occupancy, bank conflicts and the number of registers have no meaning here.
@@ -18,8 +19,9 @@ from .build import available
 from .errors import EmulatorError
 from .poison import check_written
 from .runtime import DEVICE, Emulator, Kernel
+from .worker import Products
 
-__all__ = ["DEVICE", "Emulator", "EmulatorError", "Kernel", "available", "check_written", "require"]
+__all__ = ["DEVICE", "Emulator", "EmulatorError", "Kernel", "Products", "available", "check_written", "require"]
 
 
 def require() -> None:

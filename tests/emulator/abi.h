@@ -71,6 +71,9 @@ void copy_later(const Copy& copy);
 void commit_copies();
 // The next copy of a group older than the `pending` newest ones (of any group, and of none, if all), or false.
 bool next_copy(unsigned pending, bool all, Copy& copy);
+// x * y + z rounded once, which the host counts.
+float multiply_add(float x, float y, float z);
+double multiply_add(double x, double y, double z);
 
 }  // namespace kst
 

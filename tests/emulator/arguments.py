@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
@@ -20,18 +21,20 @@ class Form(IntEnum):
     VALUE = 0
     ARRAY = 1
     ALIAS = 2
+    MAPPED = 3
 
 
 class Sent(NamedTuple):
-    """One argument on its way: `answer` is where the bytes of an array that the kernel may write come back to."""
+    """One argument on its way: `answer` is an array that the kernel may write."""
 
     form: Form
     data: memoryview
+    size: int
     offset: int
     answer: npt.NDArray[Any] | None
 
     def header(self) -> bytes:
-        return struct.pack("IIQQ", self.form, self.answer is not None, len(self.data), self.offset)
+        return struct.pack("IIQQQ", self.form, self.answer is not None, self.size, self.offset, len(self.data))
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -39,11 +42,19 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
 
 
 def _offset(array: npt.NDArray[Any]) -> int:
-    """Return how far behind a 256-byte boundary an array would be on a device, where its memory begins at one."""
+    """Return how many bytes behind the start of its memory an array begins; on a device that is a 256-byte boundary."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    return (array.ctypes.data - owner.ctypes.data) % 256
+    return array.ctypes.data - owner.ctypes.data
+
+
+def _mapped(array: np.memmap[Any, Any], answer: npt.NDArray[Any] | None, which: str) -> Sent:
+    """Return an array that the kernel's process maps from its file: it may be larger than memory."""
+    if array.filename is None or array.mode == "c":
+        raise EmulatorError(f"{which} is mapped in mode {array.mode!r} from {array.filename}: another cannot share it")
+    name = memoryview(os.fsencode(array.filename))
+    return Sent(Form.MAPPED, name, array.nbytes, array.offset + _offset(array), answer)
 
 
 def _value(value: Any, parameter: Parameter, which: str) -> memoryview:
@@ -70,19 +81,21 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
             raise EmulatorError(f"{which} is not C-contiguous: shape {value.shape}, strides {value.strides}")
         if value.dtype.hasobject or not value.dtype.isnative:
             raise EmulatorError(f"{which} has dtype {value.dtype!r}, which a device cannot hold")
-        back = value.flags.writeable and parameter.kind == "pointer"
-        return Sent(Form.ARRAY, _bytes(value), _offset(value), value if back else None)
+        answer = value if value.flags.writeable and parameter.kind == "pointer" else None
+        if isinstance(value, np.memmap) and value.size:
+            return _mapped(value, answer, which)
+        return Sent(Form.ARRAY, _bytes(value), value.nbytes, _offset(value) % 256, answer)
     if isinstance(value, np.void) or not isinstance(value, np.generic | np.ndarray):
         raise EmulatorError(
             f"{which} is a {type(value).__name__}: pass an array, a NumPy scalar, or a structured array of shape (1,)"
         )
     if not pointer:
-        return Sent(Form.VALUE, _value(value, parameter, which), 0, None)
+        return Sent(Form.VALUE, _value(value, parameter, which), parameter.size, 0, None)
     if not (isinstance(value, np.uintp) and value == 0):
         raise EmulatorError(
             f"{which} is a value ({value.dtype}); the kernel takes a pointer: an array or numpy.uintp(0)"
         )
-    return Sent(Form.VALUE, memoryview(value.tobytes()), 0, None)
+    return Sent(Form.VALUE, memoryview(value.tobytes()), parameter.size, 0, None)
 
 
 def send(values: Sequence[Any], parameters: Sequence[Parameter], name: str) -> list[Sent]:
@@ -93,7 +106,7 @@ def send(values: Sequence[Any], parameters: Sequence[Parameter], name: str) -> l
     spans: list[tuple[int, int, int]] = []
     for i, (value, parameter) in enumerate(zip(values, parameters, strict=True)):
         one = _send(value, parameter, f"argument {i} of kernel {name}")
-        if one.form is Form.ARRAY and len(one.data):
+        if one.form in (Form.ARRAY, Form.MAPPED) and one.size:
             start, end = value.ctypes.data, value.ctypes.data + value.nbytes
             for other, other_start, other_end in spans:
                 if (start, end) == (other_start, other_end):
@@ -111,4 +124,4 @@ def _alias(sent: list[Sent], other: int, one: Sent) -> Sent:
     """Return the argument that stands for an array already sent, which then comes back if either may be written."""
     if sent[other].answer is None:
         sent[other] = sent[other]._replace(answer=one.answer)
-    return Sent(Form.ALIAS, memoryview(b""), other, None)
+    return Sent(Form.ALIAS, memoryview(b""), 0, other, None)

@@ -6,8 +6,6 @@ using size_t = kst::Size;
 
 extern "C" {
 int printf(const char* format, ...);
-float fmaf(float, float, float);
-double fma(double, double, double);
 float sqrtf(float), fabsf(float), floorf(float), ceilf(float), roundf(float), rintf(float), truncf(float);
 double sqrt(double), fabs(double), floor(double), ceil(double), round(double), rint(double), trunc(double);
 float expf(float), exp2f(float), logf(float), log2f(float), tanhf(float);
@@ -19,6 +17,8 @@ long long llabs(long long);
 }
 
 // One round-to-nearest operation each: the emulator is compiled with -ffp-contract=off.
+inline float fmaf(float x, float y, float z) { return kst::multiply_add(x, y, z); }
+inline double fma(double x, double y, double z) { return kst::multiply_add(x, y, z); }
 inline float __fmaf_ieee_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 inline double __fma_rn(double x, double y, double z) { return fma(x, y, z); }

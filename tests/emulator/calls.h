@@ -103,4 +103,20 @@ bool next_copy(unsigned pending, bool all, Copy& copy)
     return true;
 }
 
+// Of a launch: multiply-adds, and those of them in which neither factor was zero.
+struct Products {
+    Word all, without_zeros;
+};
+inline Products products;
+
+template <class Real>
+inline Real counted(Real x, Real y, Real sum)
+{
+    products.all++;
+    products.without_zeros += (x != 0) & (y != 0);
+    return sum;
+}
+float multiply_add(float x, float y, float z) { return counted(x, y, __builtin_fmaf(x, y, z)); }
+double multiply_add(double x, double y, double z) { return counted(x, y, __builtin_fma(x, y, z)); }
+
 }  // namespace kst

@@ -12,13 +12,16 @@ struct Request {
     Turn turn;
     unsigned count;
     unsigned long long seed, shared_limit, dynamic;
+    unsigned long long first, blocks;  // of all blocks of the grid those that run
 };
-enum class Form : unsigned { value, array, alias };
+enum class Form : unsigned { value, array, alias, mapped };
 struct Argument {
     Form form;
     unsigned back;  // of an array: whether its bytes are sent back; if not, they must not change
     unsigned long long bytes;
-    unsigned long long offset;  // of an array: from a multiple of 256; of an alias: the number of the other argument
+    unsigned long long
+        offset;               // from a multiple of 256; of an alias: the other's number; of a mapped array: in its file
+    unsigned long long sent;  // bytes that follow: the value's or the array's, or the name of a mapped array's file
 };
 
 static int answers = 1;
@@ -66,9 +69,10 @@ static std::vector<unsigned> sequence(size_t count, Turn turn, Word& random)
     return all;
 }
 
-static uint3 index_in(unsigned linear, const dim3& extent)
+static uint3 index_in(size_t linear, const dim3& extent)
 {
-    return {linear % extent.x, linear / extent.x % extent.y, linear / extent.x / extent.y};
+    const size_t x = linear % extent.x, y = linear / extent.x % extent.y, z = linear / extent.x / extent.y;
+    return {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
 }
 
 static void man(Team& t, size_t count)
@@ -80,7 +84,7 @@ static void man(Team& t, size_t count)
     }
     t.warps.resize((t.threads.size() + 31) / 32);
     for (size_t i = 0; i < count; i++)
-        t.threads[i]->index = index_in(static_cast<unsigned>(i), blockDim);
+        t.threads[i]->index = index_in(i, blockDim);
 }
 
 static void run(const Request& request)
@@ -94,19 +98,18 @@ static void run(const Request& request)
     gridDim = request.grid;
     const size_t count = size_t{blockDim.x} * blockDim.y * blockDim.z;
     Word random = request.seed;
-    const size_t blocks = size_t{gridDim.x} * gridDim.y * gridDim.z;
-    for (size_t i = 0; i < std::size(teams) && i < blocks; i++)
+    for (size_t i = 0; i < std::size(teams) && i < request.blocks; i++)
         man(teams[i], count);
     launched.release();
     size_t done = 0;
     std::vector<unsigned> warps, lanes;
-    for (unsigned number : sequence(blocks, request.turn, random)) {
+    for (unsigned number : sequence(request.blocks, request.turn, random)) {
         team = &teams[done++ % std::size(teams)];
         if (done == 1 || request.turn == Turn::shuffled) {
             warps = sequence((count + 31) / 32, request.turn, random);
             lanes = sequence(32, request.turn, random);
         }
-        blockIdx = index_in(number, gridDim);
+        blockIdx = index_in(request.first + number, gridDim);
         run_block(count, warps, lanes);
     }
     for (Team& t : teams)
@@ -129,6 +132,12 @@ static bool serve()
         const Argument& a = sent[i];
         if (a.form == Form::alias) {
             pointers[i] = arrays[a.offset].data;
+        } else if (a.form == Form::mapped) {
+            std::string path(a.sent, 0);
+            if (!receive(path.data(), a.sent))
+                return false;
+            arrays[i] = map_file(path.c_str(), a.bytes, a.offset, a.back);
+            pointers[i] = arrays[i].data;
         } else {
             arrays[i] = allocate(a.bytes, 256, a.form == Form::array ? a.offset : 0);
             if (!receive(arrays[i].data, a.bytes))
@@ -142,6 +151,7 @@ static bool serve()
     shared_limit = request.shared_limit;
     shared_limit_name = request.dynamic ? "dynamic shared memory asked for" : "static shared memory of the device";
     arguments = values.data();
+    products = {};
     run(request);
     for (unsigned i = 0; i < request.count; i++) {
         if (sent[i].form != Form::array)
@@ -151,8 +161,7 @@ static bool serve()
             if (originals[i][j] != arrays[i].data[j])
                 fail("write to argument %u, which is read-only, at byte %zu", i, j);
     }
-    const unsigned done = 0;
-    answer(&done, sizeof done);
+    answer(&products, sizeof products);
     for (unsigned i = 0; i < request.count; i++) {
         if (sent[i].form == Form::array && sent[i].back)
             answer(arrays[i].data, sent[i].bytes);

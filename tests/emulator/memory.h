@@ -1,6 +1,7 @@
 // Blocks of memory that kernels see: exact in size, so that the first byte behind is already wrong.
 #pragma once
 #include <cstdlib>
+#include <fcntl.h>
 #include "threads.h"
 
 namespace kst
@@ -11,9 +12,14 @@ constexpr unsigned short guard_poison = 0x7ff9;
 // Under ASan its own redzones stand around a block, else these bytes.
 constexpr size_t guard = asan ? 0 : 256;
 
+// Forbidden addresses around a mapped file: as far as an index that was cut to 32 bits leads astray, for elements of 16
+// bytes.
+constexpr size_t mapped_guard = size_t{16} << 31;
+
 struct Block {
     char* data;
     size_t bytes, before;
+    bool mapped = false;
 };
 
 // A loop, and compiled as one: memset is intercepted by TSan, which would take it for an access that nothing orders.
@@ -46,7 +52,31 @@ inline Block allocate(size_t bytes, size_t alignment, size_t offset)
     return block;
 }
 
-inline void release(const Block& block) { free(block.data - block.before); }
+// A file's bytes in place, for arrays larger than memory. Of its bounds only the pages around are watched.
+inline Block map_file(const char* path, size_t bytes, size_t offset, bool writable)
+{
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), before = mapped_guard + offset % page;
+    void* memory =
+        mmap(nullptr, before + bytes + mapped_guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        fail("no addresses for the %zu bytes of %s", bytes, path);
+    const int file = open(path, writable ? O_RDWR : O_RDONLY);
+    const int access = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    char* start = static_cast<char*>(memory) + mapped_guard;
+    if (file < 0 ||
+        mmap(start, offset % page + bytes, access, MAP_SHARED | MAP_FIXED, file, offset - offset % page) == MAP_FAILED)
+        fail("cannot map %zu bytes of %s", bytes, path);
+    close(file);
+    return {static_cast<char*>(memory) + before, bytes, before, true};
+}
+
+inline void release(const Block& block)
+{
+    if (block.mapped)
+        munmap(block.data - block.before, block.before + block.bytes + mapped_guard);
+    else
+        free(block.data - block.before);
+}
 
 inline void poison(const Block& block) { fill(block.data, block.bytes, shared_poison); }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from . import poison
 from .arguments import Form, send
 from .build import SANITIZE, program
 from .errors import EmulatorError
-from .worker import worker
+from .worker import Products, worker
 
 ORDERS = ("forward", "reversed", "shuffled")
 
@@ -32,7 +33,7 @@ DEVICE = Device(
     shared_bytes_optin=227 * 1024,
 )
 
-# Compiled kernels that one emulator remembers.
+# Compiled kernels, and launches, that one emulator remembers.
 REMEMBERED = 512
 
 
@@ -61,6 +62,11 @@ class Emulator:
         The device whose limits are kept.
     time_limit : float
         Seconds after which a launch has failed.
+
+    Attributes
+    ----------
+    products : collections.deque of (str, Products)
+        The names of the last kernels that were launched, and the fused multiply-adds that each made.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Emulator:
         self.seed = seed
         self.device = device
         self.time_limit = time_limit
+        self.products: deque[tuple[str, Products]] = deque(maxlen=REMEMBERED)
         self._kernels: OrderedDict[tuple[str, str, int], Kernel] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -113,14 +120,31 @@ class Emulator:
                 self._kernels.popitem(last=False)
         return kernel
 
-    def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], args: Sequence[Any]) -> None:
-        """Run every thread of the launch, then look through the arrays that it may have written."""
+    def launch(
+        self,
+        kernel: Kernel,
+        grid: Sequence[int],
+        block: Sequence[int],
+        args: Sequence[Any],
+        blocks: range | None = None,
+    ) -> None:
+        """Run every thread of the launch, then look through the arrays that it may have written.
+
+        A `numpy.memmap` is not copied but mapped from its file, which may be larger than memory. So that a sparse file
+        stays sparse, nothing looks through it, and of its bounds only the pages around are watched.
+
+        `blocks` are the numbers, in order and one after the other, of those that run; without it all do.
+        """
         self._check_extents(kernel.name, grid, block)
+        everything = range(prod(map(int, grid)))
+        blocks = everything if blocks is None else blocks
+        if not blocks or blocks.step != 1 or blocks.start < 0 or blocks.stop > len(everything):
+            raise EmulatorError(f"{blocks} are no blocks of the {len(everything)} of kernel {kernel.name}")
         process = worker(kernel.path, kernel.name, kernel.build)
         sent = send(args, process.parameters(), kernel.name)
         dynamic = kernel.shared_bytes > 0
         request = struct.pack(
-            "6IIIQQQ",
+            "6IIIQQQQQ",
             *grid,
             *block,
             ORDERS.index(self.order),
@@ -128,11 +152,17 @@ class Emulator:
             self.seed,
             kernel.shared_bytes if dynamic else self.device.shared_bytes,
             dynamic,
+            blocks.start,
+            len(blocks),
         )
         headers = b"".join(one.header() for one in sent)
         data = [one.data for one in sent if one.form is not Form.ALIAS]
-        written = [(i, one.answer, one.data) for i, one in enumerate(sent) if one.answer is not None]
-        process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
+        written = [
+            (i, one.answer, one.data) for i, one in enumerate(sent) if one.form is Form.ARRAY and one.answer is not None
+        ]
+        made = process.launch([request + headers, *data], [view for _, _, view in written], self.time_limit)
+        with self._lock:
+            self.products.append((kernel.name, made))
         for i, array, _ in written:
             poison.scan(array, f"argument {i} of kernel {kernel.name}")
 

@@ -37,6 +37,13 @@ class Parameter(NamedTuple):
     size: int
 
 
+class Products(NamedTuple):
+    """Multiply-adds, and those of them in which neither factor was zero; of complex numbers each takes four."""
+
+    all: int
+    without_zeros: int
+
+
 KINDS = ("integer", "floating", "record", "pointer", "const_pointer")
 
 
@@ -66,7 +73,7 @@ class Worker:
             self._start()
             return self._parameters
 
-    def launch(self, request: Sequence[bytes | memoryview], answers: Sequence[memoryview], seconds: float) -> None:
+    def launch(self, request: Sequence[bytes | memoryview], answers: Sequence[memoryview], seconds: float) -> Products:
         """Send the request and read the bytes of the arrays that come back into `answers`."""
         with self._lock:
             self._start()
@@ -74,7 +81,7 @@ class Worker:
             try:
                 for part in request:
                     self._send(part)
-                self._receive(4, deadline)
+                products = Products(*struct.unpack("QQ", self._receive(16, deadline)))
                 for answer in answers:
                     self._receive_into(answer, deadline)
             except (EOFError, BrokenPipeError):
@@ -86,6 +93,7 @@ class Worker:
                 self._end(kill=True)
                 raise
             self._forward_prints()
+        return products
 
     def close(self) -> None:
         """End the process; a later launch starts it again."""

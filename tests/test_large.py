@@ -1,0 +1,192 @@
+"""More than 2**31 elements: 64-bit bases of samples in the narrow build, and the wide build for one such sample.
+
+Maps are sparse files, zero but for the few places that meet an output that is looked at, mostly near the end: an offset
+that was cut to 32 bits reads zeros, writes elsewhere or is a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cupy_kst.cpu import reference
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.geometry import Geometry
+from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.engine import Engine
+from cupy_kst.trimming import trims_classes, trims_windows
+from tests.emulator import Emulator, Kernel, require
+from tests.engines import TRANSPOSED
+
+DTYPE = "float16"
+every_width = pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
+
+
+class Sparse(Emulator):
+    """Large workspaces are sparse files; of launches the last blocks run, if their number is given."""
+
+    def __init__(self, directory: Path, last: int | None = None) -> None:
+        require()
+        super().__init__("asan")
+        self._directory = directory
+        self._last = last
+        self._files = 0
+
+    def zeros(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
+        self._files += 1
+        return np.memmap(self._directory / str(self._files), dtype, "w+", shape=tuple(shape))
+
+    def empty(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
+        return self.zeros(shape, dtype) if prod(shape) > 2**24 else super().empty(shape, dtype)
+
+    def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *_: Any) -> None:
+        blocks = prod(grid)
+        first = 0 if self._last is None else max(0, blocks - self._last)
+        super().launch(kernel, grid, block, args, range(first, blocks))
+
+
+@pytest.fixture
+def sparse(tmp_path: Path) -> Any:
+    yield partial(Sparse, tmp_path)
+    files = list(tmp_path.iterdir())
+    used = sum(512 * path.stat().st_blocks for path in files)
+    # Not kept for whatever copies temporary files without regard to holes.
+    for path in files:
+        path.unlink()
+    assert used < 2**24
+
+
+def numbers(*shape: int) -> NDArray[Any]:
+    return np.random.default_rng(sum(shape)).integers(1, 3, shape, endpoint=True).astype(DTYPE)
+
+
+def compute(runtime: Sparse, method: str, geometry: Geometry, wide: bool, **arrays: NDArray[Any]) -> None:
+    """Run a method on arrays as the caller has them; the width of indices must come out as `wide` by itself."""
+    assert needs_wide(geometry) is wide
+    shapes = {
+        "small": geometry.full_small_shape,
+        "large": geometry.full_large_shape,
+        "weight": geometry.full_weight_shape,
+    }
+    given = {role: each.reshape(shapes.get(role, each.shape)) for role, each in arrays.items()}
+    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given)
+
+
+# Cropped by the padding to a few outputs at the end.
+CROPPED = {False: (10, 2, 8192, 32767), True: (1, 2, 65540, 32771)}
+CORNER = (6, 7)
+
+
+def _crop(sizes: Sequence[int], outputs: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return the pads that leave these outputs of a filter of three taps and a stride of two."""
+    return tuple((2 * size - out, 1) for size, out in zip(sizes, outputs, strict=True))
+
+
+@every_width
+@pytest.mark.parametrize("method", TRANSPOSED)
+def test_input_of_a_transposed_convolution(method: str, wide: bool, sparse: Any) -> None:
+    shape, outputs, runtime = CROPPED[wide], (3, 5), sparse()
+    geometry = Geometry.conv_transpose(shape, (2, 3, 3, 3), 2, _crop(shape[2:], outputs))
+    x, y = runtime.zeros(shape), runtime.empty(geometry.large_shape)
+    corner, weight, bias = numbers(*shape[:2], *CORNER), numbers(2, 3, 3, 3), numbers(3)
+    x[:, :, -CORNER[0] :, -CORNER[1] :] = corner
+    compute(runtime, method, geometry, wide, small=x, weight=weight, bias=bias, large=y)
+    expected = reference.conv_transpose(corner, weight, bias, (2, 2), _crop(CORNER, outputs))
+    assert expected.shape == y.shape
+    np.testing.assert_array_equal(y, expected)
+
+
+@every_width
+def test_gradient_of_the_output_of_a_convolution(wide: bool, sparse: Any) -> None:
+    shape, inputs, runtime = CROPPED[wide], (3, 5), sparse()
+    large, weight = numbers(shape[0], 3, *inputs), (2, 3, 3, 3)
+    geometry = Geometry.conv(large.shape, weight, 2, _crop(shape[2:], inputs))
+    assert geometry.small_shape == shape
+    x, y = runtime.zeros(shape), runtime.empty(weight)
+    corner = numbers(*shape[:2], *CORNER)
+    x[:, :, -CORNER[0] :, -CORNER[1] :] = corner
+    compute(runtime, "sk_dilated", geometry, wide, small=x, large=large, weight=y)
+    expected = reference.conv_weight(large, weight, corner, (2, 2), _crop(CORNER, inputs))
+    np.testing.assert_array_equal(y, expected)
+
+
+# Six places of an axis are read, two or three side by side: what a stride or a dilation almost as large leaves.
+SPREAD = {False: (10, 2, 16300, 16300), True: (1, 2, 46400, 46400)}
+
+
+@every_width
+@pytest.mark.parametrize(
+    ("method", "by"),
+    [
+        *((method, by) for method in ("direct", "conv_v2", "sk_dilated") for by in ("stride", "dilation")),
+        ("zero_dilation", "dilation"),
+    ],
+)
+def test_input_of_a_convolution(method: str, by: str, wide: bool, sparse: Any) -> None:
+    shape, runtime = SPREAD[wide], sparse()
+    size = shape[-1]
+    step = size - 3 if by == "stride" else (size - 2) // 2
+    places = np.array([0, 1, 2, step, step + 1, step + 2] if by == "stride" else [0, 1, step, step + 1, -2, -1]) % size
+    geometry = Geometry.conv(shape, (2, 2, 3, 3), **{by: step})
+    x, read, weight, bias = runtime.zeros(shape), numbers(*shape[:2], 6, 6), numbers(2, 2, 3, 3), numbers(2)
+    x[:, :, places[:, None], places] = read
+    options = {by: (3, 3) if by == "stride" else (2, 2)}
+    small = numbers(*geometry.small_shape)
+    if method in ("direct", "conv_v2"):
+        y = runtime.empty(geometry.small_shape)
+        compute(runtime, method, geometry, wide, large=x, weight=weight, bias=bias, small=y)
+        np.testing.assert_array_equal(y, reference.conv(read, weight, bias, **options))
+    else:
+        y = runtime.empty(weight.shape)
+        compute(runtime, method, geometry, wide, large=x, small=small, weight=y)
+        np.testing.assert_array_equal(y, reference.conv_weight(read, weight.shape, small, **options))
+
+
+# Sub-filters lie side by side in split's workspace: the last blocks fill it only where there is one.
+STRIDES = {**dict.fromkeys(TRANSPOSED, 2), "split": 1, "direct": 1, "conv_v2": 1}
+
+
+@every_width
+@pytest.mark.parametrize("method", STRIDES)
+def test_end_of_the_output(method: str, wide: bool, sparse: Any) -> None:
+    samples, rows, runtime, stride = 1 if wide else 3, 2**28 + 100 if wide else 107_374_000, sparse(16), STRIDES[method]
+    shape, transposed = (samples, 2, rows // stride, 8 // stride), method in TRANSPOSED
+    weight, bias, corner = numbers(2, 1, 3, 3), numbers(2), numbers(1, 2, 40, 8 // stride)
+    if transposed:
+        geometry = Geometry.conv_transpose(shape, weight.shape, stride, 1, stride - 1, 2)
+        expected = reference.conv_transpose(corner, weight, bias, (stride,) * 2, (1, 1), (stride - 1,) * 2, 2)
+    else:
+        geometry = Geometry.conv(shape, weight.shape, 1, 1, 1, 2)
+        expected = reference.conv(corner, weight, bias, padding=(1, 1), groups=2)
+    assert geometry.output_shape == (samples, 2, rows, 8)
+    x, y = runtime.zeros(shape), runtime.zeros(geometry.output_shape)
+    x[-1, :, -40:] = corner[0]
+    maps = {"small": x, "large": y} if transposed else {"large": x, "small": y}
+    compute(runtime, method, geometry, wide, weight=weight, bias=bias, **maps)
+    np.testing.assert_array_equal(y[-1, -1, -16:], expected[0, -1, -16:])
+
+
+@pytest.mark.parametrize("method", [*TRANSPOSED, "direct", "conv_v2"])
+def test_last_of_many_samples(method: str, sparse: Any) -> None:
+    shape, runtime = (300_000_005, 2, 2, 2), sparse(32)
+    weight, bias, last = numbers(2, 1, 3, 3), numbers(2), numbers(4, 2, 2, 2)
+    if method in TRANSPOSED:
+        geometry = Geometry.conv_transpose(shape, weight.shape, 2, 1, 1, 2)
+        expected = reference.conv_transpose(last, weight, bias, (2, 2), (1, 1), (1, 1), 2)
+        assert trims_classes(geometry)
+    else:
+        geometry = Geometry.conv(shape, weight.shape, 1, 1, 1, 2)
+        expected = reference.conv(last, weight, bias, padding=(1, 1), groups=2)
+        assert trims_windows(geometry)
+    x, y = runtime.zeros(shape), runtime.zeros(geometry.output_shape)
+    x[-4:] = last
+    maps = {"small": x, "large": y} if method in TRANSPOSED else {"large": x, "small": y}
+    compute(runtime, method, geometry, False, weight=weight, bias=bias, **maps)
+    np.testing.assert_array_equal(y[-4:], expected)
