@@ -26,6 +26,7 @@ from tests.emulator import Emulator, Kernel, require
 from tests.engines import TRANSPOSED
 
 DTYPE = "float16"
+every_format = pytest.mark.parametrize("channels_last", [False, True], ids=["channels_first", "channels_last"])
 every_width = pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wide"])
 
 
@@ -42,6 +43,13 @@ class Sparse(Emulator):
     def zeros(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
         self._files += 1
         return np.memmap(self._directory / str(self._files), dtype, "w+", shape=tuple(shape))
+
+    def map(self, shape: Sequence[int], channels_last: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return zeros for a map of this shape, and a view of them that has its channels first."""
+        if not channels_last:
+            return (zeros := self.zeros(shape)), zeros
+        zeros = self.zeros((shape[0], *shape[2:], shape[1]))
+        return zeros, np.moveaxis(zeros, -1, 1)
 
     def empty(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
         return self.zeros(shape, dtype) if prod(shape) > 2**24 else super().empty(shape, dtype)
@@ -67,7 +75,9 @@ def numbers(*shape: int) -> NDArray[Any]:
     return np.random.default_rng(sum(shape)).integers(1, 3, shape, endpoint=True).astype(DTYPE)
 
 
-def compute(runtime: Sparse, method: str, geometry: Geometry, wide: bool, **arrays: NDArray[Any]) -> None:
+def compute(
+    runtime: Sparse, method: str, geometry: Geometry, wide: bool, channels_last: bool = False, **arrays: NDArray[Any]
+) -> None:
     """Run a method on arrays as the caller has them; the width of indices must come out as `wide` by itself."""
     assert needs_wide(geometry) is wide
     shapes = {
@@ -75,8 +85,15 @@ def compute(runtime: Sparse, method: str, geometry: Geometry, wide: bool, **arra
         "large": geometry.full_large_shape,
         "weight": geometry.full_weight_shape,
     }
+    if channels_last:
+        shapes.update({role: (n, *pixels, c) for role, (n, c, *pixels) in shapes.items() if role != "weight"})
     given = {role: each.reshape(shapes.get(role, each.shape)) for role, each in arrays.items()}
-    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given)
+    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given, channels_last=channels_last)
+
+
+def last(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
+    """Return a map with its channels last, if they are to be."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if channels_last else array
 
 
 # Cropped by the padding to a few outputs at the end.
@@ -90,14 +107,17 @@ def _crop(sizes: Sequence[int], outputs: Sequence[int]) -> tuple[tuple[int, int]
 
 
 @every_width
+@every_format
 @pytest.mark.parametrize("method", TRANSPOSED)
-def test_input_of_a_transposed_convolution(method: str, wide: bool, sparse: Any) -> None:
+def test_input_of_a_transposed_convolution(method: str, channels_last: bool, wide: bool, sparse: Any) -> None:
     shape, outputs, runtime = CROPPED[wide], (3, 5), sparse()
     geometry = Geometry.conv_transpose(shape, (2, 3, 3, 3), 2, _crop(shape[2:], outputs))
-    x, y = runtime.zeros(shape), runtime.empty(geometry.large_shape)
+    x, view = runtime.map(shape, channels_last)
     corner, weight, bias = numbers(*shape[:2], *CORNER), numbers(2, 3, 3, 3), numbers(3)
-    x[:, :, -CORNER[0] :, -CORNER[1] :] = corner
-    compute(runtime, method, geometry, wide, small=x, weight=weight, bias=bias, large=y)
+    view[:, :, -CORNER[0] :, -CORNER[1] :] = corner
+    y = last(runtime.empty(geometry.large_shape), channels_last)
+    compute(runtime, method, geometry, wide, channels_last, small=x, weight=weight, bias=bias, large=y)
+    y = np.moveaxis(y, -1, 1) if channels_last else y
     expected = reference.conv_transpose(corner, weight, bias, (2, 2), _crop(CORNER, outputs))
     assert expected.shape == y.shape
     np.testing.assert_array_equal(y, expected)
@@ -122,6 +142,7 @@ SPREAD = {False: (10, 2, 16300, 16300), True: (1, 2, 46400, 46400)}
 
 
 @every_width
+@every_format
 @pytest.mark.parametrize(
     ("method", "by"),
     [
@@ -129,23 +150,24 @@ SPREAD = {False: (10, 2, 16300, 16300), True: (1, 2, 46400, 46400)}
         ("zero_dilation", "dilation"),
     ],
 )
-def test_input_of_a_convolution(method: str, by: str, wide: bool, sparse: Any) -> None:
+def test_input_of_a_convolution(method: str, by: str, channels_last: bool, wide: bool, sparse: Any) -> None:
     shape, runtime = SPREAD[wide], sparse()
     size = shape[-1]
     step = size - 3 if by == "stride" else (size - 2) // 2
     places = np.array([0, 1, 2, step, step + 1, step + 2] if by == "stride" else [0, 1, step, step + 1, -2, -1]) % size
     geometry = Geometry.conv(shape, (2, 2, 3, 3), **{by: step})
-    x, read, weight, bias = runtime.zeros(shape), numbers(*shape[:2], 6, 6), numbers(2, 2, 3, 3), numbers(2)
-    x[:, :, places[:, None], places] = read
+    x, view = runtime.map(shape, channels_last)
+    read, weight, bias = numbers(*shape[:2], 6, 6), numbers(2, 2, 3, 3), numbers(2)
+    view[:, :, places[:, None], places] = read
     options = {by: (3, 3) if by == "stride" else (2, 2)}
     small = numbers(*geometry.small_shape)
     if method in ("direct", "conv_v2"):
-        y = runtime.empty(geometry.small_shape)
-        compute(runtime, method, geometry, wide, large=x, weight=weight, bias=bias, small=y)
-        np.testing.assert_array_equal(y, reference.conv(read, weight, bias, **options))
+        y = last(runtime.empty(geometry.small_shape), channels_last)
+        compute(runtime, method, geometry, wide, channels_last, large=x, weight=weight, bias=bias, small=y)
+        np.testing.assert_array_equal(y, last(reference.conv(read, weight, bias, **options), channels_last))
     else:
         y = runtime.empty(weight.shape)
-        compute(runtime, method, geometry, wide, large=x, small=small, weight=y)
+        compute(runtime, method, geometry, wide, channels_last, large=x, small=last(small, channels_last), weight=y)
         np.testing.assert_array_equal(y, reference.conv_weight(read, weight.shape, small, **options))
 
 
@@ -154,8 +176,9 @@ STRIDES = {**dict.fromkeys(TRANSPOSED, 2), "split": 1, "direct": 1, "conv_v2": 1
 
 
 @every_width
+@every_format
 @pytest.mark.parametrize("method", STRIDES)
-def test_end_of_the_output(method: str, wide: bool, sparse: Any) -> None:
+def test_end_of_the_output(method: str, channels_last: bool, wide: bool, sparse: Any) -> None:
     samples, rows, runtime, stride = 1 if wide else 3, 2**28 + 100 if wide else 107_374_000, sparse(16), STRIDES[method]
     shape, transposed = (samples, 2, rows // stride, 8 // stride), method in TRANSPOSED
     weight, bias, corner = numbers(2, 1, 3, 3), numbers(2), numbers(1, 2, 40, 8 // stride)
@@ -166,11 +189,11 @@ def test_end_of_the_output(method: str, wide: bool, sparse: Any) -> None:
         geometry = Geometry.conv(shape, weight.shape, 1, 1, 1, 2)
         expected = reference.conv(corner, weight, bias, padding=(1, 1), groups=2)
     assert geometry.output_shape == (samples, 2, rows, 8)
-    x, y = runtime.zeros(shape), runtime.zeros(geometry.output_shape)
-    x[-1, :, -40:] = corner[0]
+    (x, read), (y, written) = (runtime.map(each, channels_last) for each in (shape, geometry.output_shape))
+    read[-1, :, -40:] = corner[0]
     maps = {"small": x, "large": y} if transposed else {"large": x, "small": y}
-    compute(runtime, method, geometry, wide, weight=weight, bias=bias, **maps)
-    np.testing.assert_array_equal(y[-1, -1, -16:], expected[0, -1, -16:])
+    compute(runtime, method, geometry, wide, channels_last, weight=weight, bias=bias, **maps)
+    np.testing.assert_array_equal(written[-1, -1, -16:], expected[0, -1, -16:])
 
 
 @pytest.mark.parametrize("method", [*TRANSPOSED, "direct", "conv_v2"])
