@@ -1,0 +1,277 @@
+"""The loops around the microkernels, which Numba compiles for this processor at the first call and keeps on disk."""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+from numba import njit
+
+from .microkernel import microkernel, registers
+from .threads import take
+
+# (scalars, vectors) that fill the registers: for many output channels in rows, for few, and with channels in lanes.
+_MANY = registers() >= 32
+WIDE, FEW, CHANNELS = ((8, 3), (4, 4), (6, 4)) if _MANY else ((4, 3), (2, 4), (4, 3))
+# Products after which sums are put aside, so that the weights read between are still in the cache for other positions.
+_DEPTH = 512
+
+_wide_1, _wide_2, _wide_3 = (microkernel(WIDE[0], v, True) for v in (1, 2, 3))
+_few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[0], v, True) for v in (1, 2, 3, 4))
+_channels = [microkernel(s, CHANNELS[1], False) for s in range(1, 7)]
+_channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
+_MOST = CHANNELS[0]
+
+_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit
+def _wide(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, pitch, lanes):
+    tiles, done = (count + 2) // 3, 0
+    for tile in range(tiles):
+        now = count * (tile + 1) // tiles - done
+        i, to = place + done, at + done * lanes
+        if now == 3:
+            _wide_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        elif now == 2:
+            _wide_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        else:
+            _wide_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        done += now
+
+
+@_jit
+def _few(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, pitch, lanes):
+    tiles, done = (count + 3) // 4, 0
+    for tile in range(tiles):
+        now = count * (tile + 1) // tiles - done
+        i, to = place + done, at + done * lanes
+        if now == 4:
+            _few_4(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        elif now == 3:
+            _few_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        elif now == 2:
+            _few_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        else:
+            _few_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
+        done += now
+
+
+@_jit
+def _by_channels(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width):
+    """Sum with channels in lanes at `aside`, then turn the sums to rows at `at`."""
+    tiles = (count + _MOST - 1) // _MOST
+    begun = 0
+    while begun < depth or begun == 0:
+        some, done, resume = min(_DEPTH, depth - begun), 0, begun > 0
+        k, w = first + begun, weight + begun * width
+        for tile in range(tiles):
+            now = count * (tile + 1) // tiles - done
+            i, to = place + done, aside + done * width
+            if now == 6:
+                _channels_6(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 5:
+                _channels_5(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 4:
+                _channels_4(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 3:
+                _channels_3(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 2:
+                _channels_2(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            else:
+                _channels_1(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            done += now
+        begun += _DEPTH
+    for start in range(0, count, 16):
+        end = min(start + 16, count)
+        for m in range(width):
+            for p in range(start, end):
+                sums[at + m * pitch + p] = sums[aside + p * width + m]
+
+
+@_jit
+def _fill(source, origin, numbers, axes, phases, box, buffer):
+    """Copy the inputs of a box, phase by phase, with zeros where it reaches beyond the map."""
+    channels, sample_size, channel_size, phase_size = numbers[2], numbers[4], numbers[5], numbers[6]
+    sizes, strides = axes[:, 0], axes[:, 2]
+    depth, height, width = box[5] + axes[0, 6], box[6] + axes[1, 6], box[7] + axes[2, 6]
+    rows, pitch = axes[1, 4], axes[2, 4]
+    plane = sizes[1] * sizes[2]
+    step = strides[2]
+    for n in range(box[4]):
+        for c in range(channels):
+            of_channel = origin + ((box[0] + n) * numbers[1] * channels + c) * sizes[0] * plane
+            for f in range(phases.shape[0]):
+                low_d = strides[0] * (box[1] + axes[0, 3]) + phases[f, 0]
+                low_h = strides[1] * (box[2] + axes[1, 3]) + phases[f, 1]
+                low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
+                begin = min(width, max(0, -(low_w // step)))
+                end = max(begin, min(width, (sizes[2] - 1 - low_w) // step + 1))
+                to_phase = n * sample_size + c * channel_size + f * phase_size
+                for d in range(depth):
+                    at_d = low_d + d * strides[0]
+                    for h in range(height):
+                        at_h = low_h + h * strides[1]
+                        to = to_phase + (d * rows + h) * pitch
+                        if at_d < 0 or at_d >= sizes[0] or at_h < 0 or at_h >= sizes[1]:
+                            for w in range(width):
+                                buffer[to + w] = 0
+                            continue
+                        start = of_channel + at_d * plane + at_h * sizes[2] + low_w
+                        for w in range(begin):
+                            buffer[to + w] = 0
+                        if step == 1:
+                            for w in range(begin, end):
+                                buffer[to + w] = source[start + w]
+                        else:
+                            for w in range(begin, end):
+                                buffer[to + w] = source[start + w * step]
+                        for w in range(end, width):
+                            buffer[to + w] = 0
+
+
+@_jit
+def _write(sums, bias, out, numbers, axes, box, row, classes, group, block, width):
+    """Add the bias, and set the outputs of all classes of the last axis."""
+    groups, out_channels, columns, per_row = numbers[1], numbers[3], numbers[9], numbers[10]
+    depth, height = min(box[5], row[1] - box[1]), min(box[6], row[3] - box[2])
+    steps, outputs = axes[:, 5], axes[:, 1]
+    step = steps[2]
+    for m in range(min(width, out_channels - block * width)):
+        channel = group * out_channels + block * width + m
+        add = bias[channel]
+        for n in range(box[4]):
+            for d in range(depth):
+                at_d = row[0] + (box[1] + d) * steps[0]
+                for h in range(height):
+                    at_h = row[2] + (box[2] + h) * steps[1]
+                    plane = ((box[0] + n) * groups * out_channels + channel) * outputs[0] + at_d
+                    to = (plane * outputs[1] + at_h) * outputs[2] + box[3] * step
+                    start = m * columns + n * box[10] + d * box[11] + h * box[12]
+                    if per_row == 2 and step == 2:
+                        both = min(box[7], classes[row[4] + 1, 1] - box[3])
+                        other = start + width * columns
+                        for w in range(both):
+                            out[to + 2 * w] = sums[start + w] + add
+                            out[to + 2 * w + 1] = sums[other + w] + add
+                        for w in range(max(0, both), min(box[7], classes[row[4], 1] - box[3])):
+                            out[to + 2 * w] = sums[start + w] + add
+                        continue
+                    for c in range(per_row):
+                        length = min(box[7], classes[row[4] + c, 1] - box[3])
+                        first = to + classes[row[4] + c, 0]
+                        of_class = start + c * width * columns
+                        if step == 1:
+                            for w in range(length):
+                                out[first + w] = sums[of_class + w] + add
+                        else:
+                            for w in range(length):
+                                out[first + w * step] = sums[of_class + w] + add
+
+
+@_jit
+def run(
+    form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
+    buffer, sums, counter, tasks,
+):  # fmt: skip
+    """Do tasks, a part of the output channels in one box each, until none is left."""
+    groups, channels, blocks, parts = numbers[1], numbers[2], numbers[7], numbers[8]
+    columns, per_row, of_group = numbers[9], numbers[10], numbers[11]
+    inputs = channels * axes[0, 0] * axes[1, 0] * axes[2, 0]
+    held = -1
+    while True:
+        task = take(counter)
+        if task >= tasks:
+            return
+        part, group = task % parts, task // parts % groups
+        box = boxes[task // parts // groups]
+        if task // parts != held:
+            held = task // parts
+            _fill(source, group * inputs, numbers, axes, phases, box, buffer)
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+            for r in range(rows.shape[0]):
+                row = rows[r]
+                if row[1] <= box[1] or row[3] <= box[2]:
+                    continue
+                for c in range(per_row):
+                    one = classes[row[4] + c]
+                    depth = one[3]
+                    weight = group * of_group + one[4] + block * width * depth
+                    at = c * width * columns
+                    if form == 0:
+                        _wide(
+                            buffer,
+                            places,
+                            box[8],
+                            box[9],
+                            offsets,
+                            one[2],
+                            depth,
+                            packed,
+                            weight,
+                            sums,
+                            at,
+                            columns,
+                            lanes,
+                        )
+                    elif form == 1:
+                        _few(
+                            buffer,
+                            places,
+                            box[8],
+                            box[9],
+                            offsets,
+                            one[2],
+                            depth,
+                            packed,
+                            weight,
+                            sums,
+                            at,
+                            columns,
+                            lanes,
+                        )
+                    else:
+                        aside = per_row * width * columns
+                        _by_channels(
+                            buffer,
+                            places,
+                            box[8],
+                            box[9],
+                            offsets,
+                            one[2],
+                            depth,
+                            packed,
+                            weight,
+                            sums,
+                            at,
+                            aside,
+                            columns,
+                            width,
+                        )
+                _write(sums, bias, out, numbers, axes, box, row, classes, group, block, width)
+
+
+@_jit
+def pack(weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, counter):
+    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
+
+    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
+    """
+    tasks = groups * blocks
+    while True:
+        task = take(counter)
+        if task >= tasks:
+            return
+        group, block = task // blocks, task % blocks
+        full = min(width, out_channels - block * width)
+        start = group * strides[0] + block * width * strides[2]
+        for c in range(channels):
+            for e in range(elements.shape[0]):
+                taps = elements[e, 4]
+                place = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
+                source = start + c * strides[1] + place
+                to = group * of_group + elements[e, 3] + (block * channels * taps + c * taps + elements[e, 5]) * width
+                for m in range(full):
+                    packed[to + m] = weight[source + m * strides[2]]
+                for m in range(full, width):
+                    packed[to + m] = 0
