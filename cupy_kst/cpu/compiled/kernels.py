@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from numba import njit
 
-from .microkernel import microkernel, registers
+from .lines import add, add_pairs, clear, copy, transpose
+from .microkernel import DEPTH, microkernel, registers
 from .threads import take
 
 # (scalars, vectors) that fill the registers: for many output channels in rows, for few, and with channels in lanes.
 _MANY = registers() >= 32
 WIDE, FEW, CHANNELS = ((8, 3), (4, 4), (6, 4)) if _MANY else ((4, 3), (2, 4), (4, 3))
-# Products after which sums are put aside, so that the weights read between are still in the cache for other positions.
-_DEPTH = 512
+_DEPTH = DEPTH
+# The same where positions are in lanes: fewer, since there the inputs are to stay in the first cache.
+_ROWS_DEPTH = 256
 
 _wide_1, _wide_2, _wide_3 = (microkernel(WIDE[0], v, True) for v in (1, 2, 3))
 _few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[0], v, True) for v in (1, 2, 3, 4))
@@ -26,39 +28,107 @@ _jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_jit
-def _wide(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, pitch, lanes):
-    tiles, done = (count + 2) // 3, 0
-    for tile in range(tiles):
-        now = count * (tile + 1) // tiles - done
-        i, to = place + done, at + done * lanes
-        if now == 3:
-            _wide_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        elif now == 2:
-            _wide_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        else:
-            _wide_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        done += now
+def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
+    if now == 3:
+        _wide_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 2:
+        _wide_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    else:
+        _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
 @_jit
-def _few(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, pitch, lanes):
-    tiles, done = (count + 3) // 4, 0
-    for tile in range(tiles):
-        now = count * (tile + 1) // tiles - done
-        i, to = place + done, at + done * lanes
-        if now == 4:
-            _few_4(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        elif now == 3:
-            _few_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        elif now == 2:
-            _few_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        else:
-            _few_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, False)
-        done += now
+def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
+    if now == 4:
+        _few_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 3:
+        _few_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 2:
+        _few_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    else:
+        _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
 @_jit
-def _by_channels(buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width):
+def _by_rows(
+    form,
+    lanes,
+    buffer,
+    places,
+    box,
+    classes,
+    row,
+    per_row,
+    offsets,
+    packed,
+    weight,
+    of_block,
+    width,
+    some,
+    together,
+    columns,
+    sums,
+):
+    """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes."""
+    most = 3 if form == 0 else 4
+    count = box[9]
+    tiles = (count + most - 1) // most
+    deepest = 0
+    for c in range(row, row + per_row):
+        deepest = max(deepest, classes[c, 3])
+    begun = 0
+    while begun < deepest or begun == 0:
+        done = 0
+        for tile in range(tiles):
+            now = count * (tile + 1) // tiles - done
+            for b in range(some):
+                for c in range(per_row):
+                    depth = min(_ROWS_DEPTH, classes[row + c, 3] - begun)
+                    if depth <= 0 and begun > 0:
+                        continue
+                    k = classes[row + c, 2] + begun
+                    w = weight + b * of_block + (classes[row + c, 4] + begun) * width
+                    at = (c * together + b) * width * columns + done * lanes
+                    if form == 0:
+                        _wide(
+                            now,
+                            buffer,
+                            places,
+                            box[8] + done,
+                            offsets,
+                            k,
+                            depth,
+                            packed,
+                            w,
+                            sums,
+                            at,
+                            columns,
+                            begun > 0,
+                        )
+                    else:
+                        _few(
+                            now,
+                            buffer,
+                            places,
+                            box[8] + done,
+                            offsets,
+                            k,
+                            depth,
+                            packed,
+                            w,
+                            sums,
+                            at,
+                            columns,
+                            begun > 0,
+                        )
+            done += now
+        begun += _ROWS_DEPTH
+
+
+@_jit
+def _by_channels(
+    buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width, lanes
+):  # fmt: skip
     """Sum with channels in lanes at `aside`, then turn the sums to rows at `at`."""
     tiles = (count + _MOST - 1) // _MOST
     begun = 0
@@ -82,11 +152,9 @@ def _by_channels(buffer, places, place, count, offsets, first, depth, packed, we
                 _channels_1(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
             done += now
         begun += _DEPTH
-    for start in range(0, count, 16):
-        end = min(start + 16, count)
-        for m in range(width):
-            for p in range(start, end):
-                sums[at + m * pitch + p] = sums[aside + p * width + m]
+    for p in range(0, count, lanes):
+        for m in range(0, width, lanes):
+            transpose(sums, aside + p * width + m, width, at + m * pitch + p, pitch)
 
 
 @_jit
@@ -114,59 +182,52 @@ def _fill(source, origin, numbers, axes, phases, box, buffer):
                         at_h = low_h + h * strides[1]
                         to = to_phase + (d * rows + h) * pitch
                         if at_d < 0 or at_d >= sizes[0] or at_h < 0 or at_h >= sizes[1]:
-                            for w in range(width):
-                                buffer[to + w] = 0
+                            clear(buffer, to, width)
                             continue
                         start = of_channel + at_d * plane + at_h * sizes[2] + low_w
-                        for w in range(begin):
-                            buffer[to + w] = 0
+                        clear(buffer, to, begin)
                         if step == 1:
-                            for w in range(begin, end):
-                                buffer[to + w] = source[start + w]
+                            copy(source, start + begin, buffer, to + begin, end - begin)
                         else:
                             for w in range(begin, end):
                                 buffer[to + w] = source[start + w * step]
-                        for w in range(end, width):
-                            buffer[to + w] = 0
+                        clear(buffer, to + end, width - end)
 
 
 @_jit
-def _write(sums, bias, out, numbers, axes, box, row, classes, group, block, width):
-    """Add the bias, and set the outputs of all classes of the last axis."""
-    groups, out_channels, columns, per_row = numbers[1], numbers[3], numbers[9], numbers[10]
+def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apart):
+    """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
+    all_channels, columns, per_row = numbers[1] * numbers[3], numbers[9], numbers[10]
     depth, height = min(box[5], row[1] - box[1]), min(box[6], row[3] - box[2])
     steps, outputs = axes[:, 5], axes[:, 1]
     step = steps[2]
-    for m in range(min(width, out_channels - block * width)):
-        channel = group * out_channels + block * width + m
-        add = bias[channel]
+    for m in range(count):
+        channel = first + m
+        number = bias[channel]
         for n in range(box[4]):
             for d in range(depth):
                 at_d = row[0] + (box[1] + d) * steps[0]
+                plane = ((box[0] + n) * all_channels + channel) * outputs[0] + at_d
                 for h in range(height):
                     at_h = row[2] + (box[2] + h) * steps[1]
-                    plane = ((box[0] + n) * groups * out_channels + channel) * outputs[0] + at_d
                     to = (plane * outputs[1] + at_h) * outputs[2] + box[3] * step
                     start = m * columns + n * box[10] + d * box[11] + h * box[12]
                     if per_row == 2 and step == 2:
-                        both = min(box[7], classes[row[4] + 1, 1] - box[3])
-                        other = start + width * columns
-                        for w in range(both):
-                            out[to + 2 * w] = sums[start + w] + add
-                            out[to + 2 * w + 1] = sums[other + w] + add
-                        for w in range(max(0, both), min(box[7], classes[row[4], 1] - box[3])):
-                            out[to + 2 * w] = sums[start + w] + add
+                        whole = min(box[7], classes[row[4], 1] - box[3])
+                        pairs = max(0, min(box[7], classes[row[4] + 1, 1] - box[3]))
+                        add_pairs(sums, start, start + apart, number, out, to, pairs)
+                        if whole > pairs:
+                            out[to + 2 * pairs] = sums[start + pairs] + number
                         continue
                     for c in range(per_row):
                         length = min(box[7], classes[row[4] + c, 1] - box[3])
-                        first = to + classes[row[4] + c, 0]
-                        of_class = start + c * width * columns
+                        at = to + classes[row[4] + c, 0]
+                        of_class = start + c * apart
                         if step == 1:
-                            for w in range(length):
-                                out[first + w] = sums[of_class + w] + add
+                            add(sums, of_class, number, out, at, max(0, length))
                         else:
                             for w in range(length):
-                                out[first + w * step] = sums[of_class + w] + add
+                                out[at + w * step] = sums[of_class + w] + number
 
 
 @_jit
@@ -175,9 +236,11 @@ def run(
     buffer, sums, counter, tasks,
 ):  # fmt: skip
     """Do tasks, a part of the output channels in one box each, until none is left."""
-    groups, channels, blocks, parts = numbers[1], numbers[2], numbers[7], numbers[8]
-    columns, per_row, of_group = numbers[9], numbers[10], numbers[11]
+    groups, channels, out_channels, blocks, parts = numbers[1], numbers[2], numbers[3], numbers[7], numbers[8]
+    columns, per_row, of_group, together = numbers[9], numbers[10], numbers[11], numbers[12]
     inputs = channels * axes[0, 0] * axes[1, 0] * axes[2, 0]
+    of_block = of_group // blocks
+    apart = together * width * columns
     held = -1
     while True:
         task = take(counter)
@@ -188,67 +251,40 @@ def run(
         if task // parts != held:
             held = task // parts
             _fill(source, group * inputs, numbers, axes, phases, box, buffer)
-        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+        end = (part + 1) * blocks // parts
+        for block in range(part * blocks // parts, end, together):
+            some = min(together, end - block)
+            weight = group * of_group + block * of_block
+            count = min(some * width, out_channels - block * width)
             for r in range(rows.shape[0]):
                 row = rows[r]
                 if row[1] <= box[1] or row[3] <= box[2]:
                     continue
-                for c in range(per_row):
-                    one = classes[row[4] + c]
-                    depth = one[3]
-                    weight = group * of_group + one[4] + block * width * depth
-                    at = c * width * columns
-                    if form == 0:
-                        _wide(
-                            buffer,
-                            places,
-                            box[8],
-                            box[9],
-                            offsets,
-                            one[2],
-                            depth,
-                            packed,
-                            weight,
-                            sums,
-                            at,
-                            columns,
-                            lanes,
-                        )
-                    elif form == 1:
-                        _few(
-                            buffer,
-                            places,
-                            box[8],
-                            box[9],
-                            offsets,
-                            one[2],
-                            depth,
-                            packed,
-                            weight,
-                            sums,
-                            at,
-                            columns,
-                            lanes,
-                        )
-                    else:
-                        aside = per_row * width * columns
+                if form == 2:
+                    for c in range(per_row):
+                        one = classes[row[4] + c]
                         _by_channels(
-                            buffer,
-                            places,
-                            box[8],
-                            box[9],
-                            offsets,
-                            one[2],
-                            depth,
-                            packed,
-                            weight,
-                            sums,
-                            at,
-                            aside,
-                            columns,
-                            width,
-                        )
-                _write(sums, bias, out, numbers, axes, box, row, classes, group, block, width)
+                            buffer, places, box[8], box[9], offsets, one[2], one[3], packed, weight + one[4] * width,
+                            sums, c * apart, per_row * apart, columns, width, lanes,
+                        )  # fmt: skip
+                else:
+                    _by_rows(
+                        form, lanes, buffer, places, box, classes, row[4], per_row, offsets, packed, weight, of_block,
+                        width, some, together, columns, sums,
+                    )  # fmt: skip
+                _write(
+                    sums,
+                    bias,
+                    out,
+                    numbers,
+                    axes,
+                    box,
+                    row,
+                    classes,
+                    group * out_channels + block * width,
+                    count,
+                    apart,
+                )
 
 
 @_jit
@@ -270,7 +306,7 @@ def pack(weight, strides, elements, packed, groups, channels, out_channels, bloc
                 taps = elements[e, 4]
                 place = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
                 source = start + c * strides[1] + place
-                to = group * of_group + elements[e, 3] + (block * channels * taps + c * taps + elements[e, 5]) * width
+                to = task * (of_group // blocks) + (elements[e, 3] + c * taps + elements[e, 5]) * width
                 for m in range(full):
                     packed[to + m] = weight[source + m * strides[2]]
                 for m in range(full, width):

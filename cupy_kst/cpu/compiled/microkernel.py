@@ -15,6 +15,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+# Products after which sums are put aside, so that what is read between stays in the cache for the next of the sums.
+DEPTH = 512
+
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -41,7 +44,8 @@ def registers() -> int:
     return 32 if "avx512f" in _features() or "neon" in _features() else 16
 
 
-def _element(kind: Any) -> ir.Type:
+def element(kind: Any) -> ir.Type:
+    """Return the LLVM type of a Numba type."""
     return ir.FloatType() if kind == types.float32 else ir.DoubleType()
 
 
@@ -80,7 +84,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     ) -> Any:
         i64 = types.int64
         signature = types.void(source, i64, places, i64, offsets, i64, i64, weights, i64, sums, i64, i64, types.boolean)
-        vector = ir.VectorType(_element(source.dtype), lanes(source.dtype))
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
         return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate
 
     return multiply_add
@@ -173,6 +177,15 @@ class _Builder:
             finals.append(final)
         return finals
 
+    def _prefetch(self, builder: ir.IRBuilder, places: list[Any]) -> None:
+        """Ask for the weights of the same step of the next products, which other threads may not have read either."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        ahead = _I64(DEPTH * self._vectors * self._vector.count)
+        for each in places:
+            builder.call(prefetch, [builder.bitcast(builder.gep(each, [ahead]), byte), _I32(0), _I32(2), _I32(1)])
+
     def _step(
         self, builder: ir.IRBuilder, starts: list[Any], offset: Any, weight: Any, sums: list[Any]
     ) -> tuple[list[Any], int]:
@@ -184,7 +197,9 @@ class _Builder:
         else:
             width = self._vector.count
             taken, numbers = self._vectors * width, inputs
-            vectors = [self._load(builder, builder.gep(weight, [_I64(v * width)])) for v in range(self._vectors)]
+            places = [builder.gep(weight, [_I64(v * width)]) for v in range(self._vectors)]
+            vectors = [self._load(builder, each) for each in places]
+            self._prefetch(builder, places)
         totals = []
         for i, number in enumerate(numbers):
             spread = self._spread(builder, builder.load(number))

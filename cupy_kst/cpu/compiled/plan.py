@@ -17,8 +17,11 @@ from .taps import AxisOutputs, AxisReads, conv_reads, transposed_reads
 Table = NDArray[Any]
 
 # A box's inputs stay in the second cache while all output channels are made of them.
-_BOX_BYTES = 384 << 10
+_BOX_BYTES = 480 << 10
 _BOX_POSITIONS = 512
+_SUMS_BYTES = 128 << 10
+# What copying a vector of inputs to the buffer takes, beside multiplying it.
+_COPY = 0.02
 # Enough tasks that threads which are held up do not hold up the others.
 _TASKS = 16
 
@@ -85,12 +88,14 @@ def _plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
     boxes, places = layout.boxes(box, samples)
     blocks = ceil(out_channels / shape.block)
     parts = min(blocks, ceil(_TASKS / max(1, len(boxes) * groups)))
-    by_taps = _Reading(axes, extents, phases, phase_size, channel_size, channels, blocks * shape.block, groups)
-    rows, classes, offsets, elements, weights = by_taps.tables()
+    by_taps = _Reading(axes, extents, phases, phase_size, channel_size, channels)
+    rows, classes, offsets, elements, products = by_taps.tables()
+    of_group = products * blocks * shape.block
     per_row = max(len(axes[2].classes), 1)
     columns = layout.most_sums
+    together = _together(shape, ceil(blocks / parts), per_row * shape.block * columns * itemsize)
     numbers = [samples, groups, channels, out_channels, channels * channel_size, channel_size, phase_size]
-    numbers += [blocks, parts, columns, per_row, weights // groups]
+    numbers += [blocks, parts, columns, per_row, of_group, together]
     positions = prod(sum(one.positions * len(one.taps) for one in axis.classes) for axis in axes)
     return Plan(
         shape,
@@ -111,10 +116,15 @@ def _plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
         elements,
         tasks=len(boxes) * groups * parts,
         buffer=box[0] * channels * channel_size + shape.vectors * shape.lanes + extents[2],
-        sums=(per_row + 1) * shape.block * columns + 64 * shape.lanes,
-        weights=weights,
+        sums=(per_row * together + 1) * shape.block * columns,
+        weights=groups * of_group,
         macs=samples * groups * channels * out_channels * positions,
     )
+
+
+def _together(shape: Shape, blocks: int, block_bytes: int) -> int:
+    """Return how many blocks of output channels are made at once of inputs that are in the first cache."""
+    return max(1, min(4, blocks, _SUMS_BYTES // max(1, block_bytes))) if shape.positions_in_lanes else 1
 
 
 def _odd_lines(size: int, itemsize: int) -> int:
@@ -136,7 +146,8 @@ def _box(
 
     least = 4 * shape.lanes
     w = _most(width.positions, lambda size: size <= least or fits(1, 1, 1, size))
-    h = _most(height.positions, lambda size: fits(1, 1, size, w))
+    heights = [size for size in range(1, height.positions + 1) if fits(1, 1, size, w)] or [1]
+    h = min(heights, key=lambda size: (_work(height, size, w, width.halo, shape), -size))
     d = _most(depth.positions, lambda size: fits(1, size, h, w)) if h == height.positions else 1
     whole = d == depth.positions and h == height.positions and w == width.positions
     n = _most(max(1, samples), lambda size: size * d * h * w <= least and fits(size, d, h, w)) if whole else 1
@@ -150,6 +161,19 @@ def _most(length: int, fits: Any) -> int:
         if fits(size):
             return size
     return 1
+
+
+def _work(axis: AxisReads, size: int, width: int, halo: int, shape: Shape) -> float:
+    """Return what it takes to make the positions of an axis in boxes of `size` rows, in vectors or numbers."""
+    lanes = shape.lanes if shape.positions_in_lanes else 1
+    boxes, rest = divmod(axis.positions, size)
+    rows = [size] * boxes + [rest] * bool(rest)
+    return sum(_vectors(each, width, width + halo, lanes) + _COPY * (each + axis.halo) * width / lanes for each in rows)
+
+
+def _vectors(rows: int, width: int, pitch: int, lanes: int) -> int:
+    """Return the fewest vectors that cover rows: each row its own, or rows that flow into each other."""
+    return min(ceil(((rows - 1) * pitch + width) / lanes), rows * ceil(width / lanes))
 
 
 class _Layout:
@@ -206,15 +230,13 @@ class _Reading:
         phase_size: int,
         channel_size: int,
         channels: int,
-        columns: int,
-        groups: int,
     ) -> None:
         self._axes, self._extents, self._phases = axes, extents, phases
         self._phase_size, self._channel_size = phase_size, channel_size
-        self._channels, self._columns, self._groups = channels, columns, groups
+        self._channels = channels
 
     def tables(self) -> tuple[Table, Table, Table, Table, int]:
-        """Return rows of classes, classes, offsets of their products in the buffer, taps, and the packed size."""
+        """Return rows of classes, classes, offsets of their products in the buffer, taps, and products in all."""
         depth, height, width = self._axes
         rows: list[tuple[int, ...]] = []
         classes: list[tuple[int, ...]] = []
@@ -230,13 +252,13 @@ class _Reading:
                 channels = np.arange(self._channels) * self._channel_size
                 offsets.append((channels[:, None] + np.array(of_taps, np.int64)[None]).ravel())
                 products += len(taps) * self._channels
-                packed += len(taps) * self._channels * self._columns
+                packed += len(taps) * self._channels
         return (
             np.array(rows, np.int64),
             np.array(classes, np.int64),
             np.concatenate(offsets).astype(np.int32),
             np.array(elements, np.int64).reshape(-1, 6),
-            packed * self._groups,
+            packed,
         )
 
     def _taps(self, z: AxisOutputs, y: AxisOutputs, x: AxisOutputs) -> tuple[list[tuple[int, ...]], list[int]]:
