@@ -18,7 +18,7 @@ from cupy_kst.cpu import compiled
 def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
     shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
     out = np.full(geometry.output_shape, np.nan, input.dtype)
-    packed = compiled.pack(geometry, weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
+    packed = compiled.pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
     compiled.convolve(geometry, input.reshape(shape), packed, bias, out)
     return out
 

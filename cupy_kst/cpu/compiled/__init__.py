@@ -5,7 +5,7 @@ vector registers as the processor really has, the input is read where it lies in
 residue classes of a box are made of that one copy.
 
     if available(dtype):
-        packed = pack(geometry, weight)
+        packed = pack(weight)
         convolve(geometry, input, packed, bias, out)
 
 `Geometry.transposed` says which of the two operations it is. Arrays are those that `cpu.RUNS` has: C-contiguous,

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from importlib.util import find_spec
 from math import ceil
 from threading import local
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
 from . import threads
-from .plan import Plan, Shape, plan, reads
+from .plan import Plan, Shape, reads
+from .plan import plan as plan_of
 
 Array = NDArray[Any]
+
+# What a packed weight keeps: one per shape of the input, and one per division of the filter into classes.
+_MOST_CALLS, _MOST_FORMS = 64, 4
+# Products that take less time than waking a thread.
+_ALONE_MACS = 1 << 21
 
 _memory = local()
 
@@ -26,69 +31,88 @@ def available(dtype: Any) -> bool:
 
 
 class Packed:
-    """A weight in the order in which microkernels read it, for each form that calls have asked for."""
+    """A weight in the order in which microkernels read it, for each form that calls have asked for.
 
-    def __init__(self, geometry: Geometry, weight: Array) -> None:
+    Calls from several threads are safe.
+    """
+
+    def __init__(self, weight: Array) -> None:
         self._weight = weight
         self._packed: dict[Any, Array] = {}
+        self._calls: dict[Geometry, _Call] = {}
 
-    def of(self, geometry: Geometry, form: Plan) -> Array:
-        """Return the weights packed for a form."""
-        key = (form.shape, tuple(axis.classes for axis in reads(geometry)))
+    def call(self, geometry: Geometry) -> _Call:
+        """Return what calls of a geometry have in common."""
+        call = self._calls.get(geometry)
+        if call is None:
+            if len(self._calls) >= _MOST_CALLS:
+                self._calls.clear()
+            kind, plan = _choose(geometry, self._weight.itemsize)
+            call = self._calls[geometry] = _Call(kind, plan, self._of(geometry, plan))
+        return call
+
+    def _of(self, geometry: Geometry, plan: Plan) -> Array:
+        key = (plan.shape, tuple(axis.classes for axis in reads(geometry)))
         if key not in self._packed:
-            self._packed[key] = _pack(geometry, self._weight, form)
+            if len(self._packed) >= _MOST_FORMS:
+                self._packed.clear()
+            self._packed[key] = _pack(geometry, self._weight, plan)
         return self._packed[key]
 
 
-def pack(geometry: Geometry, weight: Array) -> Packed:
-    """Return a weight of shape ``(groups, small_channels, large_channels, *kernel)`` for many calls."""
-    return Packed(geometry, weight)
+class _Call(NamedTuple):
+    kind: int
+    plan: Plan
+    weights: Array
+
+
+def pack(weight: Array) -> Packed:
+    """Return a weight of shape ``(groups, small_channels, large_channels, *kernel)`` for many calls.
+
+    It is packed when a call asks for it, and not copied until then.
+    """
+    return Packed(weight)
 
 
 def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
-    """Write the convolution, or transposed convolution, to `out`."""
+    """Write the convolution, or the transposed convolution, of `input` to `out`."""
     from . import kernels
 
-    form = _form(geometry, input.dtype.char)
-    packed = weight.of(geometry, form)
+    kind, plan, packed = weight.call(geometry)
     biases = np.zeros(geometry.out_channels, input.dtype) if bias is None else bias.reshape(-1)
     counter = np.zeros(1, np.int64)
     source, flat = input.reshape(-1), out.reshape(-1)
-    kind = _kind(form.shape)
 
     def work() -> None:
-        buffer, sums = _scratch(input.dtype, form.buffer, form.sums)
+        buffer, sums = _scratch(input.dtype, plan.buffer, plan.sums)
         kernels.run(
-            kind, form.shape.lanes, form.shape.block, source, packed, biases, flat, form.numbers, form.axes,
-            form.phases, form.boxes, form.places, form.rows, form.classes, form.offsets, buffer, sums, counter,
-            form.tasks,
+            kind, plan.shape.lanes, plan.shape.block, source, packed, biases, flat, plan.numbers, plan.axes,
+            plan.phases, plan.boxes, plan.places, plan.rows, plan.classes, plan.offsets, buffer, sums, counter,
+            plan.tasks,
         )  # fmt: skip
 
-    threads.together(work, min(threads.count(), form.tasks))
+    several = plan.macs > _ALONE_MACS
+    threads.together(work, min(threads.count(), plan.tasks) if several else 1)
 
 
-def _kind(shape: Shape) -> int:
-    from . import kernels
-
-    if not shape.positions_in_lanes:
-        return 2
-    return 0 if (shape.scalars, shape.vectors) == kernels.WIDE else 1
-
-
-@lru_cache(maxsize=256)
-def _form(geometry: Geometry, char: str) -> Plan:
+def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
+    """Return the form of a call, as `kernels.run` knows it, and its tables."""
     from . import kernels
     from .microkernel import vector_bytes
 
-    itemsize = np.dtype(char).itemsize
     lanes = vector_bytes() // itemsize
-    wide, few = (Shape(True, *each, lanes) for each in (kernels.WIDE, kernels.FEW))
-    channels = Shape(False, *kernels.CHANNELS, lanes)
     out_channels = geometry.out_channels // geometry.groups
-    rows = few if out_channels <= few.scalars else wide
-    width = reads(geometry)[2].positions
-    narrow = width < lanes and out_channels >= channels.block
-    return plan(geometry, channels if narrow else rows, itemsize)
+    positions_in_lanes = True
+    if out_channels == 1:
+        kind, tile = kernels.ONE
+    elif out_channels <= kernels.FEW[1][0]:
+        kind, tile = kernels.FEW
+    elif reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes:
+        kind, tile = kernels.CHANNELS
+        positions_in_lanes = False
+    else:
+        kind, tile = kernels.WIDE
+    return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize)
 
 
 def _scratch(dtype: Any, *sizes: int) -> list[Array]:
@@ -101,7 +125,7 @@ def _scratch(dtype: Any, *sizes: int) -> list[Array]:
     return arrays
 
 
-def _pack(geometry: Geometry, weight: Array, form: Plan) -> Array:
+def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     from . import kernels
 
     strides = [stride // weight.itemsize for stride in weight.strides]
@@ -111,15 +135,15 @@ def _pack(geometry: Geometry, weight: Array, form: Plan) -> Array:
         geometry.groups,
         *(each // geometry.groups for each in (geometry.in_channels, geometry.out_channels)),
     )
-    packed = np.empty(form.weights, weight.dtype)
+    packed = np.empty(plan.weights, weight.dtype)
     counter = np.zeros(1, np.int64)
-    blocks = ceil(out_channels / form.shape.block)
+    blocks = ceil(out_channels / plan.shape.block)
     flat = np.lib.stride_tricks.as_strided(weight, (weight.size,), (weight.itemsize,), writeable=False)
 
     def work() -> None:
         kernels.pack(
-            flat, np.array(strides), form.elements, packed, groups, channels, out_channels, blocks, form.shape.block,
-            form.weights // groups, counter,
+            flat, np.array(strides), plan.elements, packed, groups, channels, out_channels, blocks, plan.shape.block,
+            plan.weights // groups, counter,
         )  # fmt: skip
 
     threads.together(work, min(threads.count(), groups * blocks))

@@ -11,18 +11,21 @@ from .lines import add, add_pairs, clear, copy, transpose
 from .microkernel import DEPTH, microkernel, registers
 from .threads import take
 
-# (scalars, vectors) that fill the registers: for many output channels in rows, for few, and with channels in lanes.
+# Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
+# with channels in lanes.
 _MANY = registers() >= 32
-WIDE, FEW, CHANNELS = ((8, 3), (4, 4), (6, 4)) if _MANY else ((4, 3), (2, 4), (4, 3))
+WIDE, FEW = (0, (8, 3) if _MANY else (4, 3)), (1, (4, 4) if _MANY else (2, 4))
+ONE, CHANNELS = (2, (1, 4)), (3, (6, 4) if _MANY else (4, 3))
 _DEPTH = DEPTH
 # The same where positions are in lanes: fewer, since there the inputs are to stay in the first cache.
 _ROWS_DEPTH = 256
 
-_wide_1, _wide_2, _wide_3 = (microkernel(WIDE[0], v, True) for v in (1, 2, 3))
-_few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[0], v, True) for v in (1, 2, 3, 4))
-_channels = [microkernel(s, CHANNELS[1], False) for s in range(1, 7)]
+_wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
+_few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
+_one_1, _one_2, _one_3, _one_4 = (microkernel(1, v, True) for v in (1, 2, 3, 4))
+_channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
-_MOST = CHANNELS[0]
+_MOST = CHANNELS[1][0]
 
 _jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -47,6 +50,18 @@ def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums
         _few_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
     else:
         _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+
+
+@_jit
+def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
+    if now == 4:
+        _one_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 3:
+        _one_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 2:
+        _one_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    else:
+        _one_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
 @_jit
@@ -89,38 +104,15 @@ def _by_rows(
                     k = classes[row + c, 2] + begun
                     w = weight + b * of_block + (classes[row + c, 4] + begun) * width
                     at = (c * together + b) * width * columns + done * lanes
+                    i = box[8] + done
+                    # fmt: off
                     if form == 0:
-                        _wide(
-                            now,
-                            buffer,
-                            places,
-                            box[8] + done,
-                            offsets,
-                            k,
-                            depth,
-                            packed,
-                            w,
-                            sums,
-                            at,
-                            columns,
-                            begun > 0,
-                        )
+                        _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                    elif form == 1:
+                        _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
                     else:
-                        _few(
-                            now,
-                            buffer,
-                            places,
-                            box[8] + done,
-                            offsets,
-                            k,
-                            depth,
-                            packed,
-                            w,
-                            sums,
-                            at,
-                            columns,
-                            begun > 0,
-                        )
+                        _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                    # fmt: on
             done += now
         begun += _ROWS_DEPTH
 
@@ -260,7 +252,7 @@ def run(
                 row = rows[r]
                 if row[1] <= box[1] or row[3] <= box[2]:
                     continue
-                if form == 2:
+                if form == 3:
                     for c in range(per_row):
                         one = classes[row[4] + c]
                         _by_channels(

@@ -129,7 +129,7 @@ def add_pairs(
             number = line.spread(args[3], width)
             pair = [builder.fadd(line.load(each, index, width), number) for each in (evens, odds)]
             turns = [half + i for i in range(width) for half in (0, width)]
-            line.store(line.shuffle(*pair, turns), outputs, builder.shl(index, _I64(1)))
+            line.store(line.shuffle(pair[0], pair[1], turns), outputs, builder.shl(index, _I64(1)))
 
         line.each(args[6], move)
         return context.get_dummy_value()

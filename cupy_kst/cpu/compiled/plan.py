@@ -62,11 +62,6 @@ class Plan:
     macs: int
 
 
-def plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
-    """Return the tables of a call, the same for all calls of this geometry."""
-    return _plan(geometry, shape, itemsize)
-
-
 def reads(geometry: Geometry) -> tuple[AxisReads, AxisReads, AxisReads]:
     """Return what the operation of a geometry reads along its axes."""
     each = transposed_reads if geometry.transposed else conv_reads
@@ -75,7 +70,8 @@ def reads(geometry: Geometry) -> tuple[AxisReads, AxisReads, AxisReads]:
 
 
 @lru_cache(maxsize=256)
-def _plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
+def plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
+    """Return the tables of a call, the same for all calls of this geometry."""
     axes = reads(geometry)
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups

@@ -53,8 +53,14 @@ class AxisReads(NamedTuple):
         return max((tap.shift for one in self.classes for tap in one.taps), default=0) - self.lowest
 
 
+# Outputs of an axis that may each be a class of their own.
+_MOST_SINGLE = 16
+
+
 def transposed_reads(axis: Axis) -> AxisReads:
     """Return what a transposed convolution reads along an axis: each class of outputs has taps of its own."""
+    if axis.small == 1 < axis.kernel and axis.large <= _MOST_SINGLE:
+        return AxisReads(1, axis.large, 1, tuple(_single(axis, output) for output in range(axis.large)))
     classes = []
     for one in axis.classes:
         taps = tuple(
@@ -71,3 +77,10 @@ def conv_reads(axis: Axis) -> AxisReads:
         shift, phase = divmod(element * axis.dilation - axis.pad_lo, axis.stride)
         taps.append(Tap(element, shift, phase))
     return AxisReads(axis.large, axis.small, axis.stride, (AxisOutputs(0, 1, axis.small, tuple(taps)),))
+
+
+def _single(axis: Axis, output: int) -> AxisOutputs:
+    """Return an output by itself: of one input it has one tap at most, whatever its class has."""
+    element, rest = divmod(output + axis.pad_lo, axis.dilation)
+    met = not rest and element < axis.kernel
+    return AxisOutputs(output, axis.stride, 1, (Tap(element, 0, 0),) if met else ())
