@@ -19,6 +19,8 @@ Array = NDArray[Any]
 
 # What a packed weight keeps: one per shape of the input, and one per division of the filter into classes.
 _MOST_CALLS, _MOST_FORMS = 64, 4
+# Bytes that a thread keeps from call to call.
+_MOST_HELD = 4 << 20
 # Products that take less time than waking a thread.
 _ALONE_MACS = 1 << 21
 
@@ -79,9 +81,9 @@ def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | Non
     from . import kernels
 
     kind, plan, packed = weight.call(geometry)
-    biases = np.zeros(geometry.out_channels, input.dtype) if bias is None else bias.reshape(-1)
+    biases = _read_only(np.zeros(geometry.out_channels, input.dtype) if bias is None else bias)
     counter = np.zeros(1, np.int64)
-    source, flat = input.reshape(-1), out.reshape(-1)
+    source, flat = _read_only(input), out.reshape(-1)
 
     def work() -> None:
         buffer, sums = _scratch(input.dtype, plan.buffer, plan.sums)
@@ -115,8 +117,17 @@ def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
     return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize)
 
 
+def _read_only(array: Array) -> Array:
+    """Return the numbers of an array: Numba compiles once for inputs that may be written to and for others."""
+    flat = array.reshape(-1)
+    flat.flags.writeable = False
+    return flat
+
+
 def _scratch(dtype: Any, *sizes: int) -> list[Array]:
     """Return memory of this thread, the same for every call that is not larger."""
+    if sum(sizes) * dtype.itemsize > _MOST_HELD:
+        return [np.empty(size, dtype) for size in sizes]
     held: dict[Any, list[Array]] = _memory.__dict__
     arrays = held.setdefault(dtype.char, [np.empty(0, dtype)] * len(sizes))
     for i, size in enumerate(sizes):
@@ -128,23 +139,22 @@ def _scratch(dtype: Any, *sizes: int) -> list[Array]:
 def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     from . import kernels
 
-    strides = [stride // weight.itemsize for stride in weight.strides]
+    weight = np.ascontiguousarray(weight)
+    strides = np.array(weight.strides, np.int64) // weight.itemsize
     if not geometry.transposed:
-        strides[1], strides[2] = strides[2], strides[1]
-    groups, channels, out_channels = (
-        geometry.groups,
-        *(each // geometry.groups for each in (geometry.in_channels, geometry.out_channels)),
-    )
+        strides[[1, 2]] = strides[[2, 1]]
+    groups = geometry.groups
+    channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     packed = np.empty(plan.weights, weight.dtype)
     counter = np.zeros(1, np.int64)
     blocks = ceil(out_channels / plan.shape.block)
-    flat = np.lib.stride_tricks.as_strided(weight, (weight.size,), (weight.itemsize,), writeable=False)
+    flat = _read_only(weight)
 
     def work() -> None:
         kernels.pack(
-            flat, np.array(strides), plan.elements, packed, groups, channels, out_channels, blocks, plan.shape.block,
+            flat, strides, plan.elements, packed, groups, channels, out_channels, blocks, plan.shape.block,
             plan.weights // groups, counter,
         )  # fmt: skip
 
     threads.together(work, min(threads.count(), groups * blocks))
-    return packed
+    return _read_only(packed)

@@ -15,14 +15,14 @@ from .threads import take
 # with channels in lanes.
 _MANY = registers() >= 32
 WIDE, FEW = (0, (8, 3) if _MANY else (4, 3)), (1, (4, 4) if _MANY else (2, 4))
-ONE, CHANNELS = (2, (1, 4)), (3, (6, 4) if _MANY else (4, 3))
+ONE, CHANNELS = (2, (1, 8)), (3, (6, 4) if _MANY else (4, 3))
 _DEPTH = DEPTH
 # The same where positions are in lanes: fewer, since there the inputs are to stay in the first cache.
 _ROWS_DEPTH = 256
 
 _wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
 _few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
-_one_1, _one_2, _one_3, _one_4 = (microkernel(1, v, True) for v in (1, 2, 3, 4))
+_one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
 _channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
@@ -53,15 +53,15 @@ def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums
 
 
 @_jit
-def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
-    if now == 4:
-        _one_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    elif now == 3:
-        _one_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    elif now == 2:
-        _one_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    else:
-        _one_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume, lanes):
+    done = 0
+    while now - done >= 8:
+        i, to = place + done, at + done * lanes
+        _one_8(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
+        done += 8
+    for each in range(done, now):
+        i, to = place + each, at + each * lanes
+        _one_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
 
 
 @_jit
@@ -85,8 +85,8 @@ def _by_rows(
     sums,
 ):
     """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes."""
-    most = 3 if form == 0 else 4
     count = box[9]
+    most = 3 if form == 0 else 4 if form == 1 else count
     tiles = (count + most - 1) // most
     deepest = 0
     for c in range(row, row + per_row):
@@ -111,7 +111,7 @@ def _by_rows(
                     elif form == 1:
                         _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
                     else:
-                        _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                        _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0, lanes)
                     # fmt: on
             done += now
         begun += _ROWS_DEPTH

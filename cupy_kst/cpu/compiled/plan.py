@@ -104,7 +104,7 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
             np.int64,
         ),
         np.array(phases, np.int64),
-        np.array(boxes, np.int64).reshape(-1, 14),
+        boxes,
         np.array(places, np.int32),
         rows,
         classes,
@@ -177,20 +177,18 @@ class _Layout:
 
     def __init__(self, shape: Shape, axes: tuple[AxisReads, ...], extents: list[int], sample_size: int) -> None:
         self._shape, self._axes, self._extents, self._sample_size = shape, axes, extents, sample_size
-        self._known: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._places: list[int] = []
         self.most_sums = 0
 
-    def boxes(self, box: tuple[int, ...], samples: int) -> tuple[list[tuple[int, ...]], list[int]]:
-        """Return (firsts, sizes, first place, places, pitches) of each box, and the places."""
+    def boxes(self, box: tuple[int, ...], samples: int) -> tuple[Table, list[int]]:
+        """Return firsts, sizes, first place, places and pitches of each box, and the places."""
         lengths = (samples, *(axis.positions for axis in self._axes))
-        found = []
-        for first in product(*(range(0, length, size) for length, size in zip(lengths, box, strict=True))):
-            sizes = tuple(min(size, length - at) for size, length, at in zip(box, lengths, first, strict=True))
-            if sizes not in self._known:
-                self._known[sizes] = self._add(sizes)
-            found.append((*first, *sizes, *self._known[sizes], 0))
-        return found, self._places
+        counts = [ceil(length / size) for length, size in zip(lengths, box, strict=True)]
+        firsts = np.indices(counts).reshape(len(box), -1).T * np.array(box)
+        sizes = np.minimum(box, np.array(lengths) - firsts)
+        different, which = np.unique(sizes, axis=0, return_inverse=True)
+        layouts = np.array([self._add(tuple(map(int, each))) for each in different], np.int64).reshape(-1, 5)
+        return np.concatenate([firsts, sizes, layouts[which.reshape(-1)]], axis=1), self._places
 
     def _add(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         samples, depth, height, width = sizes
