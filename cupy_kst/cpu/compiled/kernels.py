@@ -301,5 +301,6 @@ def pack(weight, strides, elements, packed, groups, channels, out_channels, bloc
                 to = task * (of_group // blocks) + (elements[e, 3] + c * taps + elements[e, 5]) * width
                 for m in range(full):
                     packed[to + m] = weight[source + m * strides[2]]
+                # Never written to an output, but what memory held may be slow to multiply.
                 for m in range(full, width):
                     packed[to + m] = 0
