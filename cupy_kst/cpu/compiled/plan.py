@@ -164,7 +164,9 @@ def _work(axis: AxisReads, size: int, width: int, halo: int, shape: Shape) -> fl
     lanes = shape.lanes if shape.positions_in_lanes else 1
     boxes, rest = divmod(axis.positions, size)
     rows = [size] * boxes + [rest] * bool(rest)
-    return sum(_vectors(each, width, width + halo, lanes) + _COPY * (each + axis.halo) * width / lanes for each in rows)
+    copied = sum((each + axis.halo) * width / lanes for each in rows)
+    # Rounded, so that of heights that take the same work the order of additions does not choose.
+    return round(sum(_vectors(each, width, width + halo, lanes) for each in rows) + _COPY * copied, 3)
 
 
 def _vectors(rows: int, width: int, pitch: int, lanes: int) -> int:
