@@ -1,0 +1,19 @@
+"""Convolution and transposed convolution that Numba compiles for the processor at hand (the extra ``fast``).
+
+NumPy multiplies matrices as well as the BLAS it was built with knows the processor. Here the sums stay in as many
+vector registers as the processor really has, the input is read where it lies in a box that fits the cache, and all
+residue classes of a box are made of that one copy.
+
+    if available(dtype):
+        packed = pack(weight)
+        convolve(geometry, input, packed, bias, out)
+
+`Geometry.transposed` says which of the two operations it is. Arrays are those that `cpu.RUNS` has: C-contiguous,
+float32 or float64. Sums are taken in one order, whatever the form, the boxes and the number of threads.
+"""
+
+from __future__ import annotations
+
+from .engine import Packed, available, convolve, pack
+
+__all__ = ["Packed", "available", "convolve", "pack"]

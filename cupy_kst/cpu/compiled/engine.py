@@ -1,0 +1,160 @@
+"""What the NumPy engine calls: weights packed in the order of a form, and the products of a form by several threads."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from math import ceil
+from threading import local
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...geometry import Geometry
+from . import threads
+from .plan import Plan, Shape, reads
+from .plan import plan as plan_of
+
+Array = NDArray[Any]
+
+# What a packed weight keeps: one per shape of the input, and one per division of the filter into classes.
+_MOST_CALLS, _MOST_FORMS = 64, 4
+# Bytes that a thread keeps from call to call.
+_MOST_HELD = 4 << 20
+# Products that take less time than waking a thread.
+_ALONE_MACS = 1 << 21
+
+_memory = local()
+
+
+def available(dtype: Any) -> bool:
+    """Return whether Numba is installed and the element type is one that is compiled."""
+    return np.dtype(dtype) in (np.float32, np.float64) and find_spec("numba") is not None
+
+
+class Packed:
+    """A weight in the order in which microkernels read it, for each form that calls have asked for.
+
+    Calls from several threads are safe.
+    """
+
+    def __init__(self, weight: Array) -> None:
+        self._weight = weight
+        self._packed: dict[Any, Array] = {}
+        self._calls: dict[Geometry, _Call] = {}
+
+    def call(self, geometry: Geometry) -> _Call:
+        """Return what calls of a geometry have in common."""
+        call = self._calls.get(geometry)
+        if call is None:
+            if len(self._calls) >= _MOST_CALLS:
+                self._calls.clear()
+            kind, plan = _choose(geometry, self._weight.itemsize)
+            call = self._calls[geometry] = _Call(kind, plan, self._of(geometry, plan))
+        return call
+
+    def _of(self, geometry: Geometry, plan: Plan) -> Array:
+        key = (plan.shape, tuple(axis.classes for axis in reads(geometry)))
+        if key not in self._packed:
+            if len(self._packed) >= _MOST_FORMS:
+                self._packed.clear()
+            self._packed[key] = _pack(geometry, self._weight, plan)
+        return self._packed[key]
+
+
+class _Call(NamedTuple):
+    kind: int
+    plan: Plan
+    weights: Array
+
+
+def pack(weight: Array) -> Packed:
+    """Return a weight of shape ``(groups, small_channels, large_channels, *kernel)`` for many calls.
+
+    It is packed when a call asks for it, and not copied until then.
+    """
+    return Packed(weight)
+
+
+def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
+    """Write the convolution, or the transposed convolution, of `input` to `out`."""
+    from . import kernels
+
+    kind, plan, packed = weight.call(geometry)
+    biases = _read_only(np.zeros(geometry.out_channels, input.dtype) if bias is None else bias)
+    counter = np.zeros(1, np.int64)
+    source, flat = _read_only(input), out.reshape(-1)
+
+    def work() -> None:
+        buffer, sums = _scratch(input.dtype, plan.buffer, plan.sums)
+        kernels.run(
+            kind, plan.shape.lanes, plan.shape.block, source, packed, biases, flat, plan.numbers, plan.axes,
+            plan.phases, plan.boxes, plan.places, plan.rows, plan.classes, plan.offsets, buffer, sums, counter,
+            plan.tasks,
+        )  # fmt: skip
+
+    several = plan.macs > _ALONE_MACS
+    threads.together(work, min(threads.count(), plan.tasks) if several else 1)
+
+
+def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
+    """Return the form of a call, as `kernels.run` knows it, and its tables."""
+    from . import kernels
+    from .microkernel import vector_bytes
+
+    lanes = vector_bytes() // itemsize
+    out_channels = geometry.out_channels // geometry.groups
+    positions_in_lanes = True
+    if out_channels == 1:
+        kind, tile = kernels.ONE
+    elif out_channels <= kernels.FEW[1][0]:
+        kind, tile = kernels.FEW
+    elif reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes:
+        kind, tile = kernels.CHANNELS
+        positions_in_lanes = False
+    else:
+        kind, tile = kernels.WIDE
+    return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize)
+
+
+def _read_only(array: Array) -> Array:
+    """Return the numbers of an array: Numba compiles once for inputs that may be written to and for others."""
+    flat = array.reshape(-1)
+    flat.flags.writeable = False
+    return flat
+
+
+def _scratch(dtype: Any, *sizes: int) -> list[Array]:
+    """Return memory of this thread, the same for every call that is not larger."""
+    if sum(sizes) * dtype.itemsize > _MOST_HELD:
+        return [np.empty(size, dtype) for size in sizes]
+    held: dict[Any, list[Array]] = _memory.__dict__
+    arrays = held.setdefault(dtype.char, [np.empty(0, dtype)] * len(sizes))
+    for i, size in enumerate(sizes):
+        if arrays[i].size < size:
+            arrays[i] = np.empty(size, dtype)
+    return arrays
+
+
+def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
+    from . import kernels
+
+    weight = np.ascontiguousarray(weight)
+    strides = np.array(weight.strides, np.int64) // weight.itemsize
+    if not geometry.transposed:
+        strides[[1, 2]] = strides[[2, 1]]
+    groups = geometry.groups
+    channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
+    packed = np.empty(plan.weights, weight.dtype)
+    counter = np.zeros(1, np.int64)
+    blocks = ceil(out_channels / plan.shape.block)
+    flat = _read_only(weight)
+
+    def work() -> None:
+        kernels.pack(
+            flat, strides, plan.elements, packed, groups, channels, out_channels, blocks, plan.shape.block,
+            plan.weights // groups, counter,
+        )  # fmt: skip
+
+    threads.together(work, min(threads.count(), groups * blocks))
+    return _read_only(packed)

@@ -1,0 +1,306 @@
+"""The loops around the microkernels, which Numba compiles for this processor at the first call and keeps on disk."""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+from numba import njit
+
+from .lines import add, add_pairs, clear, copy, transpose
+from .microkernel import DEPTH, microkernel, registers
+from .threads import take
+
+# Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
+# with channels in lanes.
+_MANY = registers() >= 32
+WIDE, FEW = (0, (8, 3) if _MANY else (4, 3)), (1, (4, 4) if _MANY else (2, 4))
+ONE, CHANNELS = (2, (1, 8)), (3, (6, 4) if _MANY else (4, 3))
+_DEPTH = DEPTH
+# The same where positions are in lanes: fewer, since there the inputs are to stay in the first cache.
+_ROWS_DEPTH = 256
+
+_wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
+_few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
+_one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
+_channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
+_channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
+_MOST = CHANNELS[1][0]
+
+_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_jit
+def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
+    if now == 3:
+        _wide_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 2:
+        _wide_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    else:
+        _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+
+
+@_jit
+def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
+    if now == 4:
+        _few_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 3:
+        _few_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    elif now == 2:
+        _few_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+    else:
+        _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+
+
+@_jit
+def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume, lanes):
+    done = 0
+    while now - done >= 8:
+        i, to = place + done, at + done * lanes
+        _one_8(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
+        done += 8
+    for each in range(done, now):
+        i, to = place + each, at + each * lanes
+        _one_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
+
+
+@_jit
+def _by_rows(
+    form,
+    lanes,
+    buffer,
+    places,
+    box,
+    classes,
+    row,
+    per_row,
+    offsets,
+    packed,
+    weight,
+    of_block,
+    width,
+    some,
+    together,
+    columns,
+    sums,
+):
+    """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes."""
+    count = box[9]
+    most = 3 if form == 0 else 4 if form == 1 else count
+    tiles = (count + most - 1) // most
+    deepest = 0
+    for c in range(row, row + per_row):
+        deepest = max(deepest, classes[c, 3])
+    begun = 0
+    while begun < deepest or begun == 0:
+        done = 0
+        for tile in range(tiles):
+            now = count * (tile + 1) // tiles - done
+            for b in range(some):
+                for c in range(per_row):
+                    depth = min(_ROWS_DEPTH, classes[row + c, 3] - begun)
+                    if depth <= 0 and begun > 0:
+                        continue
+                    k = classes[row + c, 2] + begun
+                    w = weight + b * of_block + (classes[row + c, 4] + begun) * width
+                    at = (c * together + b) * width * columns + done * lanes
+                    i = box[8] + done
+                    # fmt: off
+                    if form == 0:
+                        _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                    elif form == 1:
+                        _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                    else:
+                        _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0, lanes)
+                    # fmt: on
+            done += now
+        begun += _ROWS_DEPTH
+
+
+@_jit
+def _by_channels(
+    buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width, lanes
+):  # fmt: skip
+    """Sum with channels in lanes at `aside`, then turn the sums to rows at `at`."""
+    tiles = (count + _MOST - 1) // _MOST
+    begun = 0
+    while begun < depth or begun == 0:
+        some, done, resume = min(_DEPTH, depth - begun), 0, begun > 0
+        k, w = first + begun, weight + begun * width
+        for tile in range(tiles):
+            now = count * (tile + 1) // tiles - done
+            i, to = place + done, aside + done * width
+            if now == 6:
+                _channels_6(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 5:
+                _channels_5(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 4:
+                _channels_4(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 3:
+                _channels_3(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            elif now == 2:
+                _channels_2(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            else:
+                _channels_1(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
+            done += now
+        begun += _DEPTH
+    for p in range(0, count, lanes):
+        for m in range(0, width, lanes):
+            transpose(sums, aside + p * width + m, width, at + m * pitch + p, pitch)
+
+
+@_jit
+def _fill(source, origin, numbers, axes, phases, box, buffer):
+    """Copy the inputs of a box, phase by phase, with zeros where it reaches beyond the map."""
+    channels, sample_size, channel_size, phase_size = numbers[2], numbers[4], numbers[5], numbers[6]
+    sizes, strides = axes[:, 0], axes[:, 2]
+    depth, height, width = box[5] + axes[0, 6], box[6] + axes[1, 6], box[7] + axes[2, 6]
+    rows, pitch = axes[1, 4], axes[2, 4]
+    plane = sizes[1] * sizes[2]
+    step = strides[2]
+    for n in range(box[4]):
+        for c in range(channels):
+            of_channel = origin + ((box[0] + n) * numbers[1] * channels + c) * sizes[0] * plane
+            for f in range(phases.shape[0]):
+                low_d = strides[0] * (box[1] + axes[0, 3]) + phases[f, 0]
+                low_h = strides[1] * (box[2] + axes[1, 3]) + phases[f, 1]
+                low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
+                begin = min(width, max(0, -(low_w // step)))
+                end = max(begin, min(width, (sizes[2] - 1 - low_w) // step + 1))
+                to_phase = n * sample_size + c * channel_size + f * phase_size
+                for d in range(depth):
+                    at_d = low_d + d * strides[0]
+                    for h in range(height):
+                        at_h = low_h + h * strides[1]
+                        to = to_phase + (d * rows + h) * pitch
+                        if at_d < 0 or at_d >= sizes[0] or at_h < 0 or at_h >= sizes[1]:
+                            clear(buffer, to, width)
+                            continue
+                        start = of_channel + at_d * plane + at_h * sizes[2] + low_w
+                        clear(buffer, to, begin)
+                        if step == 1:
+                            copy(source, start + begin, buffer, to + begin, end - begin)
+                        else:
+                            for w in range(begin, end):
+                                buffer[to + w] = source[start + w * step]
+                        clear(buffer, to + end, width - end)
+
+
+@_jit
+def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apart):
+    """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
+    all_channels, columns, per_row = numbers[1] * numbers[3], numbers[9], numbers[10]
+    depth, height = min(box[5], row[1] - box[1]), min(box[6], row[3] - box[2])
+    steps, outputs = axes[:, 5], axes[:, 1]
+    step = steps[2]
+    for m in range(count):
+        channel = first + m
+        number = bias[channel]
+        for n in range(box[4]):
+            for d in range(depth):
+                at_d = row[0] + (box[1] + d) * steps[0]
+                plane = ((box[0] + n) * all_channels + channel) * outputs[0] + at_d
+                for h in range(height):
+                    at_h = row[2] + (box[2] + h) * steps[1]
+                    to = (plane * outputs[1] + at_h) * outputs[2] + box[3] * step
+                    start = m * columns + n * box[10] + d * box[11] + h * box[12]
+                    if per_row == 2 and step == 2:
+                        whole = min(box[7], classes[row[4], 1] - box[3])
+                        pairs = max(0, min(box[7], classes[row[4] + 1, 1] - box[3]))
+                        add_pairs(sums, start, start + apart, number, out, to, pairs)
+                        if whole > pairs:
+                            out[to + 2 * pairs] = sums[start + pairs] + number
+                        continue
+                    for c in range(per_row):
+                        length = min(box[7], classes[row[4] + c, 1] - box[3])
+                        at = to + classes[row[4] + c, 0]
+                        of_class = start + c * apart
+                        if step == 1:
+                            add(sums, of_class, number, out, at, max(0, length))
+                        else:
+                            for w in range(length):
+                                out[at + w * step] = sums[of_class + w] + number
+
+
+@_jit
+def run(
+    form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
+    buffer, sums, counter, tasks,
+):  # fmt: skip
+    """Do tasks, a part of the output channels in one box each, until none is left."""
+    groups, channels, out_channels, blocks, parts = numbers[1], numbers[2], numbers[3], numbers[7], numbers[8]
+    columns, per_row, of_group, together = numbers[9], numbers[10], numbers[11], numbers[12]
+    inputs = channels * axes[0, 0] * axes[1, 0] * axes[2, 0]
+    of_block = of_group // blocks
+    apart = together * width * columns
+    held = -1
+    while True:
+        task = take(counter)
+        if task >= tasks:
+            return
+        part, group = task % parts, task // parts % groups
+        box = boxes[task // parts // groups]
+        if task // parts != held:
+            held = task // parts
+            _fill(source, group * inputs, numbers, axes, phases, box, buffer)
+        end = (part + 1) * blocks // parts
+        for block in range(part * blocks // parts, end, together):
+            some = min(together, end - block)
+            weight = group * of_group + block * of_block
+            count = min(some * width, out_channels - block * width)
+            for r in range(rows.shape[0]):
+                row = rows[r]
+                if row[1] <= box[1] or row[3] <= box[2]:
+                    continue
+                if form == 3:
+                    for c in range(per_row):
+                        one = classes[row[4] + c]
+                        _by_channels(
+                            buffer, places, box[8], box[9], offsets, one[2], one[3], packed, weight + one[4] * width,
+                            sums, c * apart, per_row * apart, columns, width, lanes,
+                        )  # fmt: skip
+                else:
+                    _by_rows(
+                        form, lanes, buffer, places, box, classes, row[4], per_row, offsets, packed, weight, of_block,
+                        width, some, together, columns, sums,
+                    )  # fmt: skip
+                _write(
+                    sums,
+                    bias,
+                    out,
+                    numbers,
+                    axes,
+                    box,
+                    row,
+                    classes,
+                    group * out_channels + block * width,
+                    count,
+                    apart,
+                )
+
+
+@_jit
+def pack(weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, counter):
+    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
+
+    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
+    """
+    tasks = groups * blocks
+    while True:
+        task = take(counter)
+        if task >= tasks:
+            return
+        group, block = task // blocks, task % blocks
+        full = min(width, out_channels - block * width)
+        start = group * strides[0] + block * width * strides[2]
+        for c in range(channels):
+            for e in range(elements.shape[0]):
+                taps = elements[e, 4]
+                place = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
+                source = start + c * strides[1] + place
+                to = task * (of_group // blocks) + (elements[e, 3] + c * taps + elements[e, 5]) * width
+                for m in range(full):
+                    packed[to + m] = weight[source + m * strides[2]]
+                # Never written to an output, but what memory held may be slow to multiply.
+                for m in range(full, width):
+                    packed[to + m] = 0

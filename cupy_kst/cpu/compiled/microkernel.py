@@ -1,0 +1,210 @@
+"""The innermost products, as LLVM IR: sums that stay in vector registers over the whole inner loop.
+
+Left to its vectoriser, LLVM keeps the sums in memory. A microkernel multiplies `scalars` numbers by `vectors` vectors
+in each step, each number spread over a register of its own, and has ``scalars * vectors`` sums in registers.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+# Products after which sums are put aside, so that what is read between stays in the cache for the next of the sums.
+DEPTH = 512
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+@lru_cache(maxsize=1)
+def _features() -> frozenset[str]:
+    # Numba compiles for this processor unless told otherwise by these.
+    told = os.environ.get("NUMBA_CPU_FEATURES")
+    if os.environ.get("NUMBA_CPU_NAME") == "generic" and told is None:
+        return frozenset()
+    if told is not None:
+        return frozenset(each[1:] for each in told.split(",") if each.startswith("+"))
+    return frozenset(name for name, there in llvm.get_host_cpu_features().items() if there)
+
+
+def vector_bytes() -> int:
+    """Return the size of a vector register of the processor that Numba compiles for."""
+    if "avx512f" in _features():
+        return 64
+    return 32 if "avx" in _features() else 16
+
+
+def registers() -> int:
+    """Return the number of vector registers."""
+    return 32 if "avx512f" in _features() or "neon" in _features() else 16
+
+
+def element(kind: Any) -> ir.Type:
+    """Return the LLVM type of a Numba type."""
+    return ir.FloatType() if kind == types.float32 else ir.DoubleType()
+
+
+def lanes(kind: Any) -> int:
+    """Return how many numbers of a Numba type a vector has."""
+    return vector_bytes() * 8 // int(kind.bitwidth)
+
+
+def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
+    """Return the function that adds up ``scalars * vectors`` vectors of products and stores them.
+
+    ``microkernel(source, source_base, places, first_place, offsets, first, depth, weights, weight_base, sums, sum_base,
+    sum_pitch, resume)``: step ``k`` of `depth` reads `source` at ``source_base + places[first_place + i] +
+    offsets[first + k]``, and the next `weights`. With `positions_in_lanes` each place begins a vector, and a weight is
+    spread over lanes; else each place is one number that is spread, and weights are vectors. The sums of scalar ``i``
+    are stored at ``sum_base + i*sum_pitch``, vector by vector; they start from what is there if `resume`, else from
+    zero.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        source_base: Any,
+        places: Any,
+        first_place: Any,
+        offsets: Any,
+        first: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(source, i64, places, i64, offsets, i64, i64, weights, i64, sums, i64, i64, types.boolean)
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate
+
+    return multiply_add
+
+
+class _Builder:
+    def __init__(self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType) -> None:
+        self._scalars, self._vectors = scalars, vectors
+        self._positions_in_lanes, self._vector = positions_in_lanes, vector
+
+    def generate(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, *shifts: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            for shift in shifts:
+                data = builder.gep(data, [shift])
+            return data
+
+        _, base, _, first_place, _, first, depth, _, weight_base, _, sum_base, pitch, resume = args
+        source, places, offsets = pointer(0, base), pointer(2, first_place), pointer(4, first)
+        weights, sums = pointer(7, weight_base), pointer(9, sum_base)
+        count = self._vectors if self._positions_in_lanes else self._scalars
+        starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(count)]
+        targets = [
+            builder.gep(sums, [builder.add(builder.mul(pitch, _I64(i)), _I64(v * self._vector.count))])
+            for i in range(self._scalars)
+            for v in range(self._vectors)
+        ]
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, offsets, weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    @property
+    def _alignment(self) -> int:
+        return 4 if isinstance(self._vector.element, ir.FloatType) else 8
+
+    def _as_vector(self, builder: ir.IRBuilder, pointer: Any) -> Any:
+        return builder.bitcast(pointer, self._vector.as_pointer())
+
+    def _load(self, builder: ir.IRBuilder, pointer: Any) -> Any:
+        return builder.load(self._as_vector(builder, pointer), align=self._alignment)
+
+    def _index(self, builder: ir.IRBuilder, table: Any, index: Any) -> Any:
+        index = _I64(index) if isinstance(index, int) else index
+        return builder.sext(builder.load(builder.gep(table, [index])), _I64)
+
+    def _spread(self, builder: ir.IRBuilder, number: Any) -> Any:
+        undefined = ir.Constant(self._vector, ir.Undefined)
+        one = builder.insert_element(undefined, number, _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, self._vector.count), [0] * self._vector.count)
+        return builder.shuffle_vector(one, undefined, zeros)
+
+    def _initial(self, builder: ir.IRBuilder, targets: list[Any], resume: Any) -> list[Any]:
+        zero = ir.Constant(self._vector, [0.0] * self._vector.count)
+        before = builder.block
+        with builder.if_then(builder.trunc(resume, ir.IntType(1)) if resume.type.width > 1 else resume):
+            loaded = [self._load(builder, target) for target in targets]
+            inside = builder.block
+        values = []
+        for each in loaded:
+            value = builder.phi(self._vector)
+            value.add_incoming(zero, before)
+            value.add_incoming(each, inside)
+            values.append(value)
+        return values
+
+    def _loop(
+        self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offsets: Any, weights: Any, initial: list[Any]
+    ) -> list[Any]:
+        before = builder.block
+        body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
+        builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
+        builder.position_at_end(body)
+        step, weight = builder.phi(_I64), builder.phi(weights.type)
+        sums = [builder.phi(self._vector) for _ in initial]
+        totals, taken = self._step(builder, starts, self._index(builder, offsets, step), weight, sums)
+        following, next_weight = builder.add(step, _I64(1)), builder.gep(weight, [_I64(taken)])
+        pairs = zip([step, weight, *sums], [_I64(0), weights, *initial], [following, next_weight, *totals], strict=True)
+        for phi, start, again in pairs:
+            phi.add_incoming(start, before)
+            phi.add_incoming(again, body)
+        builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
+        builder.position_at_end(after)
+        finals = []
+        for start, total in zip(initial, totals, strict=True):
+            final = builder.phi(self._vector)
+            final.add_incoming(start, before)
+            final.add_incoming(total, body)
+            finals.append(final)
+        return finals
+
+    def _prefetch(self, builder: ir.IRBuilder, places: list[Any]) -> None:
+        """Ask for the weights of the same step of the next products, which other threads may not have read either."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        ahead = _I64(DEPTH * self._vectors * self._vector.count)
+        for each in places:
+            builder.call(prefetch, [builder.bitcast(builder.gep(each, [ahead]), byte), _I32(0), _I32(2), _I32(1)])
+
+    def _step(
+        self, builder: ir.IRBuilder, starts: list[Any], offset: Any, weight: Any, sums: list[Any]
+    ) -> tuple[list[Any], int]:
+        """Return the sums with one step's products, and how many weights that took."""
+        inputs = [builder.gep(start, [offset]) for start in starts]
+        if self._positions_in_lanes:
+            taken, numbers = self._scalars, [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)]
+            vectors = [self._load(builder, each) for each in inputs]
+        else:
+            width = self._vector.count
+            taken, numbers = self._vectors * width, inputs
+            places = [builder.gep(weight, [_I64(v * width)]) for v in range(self._vectors)]
+            vectors = [self._load(builder, each) for each in places]
+            self._prefetch(builder, places)
+        totals = []
+        for i, number in enumerate(numbers):
+            spread = self._spread(builder, builder.load(number))
+            for vector, total in zip(vectors, sums[i * self._vectors : (i + 1) * self._vectors], strict=True):
+                # LLVM may fuse the two, and does where the processor can.
+                contract = ("contract",)
+                totals.append(builder.fadd(builder.fmul(spread, vector, flags=contract), total, flags=contract))
+        return totals, taken

@@ -1,0 +1,53 @@
+"""Threads that share out the tasks of one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def take(typingctx: Any, counter: Any) -> Any:
+    """Add one to ``counter[0]`` and return what it was, also where several threads do so at one time."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return builder.atomic_rmw("add", data, context.get_constant(types.int64, 1), "monotonic")
+
+    return types.int64(counter), generate
+
+
+def count() -> int:
+    """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else those there are."""
+    for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").strip()
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def together(work: Callable[[], None], threads: int) -> None:
+    """Run `work` at one time in `threads` threads, one of them the caller's, until all have returned."""
+    helpers = [_pool(threads - 1).submit(work) for _ in range(threads - 1)] if threads > 1 else []
+    try:
+        work()
+    finally:
+        # One that has not begun by now would find no task left.
+        for helper in [each for each in helpers if not each.cancel()]:
+            helper.result()
+
+
+@lru_cache(maxsize=4)
+def _pool(size: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(size, thread_name_prefix="cupy_kst")
+
+
+# A child process has none of its parent's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,0 +1,167 @@
+"""The compiled products against the definition: in every form, in parts, by one thread and by several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cupy_kst import Geometry
+from cupy_kst.cpu import reference
+from cupy_kst.testing import check
+
+pytest.importorskip("numba")
+
+from cupy_kst.cpu import compiled
+from cupy_kst.cpu.compiled import engine, kernels, plan
+
+_DTYPES = ("float32", "float64")
+_OPS = ("conv_transpose", "conv")
+
+
+@pytest.fixture(autouse=True)
+def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory beforehand must not matter."""
+    monkeypatch.setattr(engine, "_scratch", lambda dtype, *sizes: [np.full(size, np.nan, dtype) for size in sizes])
+
+
+@pytest.fixture
+def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUPY_KST_THREADS", "3")
+    monkeypatch.setattr(engine, "_ALONE_MACS", 0)
+
+
+@pytest.fixture
+def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Divide into boxes, and put sums aside, as large maps and deep sums do."""
+    monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
+    plan.plan.cache_clear()
+    yield
+    plan.plan.cache_clear()
+
+
+def _packed(geometry: Geometry, weight: Any) -> Any:
+    return compiled.pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
+
+
+def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
+    shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
+    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    compiled.convolve(geometry, input.reshape(shape), _packed(geometry, weight), bias, out)
+    return out
+
+
+def _conv_transpose(
+    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> Any:
+    options = (stride, padding, output_padding, groups, dilation)
+    return _run(Geometry.conv_transpose(input.shape, weight.shape, *options), input, weight, bias)
+
+
+def _conv(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    return _run(Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups), input, weight, bias)
+
+
+_FUNCTIONS: dict[Any, Any] = {"conv_transpose": _conv_transpose, "conv": _conv}
+
+
+@pytest.mark.parametrize("op", _OPS)
+def test_equals_the_definition(op: Any) -> None:
+    check(_FUNCTIONS[op], op=op, dtypes=_DTYPES)
+
+
+@pytest.mark.parametrize("op", _OPS)
+def test_equals_the_definition_with_many_channels(op: Any) -> None:
+    check(_FUNCTIONS[op], op=op, dtypes=_DTYPES, ranks=(1, 2), max_channels=150, max_kernel=3, max_elements=3000)
+
+
+@pytest.mark.usefixtures("_small_boxes", "_threads")
+@pytest.mark.parametrize("op", _OPS)
+def test_equals_the_definition_in_small_boxes(op: Any) -> None:
+    check(_FUNCTIONS[op], op=op, max_elements=2000)
+
+
+def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any, Any, Any]:
+    samples, channels, out_channels, groups, size, kernel, stride, padding = case
+    generator = np.random.default_rng(0)
+    shapes = (samples, channels, size, size), (channels, out_channels // groups, kernel, kernel), (out_channels,)
+    input, weight, bias = (generator.integers(-3, 4, shape).astype(dtype) for shape in shapes)
+    return Geometry.conv_transpose(input.shape, weight.shape, stride, padding, 0, groups), input, weight, bias
+
+
+# (samples, channels, out_channels, groups, size, kernel, stride, padding)
+_FORMS = {
+    kernels.WIDE: (1, 150, 70, 1, 19, 4, 2, 1),
+    kernels.FEW: (2, 300, 3, 1, 20, 5, 2, 2),
+    kernels.ONE: (2, 6, 6, 6, 21, 3, 2, 1),
+    kernels.CHANNELS: (5, 200, 130, 1, 4, 4, 2, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("form", _FORMS, ids=("wide", "few", "one", "channels"))
+def test_forms_equal_the_definition(form: tuple[int, tuple[int, int]], dtype: str) -> None:
+    geometry, input, weight, bias = _drawn(_FORMS[form], dtype)
+    assert _packed(geometry, weight).call(geometry).kind == form[0]
+    _, _, _, groups, _, _, stride, padding = _FORMS[form]
+    expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
+    np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
+
+
+def test_one_input_meets_one_tap_of_each_output() -> None:
+    geometry, input, weight, bias = _drawn((3, 100, 64, 1, 1, 4, 1, 0))
+    expected = reference.conv_transpose(input, weight, bias)
+    np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
+    assert _packed(geometry, weight).call(geometry).plan.macs == 3 * 100 * 64 * 16
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("form", _FORMS, ids=("wide", "few", "one", "channels"))
+def test_same_bits_from_any_number_of_threads(
+    form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    geometry, input, weight, bias = _drawn(_FORMS[form])
+    input, weight = (each * np.float32(np.pi) for each in (input, weight))
+    several = [_run(geometry, input, weight, bias) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _run(geometry, input, weight, bias)
+    assert all(np.array_equal(each, alone) for each in several)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_calls_at_one_time() -> None:
+    geometry, input, weight, bias = _drawn(_FORMS[kernels.WIDE])
+    expected = _run(geometry, input, weight, bias)
+    packed = _packed(geometry, weight)
+
+    def call(number: int) -> Any:
+        out = np.full_like(expected, np.nan)
+        compiled.convolve(geometry, input * np.float32(number), packed, bias * np.float32(number), out)
+        return out
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(call, range(1, 33)))
+    for number, result in enumerate(results, 1):
+        np.testing.assert_array_equal(result, number * expected)
+
+
+def test_inputs_may_be_read_only_without_another_compilation() -> None:
+    geometry, input, weight, bias = _drawn(_FORMS[kernels.FEW])
+    expected = _run(geometry, input, weight, bias)
+    compilations = len(kernels.run.signatures)
+    for each in (input, weight, bias):
+        each.flags.writeable = False
+    np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
+    assert len(kernels.run.signatures) == compilations
+    assert input.flags.aligned
+
+
+def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
+    geometry, _, weight, _ = _drawn(_FORMS[kernels.ONE])
+    packed = _packed(geometry, weight)
+    for size in range(1, 3 * engine._MOST_CALLS):
+        packed.call(Geometry.conv_transpose((1, 6, size, 9), weight.shape, 2, 1, 0, 6))
+    assert len(packed._calls) <= engine._MOST_CALLS
