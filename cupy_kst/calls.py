@@ -84,7 +84,7 @@ def compute(
     engine = arrays.engine_of({**bias, "out": out}, **others)
     dtype = dtypes.common(**named)
     output = OPERATIONS[operation].output
-    chosen = choose(method, operation, geometry).name
+    chosen = choose(method, operation, geometry, engine).name
     shape = _shape_of(output, geometry, data_format)
     module: Any = np
     if engine == "cupy":
@@ -107,7 +107,9 @@ def compute(
         for role in ("small", "large"):
             if role in by_role:
                 by_role[role] = channels_first(by_role[role], geometry.rank, data_format)
-        cpu.run(chosen, geometry, dtype, by_role)
+        if method == "auto":
+            chosen = cpu.exact(chosen, by_role.get("weight"), packed)
+        cpu.run(chosen, geometry, dtype, by_role, packed, form)
     else:
         gpu.run(chosen, geometry, dtype, by_role, packed, workspace, data_format == "channels_last", form)
     return out

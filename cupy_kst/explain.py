@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import cpu, dtypes
+from .arrays import Engine
 from .calls import DataFormat, Precision, check_choice
 from .costs import Cost, count
 from .dtypes import DType
@@ -15,7 +16,7 @@ from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device
 from .gpu.engine import form_of, form_taken
 from .gpu.target import Target
-from .methods import AUTO_REASONS, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
+from .methods import AUTO, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
 
 _MOST_SUB_KERNELS = 8
 
@@ -64,15 +65,15 @@ def explain(
     Examples
     --------
     >>> from cupy_kst import explain
-    >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))
+    >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))  # doctest: +ELLIPSIS
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
-    method: unified, taken by "auto": one launch, no workspace, and non-finite values reach just what they touch
-    form: unified/f32/threads in CUDA (NVIDIA H200), unified/taps in NumPy
+    CUDA (NVIDIA H200): unified/f32/threads, taken by "auto": one launch, no workspace, and non-finite ...
+    NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros, or ...
       zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
       segregated       126.0 M MACs         0 B workspace  4 launches
     * unified          126.0 M MACs         0 B workspace  1 launch
-      ks_deconv        134.2 M MACs      2.1 MB workspace  2 launches
+    * ks_deconv        134.2 M MACs      2.1 MB workspace  2 launches
       split            151.5 M MACs      2.7 MB workspace  3 launches
     useful: 126.0 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
     """
@@ -94,24 +95,27 @@ class Settled(NamedTuple):
     precision: Precision
 
 
-def describe(op: Op, geometry: Geometry, element: DType, options: Settled, engines: Mapping[str, Device | None]) -> str:
+def describe(
+    op: Op, geometry: Geometry, element: DType, options: Settled, engines: Mapping[Engine, Device | None]
+) -> str:
     """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
     method, form, data_format, precision = options
-    taken, found = choose(method, OPERATION_OF[op], geometry), count(op, geometry, element)
-    reason = f', taken by "auto": {AUTO_REASONS[taken.operation]}' if method == "auto" else ", as asked for"
+    operation, found = OPERATION_OF[op], count(op, geometry, element)
+    taken = {engine: choose(method, operation, geometry, engine) for engine in engines}
     last = data_format == "channels_last"
-    forms = [
-        f"{taken.name}/{_form(taken.name, geometry, element, form, device, last)} {_where(device)}"
-        for device in engines.values()
-    ]
+
+    def choice(engine: Engine, device: Device | None) -> str:
+        name = taken[engine].name
+        reason = f'taken by "auto": {AUTO[engine][operation].reason}' if method == "auto" else "as asked for"
+        return f"{_where(device)}: {name}/{_form(name, geometry, element, form, device, last)}, {reason}"
+
     lines = [
         f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
         f"output {geometry.output_shape}",
-        *([_sub_kernels(geometry)] if taken.operation == "conv_transpose" else []),
-        f"method: {taken.name}{reason}",
-        f"form: {', '.join(forms)}",
-        *(_line(each, geometry, found.get(name), each is taken) for name, each in methods_of(op).items()),
-        f"useful: {_scaled(found[taken.name].useful_macs)} MACs of a tap and an input that both exist. "
+        *([_sub_kernels(geometry)] if operation == "conv_transpose" else []),
+        *(choice(engine, device) for engine, device in engines.items()),
+        *(_line(each, geometry, found.get(name), each in taken.values()) for name, each in methods_of(op).items()),
+        f"useful: {_scaled(next(iter(found.values())).useful_macs)} MACs of a tap and an input that both exist. "
         "Counts are those of the CUDA kernels.",
     ]
     if precision != "ieee" and element.name == "float32":
@@ -129,7 +133,7 @@ def _form(
 
 
 def _where(device: Device | None) -> str:
-    return "in NumPy" if device is None else f"in CUDA ({device.name})"
+    return "NumPy" if device is None else f"CUDA ({device.name})"
 
 
 def _sub_kernels(geometry: Geometry) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from .arrays import Engine
 from .geometry import Geometry
 
 Operation = Literal["conv_transpose", "conv", "conv_weight"]
@@ -192,18 +193,34 @@ def geometry_of(
     return Geometry.conv(input_shape, weight_shape, stride, padding, dilation, groups)
 
 
-_AUTO: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "sk_dilated"}
-AUTO_REASONS: dict[Operation, str] = {
-    "conv_transpose": "one launch, no workspace, and non-finite values reach just what they touch",
-    "conv": "one launch, no workspace, and non-finite values reach just what they touch",
-    "conv_weight": "no map with zeros is built",
+class Auto(NamedTuple):
+    """The method that "auto" takes, and why."""
+
+    name: str
+    reason: str
+
+
+_PER_OUTPUT = "one launch, no workspace, and non-finite values reach just what they touch"
+_PRODUCT = "matrix products without inserted zeros, or {} where the weight is not finite"
+_NO_ZEROS = "no map with zeros is built"
+AUTO: dict[Engine, dict[Operation, Auto]] = {
+    "cupy": {
+        "conv_transpose": Auto("unified", _PER_OUTPUT),
+        "conv": Auto("direct", _PER_OUTPUT),
+        "conv_weight": Auto("sk_dilated", _NO_ZEROS),
+    },
+    "numpy": {
+        "conv_transpose": Auto("ks_deconv", _PRODUCT.format("unified")),
+        "conv": Auto("conv_v2", _PRODUCT.format("direct")),
+        "conv_weight": Auto("sk_dilated", _NO_ZEROS),
+    },
 }
 
 
-def choose(name: str, operation: Operation, geometry: Geometry) -> Method:
+def choose(name: str, operation: Operation, geometry: Geometry, engine: Engine) -> Method:
     """Return the method called `name`, or the one that "auto" takes, or raise a ValueError with the reason."""
     if name == "auto":
-        return METHODS[_AUTO[operation]]
+        return METHODS[AUTO[engine][operation].name]
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None or method.operation != operation:
         raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, methods(operation)))}")

@@ -17,6 +17,7 @@ from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of
 from .methods import OPERATION_OF, Operation, choose
 from .options import per_axis, per_axis_padding, whole_number
+from .packed import Packed
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
@@ -235,7 +236,7 @@ class Prepared:
         own = self._own(weight)
         if own.dtype.kind == "c" and self._op not in get_args(Operation):
             np.conjugate(own, out=own)
-        packed = None
+        packed = Packed()
         if self._engine == "cupy":
             from . import gpu
 
@@ -263,13 +264,13 @@ class Prepared:
         if self._data_format == "channels_last":
             shape = (*shape[1:], shape[0])
         geometry = self._geometry(shape)
-        method = choose(self._method, self._operation, geometry).name
+        method = choose(self._method, self._operation, geometry, self._engine).name
         if self._form is None:
             return
         if self._method == "auto":
             raise ValueError(f"form={self._form!r}: forms are of one method; name it, too: method={method!r}")
         if self._engine == "numpy":
-            cpu.check_form(method, self._form)
+            cpu.check_form(method, self._dtype, self._form)
         else:
             form_of(method, self._dtype, self._form)
 
@@ -306,7 +307,7 @@ class Prepared:
     def _bytes(self, geometry: Geometry) -> int:
         if self._engine == "numpy" or geometry.samples == 0:
             return 0
-        method = choose(self._method, self._operation, geometry).name
+        method = choose(self._method, self._operation, geometry, self._engine).name
         return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form)
 
     def _gpu(self) -> Engine:

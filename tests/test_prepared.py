@@ -12,8 +12,9 @@ from hypothesis import given, settings
 import cupy_kst
 from cupy_kst import Geometry, conv2d, conv_transpose2d, cpu, grad, prepare
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.engine import Engine, Packed, form_names
+from cupy_kst.gpu.engine import Engine, form_names
 from cupy_kst.methods import methods
+from cupy_kst.packed import Packed
 from cupy_kst.testing import Case, examples
 from tests import emulator
 from tests.engines import RESTRICTIONS, expected, public
@@ -142,7 +143,7 @@ def test_what_breaks_a_rule_is_refused_with_the_rule(call: Any, error: type[Exce
 def test_a_form_is_pinned_and_explained() -> None:
     for form in cpu.FORMS["ks_deconv"]:
         prepared = prepare(W, method="ks_deconv", form=form)
-        assert f"form: ks_deconv/{form} in NumPy" in prepared.explain(X.shape)
+        assert f"NumPy: ks_deconv/{form}, as asked for" in prepared.explain(X.shape)
         np.testing.assert_array_equal(prepared(X), conv_transpose2d(X, W))
 
 
@@ -169,7 +170,7 @@ def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
             data_format=data_format,
         )
         result = cupy.asnumpy(prepared(given_))
-        assert f"form: {method}/{form} in CUDA" in prepared.explain(given_.shape)
+        assert f"): {method}/{form}, as asked for" in prepared.explain(given_.shape)
         np.testing.assert_array_equal(np.moveaxis(result, -1, 1) if last else result, right)
 
 

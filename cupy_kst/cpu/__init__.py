@@ -1,8 +1,12 @@
-"""The NumPy engine: one file per method, what they share in forms.py, the definition in reference.py."""
+"""The NumPy engine: one file per method, what they share in forms.py, the definition in reference.py.
+
+What Numba compiles, where it is installed, is in `compiled`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,40 +15,78 @@ from numpy.typing import NDArray
 from ..dtypes import DType
 from ..geometry import Geometry
 from ..methods import METHODS, OPERATIONS, Role
-from . import conv_v2, direct, ks_deconv, segregated, sk_dilated, split, unified, zero_dilation, zero_insertion
+from ..packed import Packed
+from . import (
+    compiled,
+    conv_v2,
+    direct,
+    ks_deconv,
+    segregated,
+    sk_dilated,
+    split,
+    unified,
+    zero_dilation,
+    zero_insertion,
+)
+from .choice import ranked
 
 Array = NDArray[Any]
 
-# Each takes a Geometry, what its operation reads, and what it writes, all of it: also outputs that no tap reaches. All
-# are in the compute dtype, with the channels divided into groups: maps (samples, groups, channels, depth, height,
-# width), the weight (groups, small_channels, large_channels, depth, height, width), bias (groups, channels, 1, 1, 1).
-RUNS: dict[str, Callable[..., None]] = {
-    "zero_insertion": zero_insertion.run,
-    "segregated": segregated.run,
-    "unified": unified.run,
-    "ks_deconv": ks_deconv.run,
-    "split": split.run,
-    "direct": direct.run,
-    "conv_v2": conv_v2.run,
-    "zero_dilation": zero_dilation.run,
-    "sk_dilated": sk_dilated.run,
+# By method and form. Each takes a Geometry, what its operation reads, and what it writes, all of it: also outputs that
+# no tap reaches. All are in the compute dtype, with the channels divided into groups: maps (samples, groups, channels,
+# depth, height, width), the weight (groups, small_channels, large_channels, depth, height, width) or what PACKS makes
+# of it, bias (groups, channels, 1, 1, 1).
+RUNS: dict[tuple[str, str], Callable[..., None]] = {
+    ("zero_insertion", "columns"): zero_insertion.run,
+    ("segregated", "columns"): segregated.run,
+    ("unified", "fold"): unified.run,
+    ("ks_deconv", "compiled"): compiled.conv_transpose,
+    ("ks_deconv", "fold"): unified.run,
+    ("ks_deconv", "columns"): ks_deconv.run,
+    ("split", "columns"): split.run,
+    ("direct", "columns"): direct.run,
+    ("conv_v2", "compiled"): compiled.conv,
+    ("conv_v2", "columns"): conv_v2.run,
+    ("zero_dilation", "taps"): zero_dilation.run,
+    ("sk_dilated", "taps"): sk_dilated.run,
 }
-
-
-# How each is carried out.
-FORMS: dict[str, tuple[str, ...]] = {"unified": ("taps",), **{name: ("columns",) for name in RUNS if name != "unified"}}
+PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack}
+FORMS: dict[str, tuple[str, ...]] = {
+    method: tuple(form for other, form in RUNS if other == method) for method, _ in RUNS
+}
+# What "auto" takes in place of a method whose zeros would turn a non-finite weight into NaN elsewhere.
+_EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
 
 
 def form_names(method: str, geometry: Geometry, dtype: DType) -> tuple[str, ...]:
-    """Return the names of the forms of a method that can compute a geometry, the preferred one first."""
-    del geometry, dtype
-    return FORMS[method]
+    """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
+    able = tuple(name for name in FORMS[method] if name != "compiled" or compiled.available(dtype.compute))
+    return ranked(able, geometry)
 
 
-def check_form(method: str, name: Any) -> None:
-    """Raise a ValueError that lists the forms of a method unless `name` is one of them."""
+def check_form(method: str, dtype: DType, name: object) -> None:
+    """Raise a ValueError that lists the forms of a method unless `name` is one that is there for an element type."""
     if name not in FORMS[method]:
         raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
+    if name == "compiled" and not compiled.available(dtype.compute):
+        raise ValueError(
+            f"form='compiled': needs Numba (pip install 'cupy_kst[fast]') and real numbers, not {dtype.name}"
+            if compiled.installed()
+            else "form='compiled': Numba is not installed: pip install 'cupy_kst[fast]'"
+        )
+
+
+def exact(method: str, weight: Array | None, packed: Packed | None) -> str:
+    """Return the method, or the one to take in its place if the weight is not finite."""
+    if method not in _EXACT or weight is None:
+        return method
+
+    def finite() -> bool:
+        with np.errstate(all="ignore"):
+            # A sum that overflows counts as not finite, which is slower and as right.
+            return bool(np.isfinite(weight.sum()))
+
+    return method if (finite() if packed is None else packed.get("finite", finite)) else _EXACT[method]
 
 
 def run(
@@ -52,28 +94,47 @@ def run(
     geometry: Geometry,
     dtype: DType,
     arrays: Mapping[Role, Array | None],
-    packed: Any = None,
+    packed: Packed | None = None,
     form: str | None = None,
 ) -> None:
     """Write what `method` computes.
 
-    `arrays` are the small and the large map, the weight and the bias, which may be None or missing, of `dtype`; the one
-    that the method writes may have any strides.
+    Parameters
+    ----------
+    method, geometry, dtype
+        What is computed.
+    arrays : mapping of str to ndarray
+        The "small" and the "large" map, the "weight" and the "bias", which may be None or missing, of `dtype`; the one
+        that the method writes may have any strides.
+    packed : Packed, optional
+        Keeps what is made of the weight alone.
+    form : str, optional
+        One of `form_names`; without it the first.
     """
+    form = form or form_names(method, geometry, dtype)[0]
     inputs, output = OPERATIONS[METHODS[method].operation]
     shapes = _grouped_shapes(geometry)
     out = arrays[output]
     assert out is not None
+
+    def made(name: Role) -> Any:
+        array = _as_compute(arrays.get(name), dtype, shapes[name])
+        return PACKS[form](array) if name == "weight" and form in PACKS and array is not None else array
+
     straight = dtype.compute == dtype.storage and out.flags.c_contiguous
     target = out.reshape(shapes[output]) if straight else np.empty(shapes[output], dtype.compute)
-    given = (_as_compute(arrays.get(name), dtype, shapes[name]) for name in inputs)
+    given = (
+        made(name) if packed is None or name != "weight" else packed.get((form, "weight"), lambda: made("weight"))
+        for name in inputs
+    )
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
-        RUNS[method](geometry, *given, target)
+        RUNS[method, form](geometry, *given, target)
         if not straight:
             out[...] = target.reshape(out.shape)
 
 
+@lru_cache(maxsize=1024)
 def _grouped_shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
     groups = geometry.groups
 

@@ -9,7 +9,8 @@ from typing import Any
 from ..dtypes import DType
 from ..geometry import Geometry
 from ..methods import METHODS, OPERATIONS, Role
-from .engine import Engine, Packed
+from ..packed import Packed
+from .engine import Engine
 from .runtime import CuPyRuntime, load_cupy
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..axis import Axis
 from ..dtypes import DType
 from ..geometry import Geometry
+from ..packed import Packed
 from . import (
     conv_v2,
     direct,
@@ -220,30 +221,6 @@ def _constants_of(geometry: Geometry) -> Constants:
         Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
     )
     return depth, height, width
-
-
-class Packed:
-    """What kernels made of one weight, for calls to come.
-
-    Parameters
-    ----------
-    settle : callable
-        Called after something was made and before anyone may use it: waits until the device has made it, so that calls
-        on other streams may read it.
-    """
-
-    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
-        self._made: dict[object, Any] = {}
-        self._lock = Lock()
-        self._settle = settle
-
-    def get(self, key: object, make: Callable[[], Any]) -> Any:
-        """Return what `make` returned for `key` the first time."""
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-                self._settle()
-            return self._made[key]
 
 
 def _aligned(size: int) -> int:

@@ -6,14 +6,14 @@ residue classes of a box are made of that one copy.
 
     if available(dtype):
         packed = pack(weight)
-        convolve(geometry, input, packed, bias, out)
+        conv_transpose(geometry, input, packed, bias, out)
 
-`Geometry.transposed` says which of the two operations it is. Arrays are those that `cpu.RUNS` has: C-contiguous,
+Arrays are those that `cpu.RUNS` has: C-contiguous,
 float32 or float64. Sums are taken in one order, whatever the form, the boxes and the number of threads.
 """
 
 from __future__ import annotations
 
-from .engine import Packed, available, convolve, pack
+from .engine import Packed, available, conv, conv_transpose, installed, pack
 
-__all__ = ["Packed", "available", "convolve", "pack"]
+__all__ = ["Packed", "available", "conv", "conv_transpose", "installed", "pack"]

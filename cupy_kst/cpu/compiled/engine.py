@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from math import ceil
 from threading import local
@@ -27,9 +29,15 @@ _ALONE_MACS = 1 << 21
 _memory = local()
 
 
+@cache
+def installed() -> bool:
+    """Return whether Numba is installed."""
+    return find_spec("numba") is not None
+
+
 def available(dtype: Any) -> bool:
     """Return whether Numba is installed and the element type is one that is compiled."""
-    return np.dtype(dtype) in (np.float32, np.float64) and find_spec("numba") is not None
+    return np.dtype(dtype) in (np.float32, np.float64) and installed()
 
 
 class Packed:
@@ -76,8 +84,24 @@ def pack(weight: Array) -> Packed:
     return Packed(weight)
 
 
+def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution of `input` to `out`."""
+    convolve(_turned(geometry, True), input, weight, bias, out)
+
+
+def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
+    """Write the convolution of `input` to `out`."""
+    convolve(_turned(geometry, False), input, weight, bias, out)
+
+
+@lru_cache(maxsize=256)
+def _turned(geometry: Geometry, transposed: bool) -> Geometry:
+    """Return the geometry of an operation: a gradient has that of the other one."""
+    return replace(geometry, transposed=transposed)
+
+
 def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
-    """Write the convolution, or the transposed convolution, of `input` to `out`."""
+    """Write the operation of a geometry to `out`."""
     from . import kernels
 
     kind, plan, packed = weight.call(geometry)

@@ -1,0 +1,79 @@
+"""Which form a method takes on the CPU: a pure estimate of times, so that it is tested without measuring any."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+from ..geometry import Geometry
+
+
+class Work(NamedTuple):
+    """What a form does: in the fields' order what `SECONDS` has a price of.
+
+    Attributes
+    ----------
+    macs : float
+        Multiply-adds of matrix products.
+    operands : float
+        Elements of the matrices that these read and write.
+    moved : float
+        Elements that are gathered, added or stored beside them.
+    calls : float
+        Calls of NumPy's functions.
+    """
+
+    macs: float
+    operands: float
+    moved: float
+    calls: float
+
+
+# Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
+# cpu_calibrate` measures them again.
+SECONDS = Work(macs=8.3e-12, operands=2.0e-10, moved=3.4e-10, calls=2.2e-6)
+
+
+@lru_cache(maxsize=1024)
+def ranked(forms: tuple[str, ...], geometry: Geometry) -> tuple[str, ...]:
+    """Return forms of one method in the order of the time that they take."""
+    if len(forms) == 1:
+        return forms
+    # No product that is compiled waits for memory, whatever shapes NumPy is good at.
+    return tuple(sorted(forms, key=lambda name: 0.0 if name == "compiled" else seconds(work(name, geometry))))
+
+
+def seconds(work: Work) -> float:
+    """Return an estimate of the time that it takes."""
+    return sum(amount * price for amount, price in zip(work, SECONDS, strict=True))
+
+
+def work(form: str, geometry: Geometry) -> Work:
+    """Return what a form of KS-deconv in NumPy does."""
+    return {"fold": _fold, "columns": _columns}[form](geometry)
+
+
+def _fold(geometry: Geometry) -> Work:
+    """One product of all taps with the input as it lies, whose results are added where they land."""
+    taps, pixels = prod(axis.kernel for axis in geometry.axes), prod(axis.small for axis in geometry.axes)
+    groups, samples = geometry.groups, geometry.samples
+    rows, depth = taps * (geometry.large_channels // groups), geometry.small_channels // groups
+    products = samples * groups
+    operands = products * (rows * depth + depth * pixels + rows * pixels)
+    outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
+    return Work(products * rows * depth * pixels, operands, products * rows * pixels + outputs, 3 + 2 * taps)
+
+
+def _columns(geometry: Geometry) -> Work:
+    """For each class the inputs of all its taps gathered into columns, and one product."""
+    groups, samples = geometry.groups, geometry.samples
+    rows, channels = geometry.large_channels // groups, geometry.small_channels // groups
+    products, gathered, operands = samples * groups, 0.0, 0.0
+    for classes in geometry.classes:
+        taps, positions = prod(one.taps for one in classes), prod(one.positions for one in classes)
+        depth = channels * taps
+        gathered += products * depth * positions
+        operands += products * (rows * depth + depth * positions + rows * positions)
+    outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
+    return Work(gathered * rows, operands, gathered + outputs, 3 + 6 * len(geometry.classes))

@@ -1,0 +1,31 @@
+"""What is made of a weight alone, kept for the calls that a prepared weight will see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+
+class Packed:
+    """What was made of one weight, for calls to come. Calls from several threads are safe.
+
+    Parameters
+    ----------
+    settle : callable
+        Called after something was made and before anyone may use it: on a GPU it waits until the device has made it, so
+        that calls on other streams may read it.
+    """
+
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        self._made: dict[object, Any] = {}
+        self._lock = Lock()
+        self._settle = settle
+
+    def get(self, key: object, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned for `key` the first time."""
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+                self._settle()
+            return self._made[key]
