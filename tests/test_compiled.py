@@ -19,7 +19,7 @@ from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import engine, kernels, plan
 
 _DTYPES = ("float32", "float64")
-_OPS = ("conv_transpose", "conv")
+_OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,34 @@ def _conv(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilatio
     return _run(Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups), input, weight, bias)
 
 
-_FUNCTIONS: dict[Any, Any] = {"conv_transpose": _conv_transpose, "conv": _conv}
+def _correlate(geometry: Geometry, small: Any, large: Any) -> Any:
+    out = np.full(geometry.weight_shape, np.nan, small.dtype)
+    maps = small.reshape(geometry.full_small_shape), large.reshape(geometry.full_large_shape)
+    compiled.correlate(geometry, *maps, out)
+    return out
+
+
+def _conv_transpose_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    options = (stride, padding, dilation, groups)
+    geometry = Geometry.conv_transpose_to(input.shape, weight_size, grad_output.shape, *options)
+    return _correlate(geometry, input, grad_output)
+
+
+def _conv_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    geometry = Geometry.conv(input.shape, weight_size, stride, padding, dilation, groups)
+    return _correlate(geometry, grad_output, input)
+
+
+_FUNCTIONS: dict[Any, Any] = {
+    "conv_transpose": _conv_transpose,
+    "conv": _conv,
+    "conv_transpose_weight": _conv_transpose_weight,
+    "conv_weight": _conv_weight,
+}
 
 
 @pytest.mark.parametrize("op", _OPS)
@@ -165,3 +192,27 @@ def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
     for size in range(1, 3 * engine._MOST_CALLS):
         packed.call(Geometry.conv_transpose((1, 6, size, 9), weight.shape, 2, 1, 0, 6))
     assert len(packed._calls) <= engine._MOST_CALLS
+
+
+@pytest.mark.parametrize("samples", [1, 40])
+def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_LEAST_TASKS", 1)
+    generator = np.random.default_rng(0)
+    small, large = (
+        generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))
+    )
+    options = (2, 1, 1, 2)
+    geometry = Geometry.conv_transpose_to(small.shape, (300, 20, 3, 3), large.shape, *options)
+    expected = reference.conv_transpose_weight(small, (300, 20, 3, 3), large, *options)
+    np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    small, large = generator.normal(size=(4, 130, 7, 7)), generator.normal(size=(4, 60, 14, 14))
+    geometry = Geometry.conv_transpose_to(small.shape, (130, 60, 4, 4), large.shape, 2, 1)
+    several = [_correlate(geometry, small, large) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _correlate(geometry, small, large)
+    assert all(np.array_equal(each, alone) for each in several)

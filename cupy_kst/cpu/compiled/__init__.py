@@ -7,13 +7,17 @@ residue classes of a box are made of that one copy.
     if available(dtype):
         packed = pack(weight)
         convolve(geometry, input, packed, bias, out)
+        correlate(geometry, small, large, out)
 
-`Geometry.transposed` says which of the two operations it is. Arrays are those that `cpu.RUNS` has: C-contiguous,
-float32 or float64. Sums are taken in one order, whatever the form, the boxes and the number of threads.
+`Geometry.transposed` says which of the two operations `convolve` is; `correlate` is the gradient of both their weights.
+Arrays are those that `cpu.RUNS` has: C-contiguous, float32 or float64. Sums are taken in one order, whatever the form,
+the boxes and the number of threads. Border positions multiply zeros, so weights that are not finite reach outputs that
+they do not touch. Calls from several threads are safe; the first one of an element type compiles for some seconds, and
+Numba keeps the result on disk.
 """
 
 from __future__ import annotations
 
-from .engine import Packed, available, convolve, pack
+from .engine import Packed, available, convolve, correlate, pack
 
-__all__ = ["Packed", "available", "convolve", "pack"]
+__all__ = ["Packed", "available", "convolve", "correlate", "pack"]
