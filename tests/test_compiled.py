@@ -19,7 +19,7 @@ from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import engine, kernels, plan
 
 _DTYPES = ("float32", "float64")
-_OPS = ("conv_transpose", "conv")
+_OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,8 @@ def _packed(geometry: Geometry, weight: Any) -> Any:
 def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
     shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
     out = np.full(geometry.output_shape, np.nan, input.dtype)
-    compiled.convolve(geometry, input.reshape(shape), _packed(geometry, weight), bias, out)
+    operation = compiled.conv_transpose if geometry.transposed else compiled.conv
+    operation(geometry, input.reshape(shape), _packed(geometry, weight), bias, out)
     return out
 
 
@@ -65,7 +66,34 @@ def _conv(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilatio
     return _run(Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups), input, weight, bias)
 
 
-_FUNCTIONS: dict[Any, Any] = {"conv_transpose": _conv_transpose, "conv": _conv}
+def _correlate(geometry: Geometry, small: Any, large: Any) -> Any:
+    out = np.full(geometry.weight_shape, np.nan, small.dtype)
+    maps = small.reshape(geometry.full_small_shape), large.reshape(geometry.full_large_shape)
+    compiled.correlate(geometry, *maps, out)
+    return out
+
+
+def _conv_transpose_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    options = (stride, padding, dilation, groups)
+    geometry = Geometry.conv_transpose_to(input.shape, weight_size, grad_output.shape, *options)
+    return _correlate(geometry, input, grad_output)
+
+
+def _conv_weight(
+    input: Any, weight_size: Any, grad_output: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    geometry = Geometry.conv(input.shape, weight_size, stride, padding, dilation, groups)
+    return _correlate(geometry, grad_output, input)
+
+
+_FUNCTIONS: dict[Any, Any] = {
+    "conv_transpose": _conv_transpose,
+    "conv": _conv,
+    "conv_transpose_weight": _conv_transpose_weight,
+    "conv_weight": _conv_weight,
+}
 
 
 @pytest.mark.parametrize("op", _OPS)
@@ -139,7 +167,7 @@ def test_calls_at_one_time() -> None:
 
     def call(number: int) -> Any:
         out = np.full_like(expected, np.nan)
-        compiled.convolve(geometry, input * np.float32(number), packed, bias * np.float32(number), out)
+        compiled.conv_transpose(geometry, input * np.float32(number), packed, bias * np.float32(number), out)
         return out
 
     with ThreadPoolExecutor(4) as pool:
@@ -165,3 +193,27 @@ def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
     for size in range(1, 3 * engine._MOST_CALLS):
         packed.call(Geometry.conv_transpose((1, 6, size, 9), weight.shape, 2, 1, 0, 6))
     assert len(packed._calls) <= engine._MOST_CALLS
+
+
+@pytest.mark.parametrize("samples", [1, 40])
+def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_LEAST_TASKS", 1)
+    generator = np.random.default_rng(0)
+    small, large = (
+        generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))
+    )
+    options = (2, 1, 1, 2)
+    geometry = Geometry.conv_transpose_to(small.shape, (300, 20, 3, 3), large.shape, *options)
+    expected = reference.conv_transpose_weight(small, (300, 20, 3, 3), large, *options)
+    np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    small, large = generator.normal(size=(4, 130, 7, 7)), generator.normal(size=(4, 60, 14, 14))
+    geometry = Geometry.conv_transpose_to(small.shape, (130, 60, 4, 4), large.shape, 2, 1)
+    several = [_correlate(geometry, small, large) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _correlate(geometry, small, large)
+    assert all(np.array_equal(each, alone) for each in several)

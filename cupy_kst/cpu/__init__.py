@@ -48,6 +48,7 @@ RUNS: dict[tuple[str, str], Callable[..., None]] = {
     ("conv_v2", "compiled"): compiled.conv,
     ("conv_v2", "columns"): conv_v2.run,
     ("zero_dilation", "taps"): zero_dilation.run,
+    ("sk_dilated", "compiled"): compiled.correlate,
     ("sk_dilated", "taps"): sk_dilated.run,
 }
 PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack}

@@ -8,12 +8,15 @@ residue classes of a box are made of that one copy.
         packed = pack(weight)
         conv_transpose(geometry, input, packed, bias, out)
 
-Arrays are those that `cpu.RUNS` has: C-contiguous,
-float32 or float64. Sums are taken in one order, whatever the form, the boxes and the number of threads.
+`conv` is called in the same way, and ``correlate(geometry, small, large, out)`` is the gradient of both their weights.
+Arrays are those that `cpu.RUNS` has: C-contiguous, float32 or float64. Sums are taken in one order, whatever the form,
+the boxes and the number of threads. Border positions multiply zeros, so weights that are not finite reach outputs that
+they do not touch. Calls from several threads are safe; the first one of an element type compiles for some seconds, and
+Numba keeps the result on disk.
 """
 
 from __future__ import annotations
 
-from .engine import Packed, available, conv, conv_transpose, installed, pack
+from .engine import Packed, available, conv, conv_transpose, correlate, installed, pack
 
-__all__ = ["Packed", "available", "conv", "conv_transpose", "installed", "pack"]
+__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "installed", "pack"]

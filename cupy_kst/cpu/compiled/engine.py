@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.util import find_spec
-from math import ceil
+from math import ceil, prod
 from threading import local
 from typing import Any, NamedTuple
 
@@ -21,6 +21,11 @@ Array = NDArray[Any]
 
 # What a packed weight keeps: one per shape of the input, and one per division of the filter into classes.
 _MOST_CALLS, _MOST_FORMS = 64, 4
+# Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
+# are put aside.
+_SUMMED_TAPS, _SUMMED = 144, 256
+# Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
+_LEAST_TASKS = 8
 # Bytes that a thread keeps from call to call.
 _MOST_HELD = 4 << 20
 # Products that take less time than waking a thread.
@@ -121,6 +126,43 @@ def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | Non
     threads.together(work, min(threads.count(), plan.tasks) if several else 1)
 
 
+def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
+    """Write the gradient of the weight to `out`: each channel of the small map with each of the large one, per tap.
+
+    Lanes hold channels of the small map: with few of them in a group most lanes idle.
+    """
+    from . import kernels
+    from .correlation import correlate as run
+    from .microkernel import vector_bytes
+
+    if geometry.samples == 0:
+        out[...] = 0
+        return
+    shape = Shape(False, *kernels.CHANNELS[1], vector_bytes() // small.itemsize)
+    groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
+    rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
+    held = min(columns, max(1, _SUMMED_TAPS // taps))
+    # The boxes of a convolution that reads so many channels of the large map.
+    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, small.itemsize, _SUMMED)
+    width, pitch = shape.block, int(plan.numbers[9])
+    blocks, parts = ceil(rows / width), ceil(columns / held)
+    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    scratch = width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch)
+    counter = np.zeros(1, np.int64)
+    left, right, flat = _read_only(small), _read_only(large), out.reshape(-1)
+
+    def work() -> None:
+        buffer, sums = _scratch(small.dtype, plan.buffer, scratch)
+        run(
+            left, right, flat, shape.lanes, width, stack, rows, columns, held, taps, plan.numbers, plan.axes,
+            plan.phases, plan.boxes, plan.places, plan.offsets, buffer, sums, counter,
+        )  # fmt: skip
+
+    tasks = groups * ceil(blocks / stack) * parts
+    several = rows * columns * geometry.met_taps * groups * geometry.samples > _ALONE_MACS
+    threads.together(work, min(threads.count(), tasks) if several else 1)
+
+
 def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
     """Return the form of a call, as `kernels.run` knows it, and its tables."""
     from . import kernels
@@ -138,7 +180,7 @@ def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
         positions_in_lanes = False
     else:
         kind, tile = kernels.WIDE
-    return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize)
+    return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize, 4 * lanes)
 
 
 def _read_only(array: Array) -> Array:

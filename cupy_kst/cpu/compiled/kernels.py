@@ -8,7 +8,7 @@ from __future__ import annotations
 from numba import njit
 
 from .counter import take
-from .lines import add, add_pairs, clear, copy, transpose
+from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
 from .microkernel import DEPTH, microkernel, registers
 
 # Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
@@ -27,10 +27,10 @@ _channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
 
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_jit
+@jit
 def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
     if now == 3:
         _wide_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
@@ -40,7 +40,7 @@ def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sum
         _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
-@_jit
+@jit
 def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
     if now == 4:
         _few_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
@@ -52,7 +52,7 @@ def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums
         _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
-@_jit
+@jit
 def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume, lanes):
     done = 0
     while now - done >= 8:
@@ -64,7 +64,7 @@ def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums
         _one_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
 
 
-@_jit
+@jit
 def _by_rows(
     form,
     lanes,
@@ -117,49 +117,61 @@ def _by_rows(
         begun += _ROWS_DEPTH
 
 
-@_jit
+@jit
+def sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
+    """Sum at `count` places, tile by tile, with channels in lanes."""
+    tiles, done = (count + _MOST - 1) // _MOST, 0
+    for tile in range(tiles):
+        now = count * (tile + 1) // tiles - done
+        i, at = place + done, to + done * width
+        if now == 6:
+            _channels_6(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        elif now == 5:
+            _channels_5(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        elif now == 4:
+            _channels_4(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        elif now == 3:
+            _channels_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        elif now == 2:
+            _channels_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        else:
+            _channels_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        done += now
+
+
+@jit
+def turn(sums, start, pitch, to, to_pitch, rows, columns, lanes):
+    """Transpose lines, whole squares of them."""
+    for i in range(0, rows, lanes):
+        for j in range(0, columns, lanes):
+            transpose(sums, start + i * pitch + j, pitch, to + j * to_pitch + i, to_pitch)
+
+
+@jit
 def _by_channels(
     buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width, lanes
 ):  # fmt: skip
     """Sum with channels in lanes at `aside`, then turn the sums to rows at `at`."""
-    tiles = (count + _MOST - 1) // _MOST
     begun = 0
     while begun < depth or begun == 0:
-        some, done, resume = min(_DEPTH, depth - begun), 0, begun > 0
+        some = min(_DEPTH, depth - begun)
         k, w = first + begun, weight + begun * width
-        for tile in range(tiles):
-            now = count * (tile + 1) // tiles - done
-            i, to = place + done, aside + done * width
-            if now == 6:
-                _channels_6(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            elif now == 5:
-                _channels_5(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            elif now == 4:
-                _channels_4(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            elif now == 3:
-                _channels_3(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            elif now == 2:
-                _channels_2(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            else:
-                _channels_1(buffer, 0, places, i, offsets, k, some, packed, w, sums, to, width, resume)
-            done += now
+        sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
         begun += _DEPTH
-    for p in range(0, count, lanes):
-        for m in range(0, width, lanes):
-            transpose(sums, aside + p * width + m, width, at + m * pitch + p, pitch)
+    turn(sums, aside, width, at, pitch, count, width, lanes)
 
 
-@_jit
-def _fill(source, origin, numbers, axes, phases, box, buffer):
-    """Copy the inputs of a box, phase by phase, with zeros where it reaches beyond the map."""
-    channels, sample_size, channel_size, phase_size = numbers[2], numbers[4], numbers[5], numbers[6]
+@jit
+def fill(source, origin, count, channels, numbers, axes, phases, box, buffer):
+    """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map."""
+    sample_size, channel_size, phase_size = numbers[4], numbers[5], numbers[6]
     sizes, strides = axes[:, 0], axes[:, 2]
     depth, height, width = box[5] + axes[0, 6], box[6] + axes[1, 6], box[7] + axes[2, 6]
     rows, pitch = axes[1, 4], axes[2, 4]
     plane = sizes[1] * sizes[2]
     step = strides[2]
     for n in range(box[4]):
-        for c in range(channels):
+        for c in range(count):
             of_channel = origin + ((box[0] + n) * numbers[1] * channels + c) * sizes[0] * plane
             for f in range(phases.shape[0]):
                 low_d = strides[0] * (box[1] + axes[0, 3]) + phases[f, 0]
@@ -180,13 +192,15 @@ def _fill(source, origin, numbers, axes, phases, box, buffer):
                         clear(buffer, to, begin)
                         if step == 1:
                             copy(source, start + begin, buffer, to + begin, end - begin)
+                        elif step == 2:
+                            copy_every_other(source, start + 2 * begin, buffer, to + begin, end - begin)
                         else:
                             for w in range(begin, end):
                                 buffer[to + w] = source[start + w * step]
                         clear(buffer, to + end, width - end)
 
 
-@_jit
+@jit
 def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apart):
     """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
     all_channels, columns, per_row = numbers[1] * numbers[3], numbers[9], numbers[10]
@@ -222,7 +236,7 @@ def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apar
                                 out[at + w * step] = sums[of_class + w] + number
 
 
-@_jit
+@jit
 def run(
     form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
     buffer, sums, counter, tasks,
@@ -242,7 +256,7 @@ def run(
         box = boxes[task // parts // groups]
         if task // parts != held:
             held = task // parts
-            _fill(source, group * inputs, numbers, axes, phases, box, buffer)
+            fill(source, group * inputs, channels, channels, numbers, axes, phases, box, buffer)
         end = (part + 1) * blocks // parts
         for block in range(part * blocks // parts, end, together):
             some = min(together, end - block)
@@ -279,7 +293,7 @@ def run(
                 )
 
 
-@_jit
+@jit
 def pack(weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, counter):
     """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
 

@@ -70,13 +70,16 @@ def reads(geometry: Geometry) -> tuple[AxisReads, AxisReads, AxisReads]:
 
 
 @lru_cache(maxsize=256)
-def plan(geometry: Geometry, shape: Shape, itemsize: int) -> Plan:
-    """Return the tables of a call, the same for all calls of this geometry."""
+def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
+    """Return the tables of a call, the same for all calls of this geometry.
+
+    Samples are put together in boxes of `least` positions, where there are as many.
+    """
     axes = reads(geometry)
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     phases = list(product(*(axis.phases for axis in axes)))
-    box = _box(axes, samples, channels * len(phases), shape, itemsize)
+    box = _box(axes, samples, channels * len(phases), shape, itemsize, least)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
     channel_size = _odd_lines(phase_size * len(phases), itemsize)
@@ -131,7 +134,7 @@ def _odd_lines(size: int, itemsize: int) -> int:
 
 
 def _box(
-    axes: tuple[AxisReads, ...], samples: int, rows: int, shape: Shape, itemsize: int
+    axes: tuple[AxisReads, ...], samples: int, rows: int, shape: Shape, itemsize: int, least: int
 ) -> tuple[int, int, int, int]:
     """Return samples and extents of the boxes that the positions are divided into."""
     depth, height, width = axes
@@ -140,8 +143,7 @@ def _box(
         inputs = n * rows * (d + depth.halo) * (h + height.halo) * (w + width.halo)
         return inputs * itemsize <= _BOX_BYTES and n * d * h * w <= _BOX_POSITIONS
 
-    least = 4 * shape.lanes
-    w = _most(width.positions, lambda size: size <= least or fits(1, 1, 1, size))
+    w = _most(width.positions, lambda size: size <= 4 * shape.lanes or fits(1, 1, 1, size))
     heights = [size for size in range(1, height.positions + 1) if fits(1, 1, size, w)] or [1]
     h = min(heights, key=lambda size: (_work(height, size, w, width.halo, shape), -size))
     d = _most(depth.positions, lambda size: fits(1, size, h, w)) if h == height.positions else 1

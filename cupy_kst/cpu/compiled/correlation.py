@@ -1,0 +1,74 @@
+"""The gradient of a weight: the correlation of the two maps, with channels of the small map in lanes."""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+from .counter import take
+from .kernels import fill, jit, sum_by_channels, turn
+from .lines import clear, copy
+
+
+@jit
+def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitch, width):
+    """Copy the positions of a box of the small map, channel by channel."""
+    plane = axes[1, 1] * axes[2, 1]
+    for m in range(width):
+        to = lines + m * pitch
+        if m >= count:
+            clear(sums, to, pitch)
+            continue
+        for n in range(box[4]):
+            of_sample = origin + ((box[0] + n) * groups * channels + m) * axes[0, 1] * plane
+            for d in range(box[5]):
+                of_slice = of_sample + (box[1] + d) * plane
+                for h in range(box[6]):
+                    copy(small, of_slice + (box[2] + h) * axes[2, 1] + box[3], sums, to, box[7])
+                    to += box[7]
+
+
+@jit
+def correlate(
+    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, numbers, axes, phases, boxes,
+    places, rows, buffer, sums, counter,
+):  # fmt: skip
+    """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
+
+    One task sums over all boxes, in their order. The scratch memory holds the sums of each block, those of one turned,
+    the positions of a box of the small map by channel, and these turned.
+    """
+    groups, pitch = numbers[1], numbers[9]
+    blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
+    stacks = (blocks + stack - 1) // stack
+    of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
+    turned_pitch = (held * taps + lanes - 1) // lanes * lanes
+    of_block = turned_pitch * width
+    turned = stack * of_block
+    lines = turned + of_block
+    panel = lines + width * pitch
+    while True:
+        task = take(counter)
+        if task >= groups * stacks * parts:
+            return
+        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks
+        channel, last = part * held, min(first + stack, blocks)
+        count = min(held, large_channels - channel)
+        for b in range(boxes.shape[0]):
+            box = boxes[b]
+            origin = (group * large_channels + channel) * of_large
+            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer)
+            for block in range(first, last):
+                some = min(width, small_channels - block * width)
+                origin = (group * small_channels + block * width) * of_small
+                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, width)
+                turn(sums, lines, pitch, panel, width, width, box[9], lanes)
+                to = (block - first) * of_block
+                sum_by_channels(
+                    count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, width, b > 0
+                )  # fmt: skip
+        for block in range(first, last):
+            turn(sums, (block - first) * of_block, width, turned, turned_pitch, count * taps, width, lanes)
+            for m in range(min(width, small_channels - block * width)):
+                to = ((group * small_channels + block * width + m) * large_channels + channel) * taps
+                copy(sums, turned + m * turned_pitch, out, to, count * taps)
