@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,11 +38,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`."""
+    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`.
+
+    Calls that are so slow that these take longer than `limit` seconds get fewer, but always one.
+    """
 
     most: int
     least: int
     seconds: float
+    limit: float = math.inf
 
     @classmethod
     def exactly(cls, number: int) -> Rounds:
@@ -57,19 +62,31 @@ class Clock(Protocol):
 
 
 class CpuClock:
-    """Wall time of one call."""
+    """Wall time of one call.
+
+    Parameters
+    ----------
+    lead : float
+        Seconds that a sample lasts at least: it is the last of as many calls as that takes. The first calls after
+        those of another library find its threads still spinning and their own asleep. A longer call is not repeated.
+    """
 
     calls_per_sample = 1
 
-    def __init__(self) -> None:
+    def __init__(self, lead: float = 0.0) -> None:
+        self._lead = lead
         # glibc gives every block of more than its largest freed one (up to 32 MB) fresh pages, so that the first
         # cases of a run would pay for page faults, up to twice the time, and later ones would not.
         np.empty(30 * 2**20, np.uint8)
 
     def sample(self, call: Call) -> tuple[float, Any]:
-        start = time.perf_counter()
-        result = call()
-        return time.perf_counter() - start, result
+        first = time.perf_counter()
+        while True:
+            start = time.perf_counter()
+            result = call()
+            end = time.perf_counter()
+            if end - first >= self._lead:
+                return end - start, result
 
 
 class GpuClock:
@@ -149,12 +166,16 @@ def time_in_turn(
     samples: dict[str, list[float]] = {name: [] for name in calls}
     results: dict[str, Any] = {}
     for call in calls.values():
-        for _ in range(WARM_UP):
+        start = time.perf_counter()
+        for turn in range(WARM_UP):
+            if turn and time.perf_counter() - start > rounds.limit / len(calls):
+                break
             clock.sample(call)
     with _no_garbage_collection():
         start = time.perf_counter()
         for turn in range(rounds.most):
-            if turn >= rounds.least and time.perf_counter() - start > rounds.seconds:
+            spent = time.perf_counter() - start
+            if turn and spent > (rounds.seconds if turn >= rounds.least else rounds.limit):
                 break
             # Every other round runs backwards, so that no call always inherits the same neighbour's caches.
             for name in list(calls)[:: -1 if turn % 2 else 1]:
