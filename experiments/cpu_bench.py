@@ -25,7 +25,11 @@ BATCHES = (1, 16)
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3")
 
 # Seconds for each side of a row, and for a whole row whose calls are slow: 234 rows then take a quarter of an hour.
-SECONDS, LIMIT, LEAD = 0.25, 8.0, 0.02
+SECONDS, LIMIT = 0.25, 8.0
+
+# Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
+# for 90 ms, but these yield to others.
+PAUSE, LEAD = 0.04, 0.01
 
 _CEILING_SIDE = 1536
 
@@ -94,7 +98,7 @@ def command(
         others.use(threads)
         where = environment.record(devices.Device(), others.versions) | {"builds": others.builds}
         say.print(*_introduction(where, others), sep="\n", soft_wrap=True)
-        clock = CpuClock(0.002 if quick else LEAD)
+        clock = CpuClock() if quick else CpuClock(PAUSE, LEAD)
         where["product_flops_per_s"] = _ceiling(clock)
         asked = {
             "batches": batches,

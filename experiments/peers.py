@@ -126,8 +126,6 @@ def _onnxruntime(runtime: Any, work: Work, threads: int) -> Side:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Else its threads go on spinning for a while after a call, at the cost of the next side.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     session = runtime.InferenceSession(_model(work), options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", runtime.OrtValue.ortvalue_from_numpy(work.input))

@@ -66,20 +66,25 @@ class CpuClock:
 
     Parameters
     ----------
+    pause : float
+        Seconds to sleep before a sample. Threads of other libraries spin for a while after their last call, at the
+        cost of the next one.
     lead : float
-        Seconds that a sample lasts at least: it is the last of as many calls as that takes. The first calls after
-        those of another library find its threads still spinning and their own asleep. A longer call is not repeated.
+        Seconds that a sample then lasts at least: it is the last of as many calls as that takes, as the first ones
+        find their own threads asleep. A longer call is not repeated.
     """
 
     calls_per_sample = 1
 
-    def __init__(self, lead: float = 0.0) -> None:
-        self._lead = lead
+    def __init__(self, pause: float = 0.0, lead: float = 0.0) -> None:
+        self._pause, self._lead = pause, lead
         # glibc gives every block of more than its largest freed one (up to 32 MB) fresh pages, so that the first
         # cases of a run would pay for page faults, up to twice the time, and later ones would not.
         np.empty(30 * 2**20, np.uint8)
 
     def sample(self, call: Call) -> tuple[float, Any]:
+        if self._pause:
+            time.sleep(self._pause)
         first = time.perf_counter()
         while True:
             start = time.perf_counter()
