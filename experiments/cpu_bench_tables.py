@@ -111,6 +111,36 @@ def markdown(run: Result) -> str:
     return "\n".join(lines)
 
 
+def layers_markdown(run: Result) -> str:
+    """Return a result as Markdown, a table of times and ratios for each operation and batch."""
+    blocks = []
+    for operation, batch, group in groups(run.rows):
+        others = rivals(operation, group)
+        names = [name for name in (*OURS, *others) if any(name in row["sides"] for row in group)]
+        titles = [environment.PEERS.get(name, f"`{name}`" if name not in OURS else name) for name in names]
+        heading = ["layer", *(f"{title} (ms)" for title in titles)]
+        heading += [f"{titles[names.index(name)]} / {UNPREPARED}" for name in others] + ["error"]
+        lines = [
+            f"**{run.device}, {WORDS[operation]}, batch {batch}** ({run.date[:10]})",
+            "",
+            "| " + " | ".join(heading) + " |",
+            "|---" + "|--:" * (len(heading) - 1) + "|",
+        ]
+        for row in group:
+            cells = [_layer(row).replace("*", r"\*"), *(_spread(row["sides"].get(name)) for name in names)]
+            cells += [_times(ratio(row, UNPREPARED, name)) for name in others]
+            cells.append(f"{max(side['max_relative_error'] for side in row['sides'].values()):.0e}")
+            lines.append("| " + " | ".join(cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _spread(side: Row | None) -> str:
+    if side is None:
+        return "-"
+    return f"{milliseconds(side['median_s'])} ({milliseconds(side['q1_s'])} to {milliseconds(side['q3_s'])})"
+
+
 def _cells(summary: Summary) -> list[str]:
     least, most = min(summary.ratios), max(summary.ratios)
     return [_times(summary.geometric_mean), _times(summary.median), f"{_times(least)} to {_times(most)}"]

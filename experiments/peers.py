@@ -27,14 +27,20 @@ class Peers:
         return {name: version(name) for name in (*self.modules, *(["onnx"] if "onnxruntime" in self.modules else []))}
 
     @property
-    def builds(self) -> dict[str, dict[str, str | None]]:
-        """What stands behind PyTorch's operators; ONNX Runtime does not tell."""
+    def builds(self) -> dict[str, dict[str, Any]]:
+        """What stands behind PyTorch's operators, and the threads they use; ONNX Runtime does not tell."""
         if "torch" not in self.modules:
             return {}
         torch = self.modules["torch"]
         onednn = re.search(r"MKL-DNN v([\d.]+)", torch.__config__.show())
         capability = torch.backends.cpu.get_cpu_capability()
-        return {"torch": {"onednn": onednn.group(1) if onednn else None, "cpu_capability": capability}}
+        return {
+            "torch": {
+                "onednn": onednn.group(1) if onednn else None,
+                "cpu_capability": capability,
+                "threads": torch.get_num_threads(),
+            }
+        }
 
     def use(self, threads: int) -> None:
         """Let PyTorch use as many threads as the others; ONNX Runtime is told with each session."""
