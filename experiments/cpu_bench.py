@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ import cupy_kst
 from experiments import console, cpu_bench_chart, cpu_bench_tables, devices, environment, layers, peers, results
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import time_fields, wrong_rows
-from experiments.sides import OP, OPERATIONS, OURS, Operation, Work, own
+from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
 from experiments.timing import Clock, CpuClock, Rounds, time_in_turn
 
 NAME = "cpu_bench"
@@ -32,6 +33,8 @@ SECONDS, LIMIT = 0.25, 8.0
 PAUSE, LEAD = 0.04, 0.01
 
 _CEILING_SIDE = 1536
+
+_MOST_SIDES = 6
 
 Row = dict[str, Any]
 
@@ -107,6 +110,7 @@ def command(
             "quick": quick,
             "threads": threads,
             "seconds_per_side": SECONDS,
+            "left_out": [],
         }
         result = results.Result(experiment=NAME, environment=where, parameters=asked, rows=[])
         if resume:
@@ -121,7 +125,14 @@ def command(
         with console.progress() as bar:
             task = bar.add_task("", total=len(todo))
             for layer, size, each in todo:
-                bar.update(task, description=f"{layer.label}, batch {size}, {each}")
+                title = f"{layer.label}, batch {size}, {each}"
+                bar.update(task, description=title)
+                needed, free = _bytes_needed(layer, size, each), devices.free_bytes()
+                if needed > free:
+                    line = f"{title} takes {console.quantity(needed, 'B')}, {console.quantity(free, 'B')} are free"
+                    result.parameters["left_out"].append(line)
+                    say.print(f"left out: {line}", soft_wrap=True)
+                    continue
                 result.rows.append(measure(Work.drawn(layer, size, each), others, threads, clock, quick))
                 result.write(out / f"{NAME}.json")
                 bar.advance(task)
@@ -204,6 +215,18 @@ def _errors(work: Work, outputs: dict[str, Any]) -> tuple[dict[str, float], floa
             # Not max(): it would pass over NaN.
             errors[name] = float(np.maximum(errors[name], np.abs(output[place] - exact).max()))
     return errors, scale
+
+
+def _bytes_needed(layer: layers.Layer, batch: int, operation: Operation) -> int:
+    """Return about what a row takes: its arrays, what every side writes, and the map with zeros of the baseline."""
+    elements = {
+        "forward": math.prod(layer.output_shape(batch)),
+        "input": math.prod(layer.input_shape(batch)),
+        "weight": math.prod(layer.weight_shape),
+    }
+    costs = cupy_kst.costs(layer.input_shape(batch), layer.weight_shape, op=OP[operation], **layer.options)
+    workspace = costs[BASELINES[operation]].workspace_bytes
+    return 4 * (sum(elements.values()) + _MOST_SIDES * elements[operation]) + 2 * workspace
 
 
 def _check(row: Row) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +69,14 @@ def limited(threads: int) -> Iterator[None]:
 def logical_cores() -> int:
     """Return the number of logical cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def free_bytes() -> int:
+    """Return the memory that Linux says is available without swapping."""
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager

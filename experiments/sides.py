@@ -56,10 +56,10 @@ class Work:
 
     @classmethod
     def drawn(cls, layer: Layer, batch: int, operation: Operation) -> Work:
-        """Return the work on arrays drawn from a normal distribution, always the same ones."""
-        draw = np.random.default_rng(_SEED).standard_normal
+        """Return the work on arrays drawn evenly from [-1, 1), always the same ones."""
+        draw = np.random.default_rng(_SEED).random
         shapes = (layer.input_shape(batch), layer.weight_shape, layer.output_shape(batch))
-        return cls(layer, batch, operation, *(draw(shape, dtype=np.float32) for shape in shapes))
+        return cls(layer, batch, operation, *(2 * draw(shape, dtype=np.float32) - 1 for shape in shapes))
 
     @property
     def reads(self) -> tuple[Array, Array]:
