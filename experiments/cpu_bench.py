@@ -30,7 +30,7 @@ SECONDS, LIMIT = 0.25, 8.0
 
 # Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
 # for 90 ms, but these yield to others.
-PAUSE, LEAD = 0.04, 0.01
+LEAD = 0.04
 
 _CEILING_SIDE = 1536
 
@@ -101,7 +101,7 @@ def command(
         others.use(threads)
         where = environment.record(devices.Device(), others.versions) | {"builds": others.builds}
         say.print(*_introduction(where, others), sep="\n", soft_wrap=True)
-        clock = CpuClock() if quick else CpuClock(PAUSE, LEAD)
+        clock = CpuClock() if quick else CpuClock(LEAD)
         where["product_flops_per_s"] = _ceiling(clock)
         asked = {
             "batches": batches,

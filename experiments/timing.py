@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -66,32 +67,38 @@ class CpuClock:
 
     Parameters
     ----------
-    pause : float
-        Seconds to sleep before a sample. Threads of other libraries spin for a while after their last call, at the
-        cost of the next one.
     lead : float
-        Seconds that a sample then lasts at least: it is the last of as many calls as that takes, as the first ones
-        find their own threads asleep. A longer call is not repeated.
+        Seconds before a sample in which threads of other libraries, which spin for a while after their last call, come
+        to rest. The call itself is repeated meanwhile, so that its own threads are awake; one that takes longer than
+        that is not.
     """
 
     calls_per_sample = 1
 
-    def __init__(self, pause: float = 0.0, lead: float = 0.0) -> None:
-        self._pause, self._lead = pause, lead
+    def __init__(self, lead: float = 0.0) -> None:
+        self._lead = lead
+        self._shortest: WeakKeyDictionary[Call, float] = WeakKeyDictionary()
         # glibc gives every block of more than its largest freed one (up to 32 MB) fresh pages, so that the first
         # cases of a run would pay for page faults, up to twice the time, and later ones would not.
         np.empty(30 * 2**20, np.uint8)
 
     def sample(self, call: Call) -> tuple[float, Any]:
-        if self._pause:
-            time.sleep(self._pause)
-        first = time.perf_counter()
-        while True:
-            start = time.perf_counter()
-            result = call()
-            end = time.perf_counter()
-            if end - first >= self._lead:
-                return end - start, result
+        if self._lead:
+            self._wait(call)
+        start = time.perf_counter()
+        result = call()
+        seconds = time.perf_counter() - start
+        self._shortest[call] = min(seconds, self._shortest.get(call, math.inf))
+        return seconds, result
+
+    def _wait(self, call: Call) -> None:
+        if self._shortest.get(call, math.inf) > self._lead:
+            time.sleep(self._lead)
+            return
+        # The sample is the call after these: the one that ends the time is more often a long one than a short one.
+        end = time.perf_counter() + self._lead
+        while time.perf_counter() < end:
+            call()
 
 
 class GpuClock:

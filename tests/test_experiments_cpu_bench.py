@@ -406,11 +406,24 @@ class Time:
         self.now += seconds
 
 
-def test_a_sample_is_the_last_of_the_calls_that_lead_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, taken = Time(monkeypatch), iter((0.5, 0.25, 0.125, 0.25))
-    seconds, _ = timing.CpuClock(pause=2.0, lead=0.875).sample(lambda: clock.pass_by(next(taken)))
-    assert (seconds, clock.now) == (0.125, 2.875)
-    assert list(taken) == [0.25]
+def test_a_sample_follows_calls_that_fill_the_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, taken = Time(monkeypatch), iter((0.5, 0.25, 0.5, 0.25, 0.125, 4.0))
+    sampler = timing.CpuClock(lead=1.0)
+
+    def call() -> None:
+        clock.pass_by(next(taken))
+
+    # Nothing is known of the first: it may be slow. Then calls fill the second, and the next is the sample.
+    assert (sampler.sample(call)[0], clock.now) == (0.5, 1.5)
+    assert (sampler.sample(call)[0], clock.now) == (0.125, 1.5 + 1.125)
+    assert next(taken) == 4.0
+
+
+def test_a_slow_call_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, sampler = Time(monkeypatch), timing.CpuClock(lead=1.0)
+    call = partial(clock.pass_by, 3.0)
+    for turn in range(1, 4):
+        assert (sampler.sample(call)[0], clock.now) == (3.0, 4.0 * turn)
 
 
 def test_slow_calls_get_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
