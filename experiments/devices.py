@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -56,12 +59,36 @@ def select(choice: str) -> Device:
     raise ExperimentError(f"--device gpu: {problem}")
 
 
-def limited(threads: int) -> AbstractContextManager[Any]:
-    """Return a context in which the libraries that NumPy calls use `threads` threads."""
-    context: AbstractContextManager[Any] = threadpool_limits(threads)
-    return context
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Let the libraries that NumPy calls, and numba where it is installed, use `threads` threads."""
+    with threadpool_limits(threads), _numba_limited(threads):
+        yield
 
 
 def logical_cores() -> int:
     """Return the number of logical cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def free_bytes() -> int:
+    """Return the memory that Linux says is available without swapping."""
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def _numba_limited(threads: int) -> Iterator[None]:
+    if find_spec("numba") is None:
+        yield
+        return
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

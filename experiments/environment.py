@@ -6,8 +6,10 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from threadpoolctl import threadpool_info
@@ -17,12 +19,20 @@ from experiments.devices import Device, logical_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_VECTOR_EXTENSIONS = frozenset({"avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"})
+
+# OpenBLAS' names of its kernels that use AVX-512.
+_AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+
+# Libraries that a result may compare with, by the names of their packages.
+PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
+
 # Figures do not depend on what was measured before, so saving a result or rewriting the README makes no tree dirty.
-_NOT_CODE = (":(exclude)experiments/results", ":(exclude)README.md")
+_NOT_CODE = (":(exclude)experiments/results", ":(exclude)README.md", ":(exclude)docs/measured.md")
 
 
-def record(device: Device) -> dict[str, Any]:
-    """Return the environment of a measurement on `device`, ready for JSON."""
+def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+    """Return the environment of a measurement on `device`, ready for JSON; `packages` are versions to add."""
     pools = _thread_pools()
     blas = next((pool for pool in pools if pool["user_api"] == "blas"), None)
     entry: dict[str, Any] = {
@@ -33,6 +43,7 @@ def record(device: Device) -> dict[str, Any]:
             "python": platform.python_version(),
             "numpy": version("numpy"),
             "scipy": version("scipy"),
+            **packages,
         },
         "threads": blas["num_threads"] if blas else 1,
         "blas": blas,
@@ -64,7 +75,21 @@ def versions_label(environment: dict[str, Any]) -> str:
     elif environment["blas"]:
         blas = environment["blas"]
         parts += [f"{blas['internal_api']} {blas['version']} ({blas['architecture'] or 'unnamed architecture'})"]
+    parts += [f"{title} {versions[name]}" for name, title in PEERS.items() if name in versions]
     return ", ".join([*parts, f"NumPy {versions['numpy']}", f"Python {versions['python']}"])
+
+
+def slow_blas(environment: dict[str, Any]) -> str:
+    """Return one line on a BLAS that leaves vector units of the processor unused, or ``""``."""
+    blas = environment["blas"]
+    if blas is None or blas["internal_api"] != "openblas" or blas["architecture"] in _AVX512_KERNELS:
+        return ""
+    if "avx512f" not in environment["device"].get("vector_extensions", ()):
+        return ""
+    return (
+        f"OpenBLAS takes its {blas['architecture']} kernels here, though the processor has AVX-512: "
+        "OPENBLAS_CORETYPE=SkylakeX may be faster."
+    )
 
 
 def commit() -> str | None:
@@ -78,16 +103,21 @@ def commit() -> str | None:
 
 
 def _cpu() -> dict[str, Any]:
-    return {"kind": "cpu", "name": _cpu_name(), "logical_cores": logical_cores()}
+    return {
+        "kind": "cpu",
+        "name": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "logical_cores": logical_cores(),
+        "vector_extensions": sorted(_VECTOR_EXTENSIONS.intersection(_cpuinfo("flags").split())),
+    }
 
 
-def _cpu_name() -> str:
+def _cpuinfo(field: str) -> str:
+    """Return what Linux tells of the first processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
 def _gpu(cupy: Any) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def compare(
             "input_shape": list(case.input.shape),
             "output_shape": list(outputs[method].shape),
             "dtype": case.input.dtype.name,
-            **_time_fields(timings[method], clock),
+            **time_fields(timings[method], clock),
             "speedup": timings[BASELINE].median / timings[method].median,
             **_cost_fields(cost),
             "max_abs_error": float(np.abs(outputs[method] - expected).max()),
@@ -100,7 +100,8 @@ def samples(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _time_fields(timing: Timing, clock: Clock) -> dict[str, Any]:
+def time_fields(timing: Timing, clock: Clock) -> dict[str, Any]:
+    """Return what a row tells of a timing."""
     first, third = timing.quartiles
     return {
         "median_s": timing.median,

@@ -21,4 +21,10 @@ EXPERIMENTS = (
         "Upsample a photograph by every method; compare time, work and memory.",
         "arXiv 2209.03704, 2502.20493, 1907.01773",
     ),
+    Entry(
+        "cpu_bench",
+        "experiments.cpu_bench",
+        "Time the layers of published networks on the CPU against PyTorch and ONNX Runtime.",
+        "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
+    ),
 )

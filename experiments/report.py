@@ -1,4 +1,4 @@
-"""``report``: the README's tables, written from the JSON files under experiments/results and from nothing else."""
+"""``report``: the tables of README and docs, written from the files under experiments/results and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from experiments import environment
+from experiments import cpu_bench_tables, environment
 from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.harness import COSTS_NOTE, samples
@@ -43,8 +43,11 @@ def quickstart_table(run: Result) -> str:
     return "\n".join(lines)
 
 
-# Experiment -> what turns one of its results into Markdown.
-TABLES: dict[str, Callable[[Result], str]] = {"quickstart": quickstart_table}
+# What turns a result of an experiment into Markdown.
+Markdown = Callable[[Result], str]
+
+README: dict[str, Markdown] = {"quickstart": quickstart_table, "cpu_bench": cpu_bench_tables.markdown}
+MEASURED: dict[str, Markdown] = {"cpu_bench": cpu_bench_tables.layers_markdown}
 
 
 @click.command("report")
@@ -60,50 +63,68 @@ TABLES: dict[str, Callable[[Result], str]] = {"quickstart": quickstart_table}
     default=environment.ROOT / "README.md",
     help="File to rewrite; by default the README of this checkout.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the file differs from what would be written.")
-def report(results: Path, readme: Path, check: bool) -> None:
-    """Rewrite the README's tables from measured results.
+@click.option(
+    "--measured",
+    type=click.Path(path_type=Path),
+    default=environment.ROOT / "docs" / "measured.md",
+    help="File to rewrite with the tables by layer; by default docs/measured.md of this checkout.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written.")
+def report(results: Path, readme: Path, measured: Path, check: bool) -> None:
+    """Rewrite the tables of the README and of docs/measured.md from measured results.
 
     A table stands between the lines `<!-- NAME table: begin -->` and `<!-- NAME table: end -->`, NAME being the
-    experiment, and shows the newest result of each device.
+    experiment, and shows the newest result of each device. Where nothing stands yet, results may be missing.
     """
-    try:
-        before = readme.read_text(encoding="utf-8")
-        after = before
-        for experiment in TABLES:
-            after = _replaced(after, experiment, tables(results, experiment), readme)
-        if check and after != before:
-            raise ExperimentError(
-                f"the tables in {readme} are not those of the results; run: python -m experiments report", EXIT_CHECK
-            )
-        if after != before:
-            readme.write_text(after, encoding="utf-8")
-    except OSError as error:
-        raise ExperimentError(f"{readme}: {reason(error)}") from None
-    output().print(f"{readme}: {'up to date' if after == before else 'tables rewritten'}", soft_wrap=True)
+    stale = []
+    for path, markdowns in ((readme, README), (measured, MEASURED)):
+        try:
+            before = path.read_text(encoding="utf-8")
+            after = before
+            for experiment, markdown in markdowns.items():
+                after = _rewritten(after, experiment, markdown, results, path)
+            stale += [path] if after != before else []
+            if after != before and not check:
+                path.write_text(after, encoding="utf-8")
+        except OSError as error:
+            raise ExperimentError(f"{path}: {reason(error)}") from None
+    if check and stale:
+        raise ExperimentError(
+            f"the tables in {' and '.join(map(str, stale))} are not those of the results; "
+            "run: python -m experiments report",
+            EXIT_CHECK,
+        )
+    for path in (readme, measured):
+        output().print(f"{path}: {'tables rewritten' if path in stale else 'up to date'}", soft_wrap=True)
 
 
-def tables(folder: Path, experiment: str) -> str:
+def tables(folder: Path, experiment: str, markdown: Markdown) -> list[str]:
     """Return an experiment's tables, the newest result of each device, GPUs first."""
     by_device: dict[tuple[bool, str], tuple[str, str]] = {}
     for path in sorted(folder.glob(f"{experiment}-*.json")):
         run = read(path)
         try:
             device = (run.environment["device"]["kind"] == "cpu", run.device)
-            dated = (run.date, TABLES[experiment](run))
+            dated = (run.date, markdown(run))
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ExperimentError(f"{path} lacks a figure: {type(error).__name__} {error}") from None
         by_device[device] = max(dated, by_device.get(device, dated))
-    if not by_device:
-        raise ExperimentError(f"no results: {folder} has no {experiment}-*.json")
-    return "\n\n".join(by_device[device][1] for device in sorted(by_device))
+    return [by_device[device][1] for device in sorted(by_device)]
 
 
-def _replaced(text: str, experiment: str, body: str, path: Path) -> str:
+def _rewritten(text: str, experiment: str, markdown: Markdown, folder: Path, path: Path) -> str:
+    """Return `text`, in which the experiment's tables stand between their markers."""
     begin, end = f"<!-- {experiment} table: begin -->", f"<!-- {experiment} table: end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ExperimentError(f"{path} needs these two markers once, in this order: {begin} and {end}")
-    return f"{text.partition(begin)[0]}{begin}\n\n{body}\n\n{end}{text.partition(end)[2]}"
+    before, after = text.partition(begin)[0], text.partition(end)[2]
+    found = tables(folder, experiment, markdown)
+    if not found:
+        if text.partition(begin)[2].partition(end)[0].strip():
+            raise ExperimentError(f"no results: {folder} has no {experiment}-*.json")
+        return text
+    body = "\n\n".join(found)
+    return f"{before}{begin}\n\n{body}\n\n{end}{after}"
 
 
 def _shape(shape: list[int]) -> str:

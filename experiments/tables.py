@@ -17,7 +17,7 @@ FULL_WIDTH = 110
 
 class Column(NamedTuple):
     heading: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Any], str]
 
 
 OUTPUT = Column("output", lambda row: " x ".join(map(str, row["output_shape"][2:])))

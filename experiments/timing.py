@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -37,11 +39,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`."""
+    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`.
+
+    Calls that are so slow that these take longer than `limit` seconds get fewer, but always one.
+    """
 
     most: int
     least: int
     seconds: float
+    limit: float = math.inf
 
     @classmethod
     def exactly(cls, number: int) -> Rounds:
@@ -57,19 +63,42 @@ class Clock(Protocol):
 
 
 class CpuClock:
-    """Wall time of one call."""
+    """Wall time of one call.
+
+    Parameters
+    ----------
+    lead : float
+        Seconds before a sample in which threads of other libraries, which spin for a while after their last call, come
+        to rest. The call itself is repeated meanwhile, so that its own threads are awake; one that takes longer than
+        that is not.
+    """
 
     calls_per_sample = 1
 
-    def __init__(self) -> None:
+    def __init__(self, lead: float = 0.0) -> None:
+        self._lead = lead
+        self._shortest: WeakKeyDictionary[Call, float] = WeakKeyDictionary()
         # glibc gives every block of more than its largest freed one (up to 32 MB) fresh pages, so that the first
         # cases of a run would pay for page faults, up to twice the time, and later ones would not.
         np.empty(30 * 2**20, np.uint8)
 
     def sample(self, call: Call) -> tuple[float, Any]:
+        if self._lead:
+            self._wait(call)
         start = time.perf_counter()
         result = call()
-        return time.perf_counter() - start, result
+        seconds = time.perf_counter() - start
+        self._shortest[call] = min(seconds, self._shortest.get(call, math.inf))
+        return seconds, result
+
+    def _wait(self, call: Call) -> None:
+        if self._shortest.get(call, math.inf) > self._lead:
+            time.sleep(self._lead)
+            return
+        # The sample is the call after these: the one that ends the time is more often a long one than a short one.
+        end = time.perf_counter() + self._lead
+        while time.perf_counter() < end:
+            call()
 
 
 class GpuClock:
@@ -149,12 +178,16 @@ def time_in_turn(
     samples: dict[str, list[float]] = {name: [] for name in calls}
     results: dict[str, Any] = {}
     for call in calls.values():
-        for _ in range(WARM_UP):
+        start = time.perf_counter()
+        for turn in range(WARM_UP):
+            if turn and time.perf_counter() - start > rounds.limit / len(calls):
+                break
             clock.sample(call)
     with _no_garbage_collection():
         start = time.perf_counter()
         for turn in range(rounds.most):
-            if turn >= rounds.least and time.perf_counter() - start > rounds.seconds:
+            spent = time.perf_counter() - start
+            if turn and spent > (rounds.seconds if turn >= rounds.least else rounds.limit):
                 break
             # Every other round runs backwards, so that no call always inherits the same neighbour's caches.
             for name in list(calls)[:: -1 if turn % 2 else 1]:

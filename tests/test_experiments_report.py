@@ -49,15 +49,20 @@ def made_result(**changes: Any) -> results.Result:
     return results.Result(**(fields | changes))
 
 
-README = "# Title\n\n<!-- quickstart table: begin -->\nold\n<!-- quickstart table: end -->\n\nRest.\n"
+README = (
+    "# Title\n\n<!-- quickstart table: begin -->\nold\n<!-- quickstart table: end -->\n\nRest.\n"
+    "<!-- cpu_bench table: begin -->\n<!-- cpu_bench table: end -->\n"
+)
 
 
 @pytest.fixture
 def reported(tmp_path: Path) -> tuple[Path, list[object]]:
     """A README and one result, and the arguments that name them."""
     (tmp_path / "README.md").write_text(README)
+    (tmp_path / "measured.md").write_text("<!-- cpu_bench table: begin -->\n<!-- cpu_bench table: end -->\n")
     made_result().write(tmp_path / "quickstart-a.json")
-    return tmp_path, ["report", "--results", tmp_path, "--readme", tmp_path / "README.md"]
+    files = ("--readme", tmp_path / "README.md", "--measured", tmp_path / "measured.md")
+    return tmp_path, ["report", "--results", tmp_path, *files]
 
 
 def test_report_writes_the_table_and_nothing_else(reported: tuple[Path, list[object]], run: Runner) -> None:

@@ -7,6 +7,7 @@ from math import prod
 from typing import NamedTuple
 
 from ..geometry import Geometry
+from .forms import BLOCK_BYTES, fits_at_once
 
 
 class Work(NamedTuple):
@@ -18,21 +19,27 @@ class Work(NamedTuple):
         Multiply-adds of matrix products.
     operands : float
         Elements of the matrices that these read and write.
-    moved : float
-        Elements that are gathered, added or stored beside them.
+    gathered : float
+        Elements that are copied into columns.
+    added : float
+        Elements that are added or stored where they land.
     calls : float
         Calls of NumPy's functions.
     """
 
     macs: float
     operands: float
-    moved: float
+    gathered: float
+    added: float
     calls: float
 
 
+# Forms differ little in what an element's size makes of them.
+_ITEMSIZE = 4
+
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
-SECONDS = Work(macs=8.3e-12, operands=2.0e-10, moved=3.4e-10, calls=2.2e-6)
+SECONDS = Work(macs=1.3e-11, operands=2.0e-10, gathered=4e-10, added=3.3e-10, calls=2.0e-6)
 
 
 @lru_cache(maxsize=1024)
@@ -57,14 +64,21 @@ def work(form: str, geometry: Geometry) -> Work:
 
 
 def _fold(geometry: Geometry) -> Work:
-    """One product of all taps with the input as it lies, whose results are added where they land."""
+    """One product of all taps with the input as it lies, whose results are added where they land.
+
+    With large maps there is one for each tap and for each few output channels, and all of them read the whole input.
+    """
     taps, pixels = prod(axis.kernel for axis in geometry.axes), prod(axis.small for axis in geometry.axes)
     groups, samples = geometry.groups, geometry.samples
-    rows, depth = taps * (geometry.large_channels // groups), geometry.small_channels // groups
-    products = samples * groups
-    operands = products * (rows * depth + depth * pixels + rows * pixels)
+    columns, depth = geometry.large_channels // groups, geometry.small_channels // groups
+    at_once = taps if fits_at_once(geometry, pixels * _ITEMSIZE) else 1
+    rows = max(1, BLOCK_BYTES // (pixels * _ITEMSIZE * at_once))
+    reads = samples * groups * -(-columns // rows) * (taps // at_once)
+    results = samples * groups * taps * columns * pixels
+    operands = reads * depth * pixels + samples * groups * taps * columns * depth + results
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
-    return Work(products * rows * depth * pixels, operands, products * rows * pixels + outputs, 3 + 2 * taps)
+    calls = 3 + 2 * taps * max(1, samples * geometry.large_channels // rows)
+    return Work(results * depth, operands, 0.0, results + outputs, calls)
 
 
 def _columns(geometry: Geometry) -> Work:
@@ -78,4 +92,4 @@ def _columns(geometry: Geometry) -> Work:
         gathered += products * depth * positions
         operands += products * (rows * depth + depth * positions + rows * positions)
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
-    return Work(gathered * rows, operands, gathered + outputs, 3 + 6 * len(geometry.classes))
+    return Work(gathered * rows, operands, gathered, outputs, 3 + 6 * len(geometry.classes))

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from ..geometry import Geometry
+
 Array = NDArray[Any]
 Axes = tuple[int, int, int]
 Index = tuple[Any, ...]
@@ -18,6 +20,11 @@ Index = tuple[Any, ...]
 BLOCK_BYTES = 1 << 20
 # Fewer columns make a product slow, since it reads the whole matrix for them.
 BLOCK_COLUMNS = 256
+
+
+def fits_at_once(geometry: Geometry, row_bytes: int) -> bool:
+    """Return whether the products of all taps with a map whose channels take `row_bytes` stay in a block."""
+    return prod(axis.kernel for axis in geometry.axes) * row_bytes <= BLOCK_BYTES
 
 
 def convolve(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..axis import Axis, AxisClass
 from ..geometry import AXES, Geometry
-from .forms import BLOCK_BYTES, Index, blocks, last_axes, multiply
+from .forms import BLOCK_BYTES, Index, blocks, fits_at_once, last_axes, multiply
 
 Array = NDArray[Any]
 Ranges = tuple[range, ...]
@@ -28,7 +28,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     pixels = input.reshape(samples, groups, channels, prod(sizes))
     row_bytes = prod(sizes) * input.itemsize
     # One product for all taps is quicker, but with large maps it would take more memory than inserted zeros do.
-    at_once = prod(kernel) * row_bytes <= BLOCK_BYTES
+    at_once = fits_at_once(geometry, row_bytes)
     classes, complete = _schedule(geometry)
     if not complete:
         out[...] = 0 if bias is None else bias

@@ -1,0 +1,279 @@
+"""CPU benchmark: layers of published networks, forward and both gradients, against PyTorch and ONNX Runtime."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import cupy_kst
+from experiments import console, cpu_bench_chart, cpu_bench_tables, devices, environment, layers, peers, results
+from experiments.errors import EXIT_CHECK, ExperimentError
+from experiments.harness import time_fields, wrong_rows
+from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
+from experiments.timing import Clock, CpuClock, Rounds, time_in_turn
+
+NAME = "cpu_bench"
+BATCHES = (1, 16)
+
+# Small enough that a test can wait for them; PyTorch cannot say the padding of the second.
+QUICK = ("DiscoGAN 4", "SD-DCGAN 3")
+
+# Seconds for each side of a row, and for a whole row whose calls are slow: 234 rows then take a quarter of an hour.
+SECONDS, LIMIT = 0.25, 8.0
+
+# Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
+# for 90 ms, but these yield to others.
+LEAD = 0.04
+
+_CEILING_SIDE = 1536
+
+_MOST_SIDES = 6
+
+Row = dict[str, Any]
+
+
+@click.command(NAME)
+@click.option("--batch", type=click.IntRange(1, 1024), multiple=True, help="Samples; by default both 1 and 16.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, devices.logical_cores()),
+    default=devices.logical_cores(),
+    show_default="all cores",
+    help="Threads of every side.",
+)
+@click.option("--layers", "networks", multiple=True, metavar="NETWORK", help="Only the layers of this network.")
+@click.option(
+    "--operation",
+    type=click.Choice(OPERATIONS),
+    multiple=True,
+    help="Only this one: the transposed convolution, or the gradient of its input or weight.",
+)
+@click.option("--quick", is_flag=True, help="Two small layers at batch 1 with few samples: proves that it runs.")
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the rows of this earlier result of the same machine, versions and commit, and measure what it lacks.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path(NAME),
+    show_default=True,
+    help=f"Folder for {NAME}.json and {NAME}.png.",
+)
+@click.option(
+    "--save",
+    is_flag=True,
+    help="Also keep the JSON in experiments/results, one file per device; `report` writes the README from those.",
+)
+def command(
+    batch: tuple[int, ...],
+    threads: int,
+    networks: tuple[str, ...],
+    operation: tuple[Operation, ...],
+    quick: bool,
+    resume: Path | None,
+    out: Path,
+    save: bool,
+) -> None:
+    """Time the layers of published networks on the CPU against PyTorch and ONNX Runtime.
+
+    For each layer, batch and operation all sides take turns with the same number of threads: this library as it comes
+    and with a prepared weight, its baseline method, PyTorch, and ONNX Runtime where it has the operation. Every row is
+    in the JSON file as soon as it is measured; after Ctrl-C, --resume goes on from there.
+    """
+    if quick and (batch or networks or save):
+        raise ExperimentError("--quick proves that it runs: it takes no --batch, --layers or --save")
+    batches = (1,) if quick else tuple(dict.fromkeys(batch)) or BATCHES
+    chosen = [layer for layer in layers.of_networks(networks) if not quick or layer.label in QUICK]
+    operations = tuple(each for each in OPERATIONS if not operation or each in operation)
+    for folder in [out, results.RESULTS] if save else [out]:
+        results.writable_folder(folder)
+    say, others = console.output(), peers.load()
+    with devices.limited(threads):
+        others.use(threads)
+        where = environment.record(devices.Device(), others.versions) | {"builds": others.builds}
+        say.print(*_introduction(where, others), sep="\n", soft_wrap=True)
+        clock = CpuClock() if quick else CpuClock(LEAD)
+        where["product_flops_per_s"] = _ceiling(clock)
+        asked = {
+            "batches": batches,
+            "operations": operations,
+            "networks": networks,
+            "quick": quick,
+            "threads": threads,
+            "seconds_per_side": SECONDS,
+            "left_out": [],
+        }
+        result = results.Result(experiment=NAME, environment=where, parameters=asked, rows=[])
+        if resume:
+            result = _resumed(result, resume)
+        todo = [
+            (layer, size, each)
+            for each in operations
+            for size in batches
+            for layer in chosen
+            if not any(_is(row, layer, size, each) for row in result.rows)
+        ]
+        with console.progress() as bar:
+            task = bar.add_task("", total=len(todo))
+            for layer, size, each in todo:
+                title = f"{layer.label}, batch {size}, {each}"
+                bar.update(task, description=title)
+                needed, free = _bytes_needed(layer, size, each), devices.free_bytes()
+                if needed > free:
+                    line = f"{title} takes {console.quantity(needed, 'B')}, {console.quantity(free, 'B')} are free"
+                    result.parameters["left_out"].append(line)
+                    say.print(f"left out: {line}", soft_wrap=True)
+                    continue
+                result.rows.append(measure(Work.drawn(layer, size, each), others, threads, clock, quick))
+                result.write(out / f"{NAME}.json")
+                bar.advance(task)
+    result.write(out / f"{NAME}.json")
+    say.print(*cpu_bench_tables.terminal(result.rows, say.width), sep="\n")
+    say.print(cpu_bench_tables.LEGEND, soft_wrap=True)
+    cpu_bench_chart.draw(out / f"{NAME}.png", result)
+    written = [out / f"{NAME}.json", out / f"{NAME}.png"]
+    if save:
+        written.append(results.RESULTS / result.file_name)
+        result.write(written[-1])
+    for path in written:
+        say.print(f"written: {path}", soft_wrap=True)
+
+
+def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: bool = False) -> Row:
+    """Return the row of one operation of one layer.
+
+    It has the layer, what `cupy_kst.explain` says of the call, `sides`: the timing of each in seconds per call, what
+    that is in products and bytes, and its largest error, absolute and relative to the largest element; and `ratios`:
+    the time of each other side over that of each of ours.
+    """
+    sides = {side.name: side for side in [*own(work), *others.sides(work, threads)]}
+    rounds = Rounds.exactly(3) if quick else Rounds(200, 5, SECONDS * len(sides), LIMIT)
+    timings, outputs = time_in_turn({name: side.call for name, side in sides.items()}, clock, rounds)
+    errors, scale = _errors(work, {name: sides[name].fetch(output) for name, output in outputs.items()})
+    layer, op = work.layer, OP[work.operation]
+    input_shape = layer.input_shape(work.batch)
+    costs = cupy_kst.costs(input_shape, layer.weight_shape, op=op, **layer.options)
+    explained = cupy_kst.explain(input_shape, layer.weight_shape, op=op, **layer.options).splitlines()
+    flops = 2 * next(iter(costs.values())).useful_macs
+    moved = sum(array.nbytes for array in (work.input, work.weight, work.grad_output))
+    medians = {name: timing.median for name, timing in timings.items()}
+    row: Row = {
+        "layer": layer.label,
+        "same_layers": list(layer.names[1:]),
+        "batch": work.batch,
+        "operation": work.operation,
+        "kernel": layer.kernel,
+        **layer.options,
+        "input_shape": input_shape,
+        "output_shape": layer.output_shape(work.batch),
+        "dtype": work.input.dtype.name,
+        "explained": [line for line in explained if line.startswith(("method:", "form:"))],
+        "useful_flops": flops,
+        "array_bytes": moved,
+        "sides": {
+            name: {
+                **time_fields(timing, clock),
+                "flops_per_s": flops / timing.median,
+                "bytes_per_s": moved / timing.median,
+                "max_abs_error": errors[name],
+                "max_relative_error": errors[name] / scale,
+                "tolerance": work.tolerance,
+                **({"note": sides[name].note} if sides[name].note else {}),
+            }
+            for name, timing in timings.items()
+        },
+        "ratios": {
+            ours: {name: median / medians[ours] for name, median in medians.items() if name not in OURS}
+            for ours in OURS
+            if ours in medians
+        },
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    _check(row)
+    return row
+
+
+def _errors(work: Work, outputs: dict[str, Any]) -> tuple[dict[str, float], float]:
+    """Return the largest error of each output, and the largest element of the float64 result."""
+    for name, output in outputs.items():
+        if output.shape != work.written_shape:
+            words = f"{name}, {work.layer.label}: shape {output.shape}, not {work.written_shape}"
+            raise ExperimentError(words, EXIT_CHECK)
+    errors, scale = dict.fromkeys(outputs, 0.0), 0.0
+    for place, exact in work.exact():
+        scale = max(scale, float(np.abs(exact).max()))
+        for name, output in outputs.items():
+            # Not max(): it would pass over NaN.
+            errors[name] = float(np.maximum(errors[name], np.abs(output[place] - exact).max()))
+    return errors, scale
+
+
+def _bytes_needed(layer: layers.Layer, batch: int, operation: Operation) -> int:
+    """Return about what a row takes: its arrays, what every side writes, and the map with zeros of the baseline."""
+    elements = {
+        "forward": math.prod(layer.output_shape(batch)),
+        "input": math.prod(layer.input_shape(batch)),
+        "weight": math.prod(layer.weight_shape),
+    }
+    costs = cupy_kst.costs(layer.input_shape(batch), layer.weight_shape, op=OP[operation], **layer.options)
+    workspace = costs[BASELINES[operation]].workspace_bytes
+    return 4 * (sum(elements.values()) + _MOST_SIDES * elements[operation]) + 2 * workspace
+
+
+def _check(row: Row) -> None:
+    wrong = wrong_rows([side | {"name": name} for name, side in row["sides"].items()])
+    if wrong:
+        listed = ", ".join(f"{side['name']} by {side['max_abs_error']:.1e}" for side in wrong)
+        raise ExperimentError(
+            f"rounding does not explain these differences from float64, {row['layer']}, batch {row['batch']}, "
+            f"{row['operation']}: {listed}",
+            EXIT_CHECK,
+        )
+
+
+def _ceiling(clock: Clock) -> float:
+    """Return the products and sums per second of a large matrix product by NumPy's BLAS."""
+    a = np.ones((_CEILING_SIDE, _CEILING_SIDE), np.float32)
+    timings, _ = time_in_turn({"product": lambda: a @ a}, clock, Rounds.exactly(5))
+    return float(2 * _CEILING_SIDE**3 / timings["product"].median)
+
+
+def _is(row: Row, layer: layers.Layer, batch: int, operation: Operation) -> bool:
+    return (row["layer"], row["batch"], row["operation"]) == (layer.label, batch, operation)
+
+
+def _resumed(fresh: results.Result, path: Path) -> results.Result:
+    """Return the result with the rows of an earlier one, which must have been measured under the same conditions."""
+    before = results.read(path)
+    conditions: Sequence[tuple[str, Any, Any]] = [
+        ("experiment", before.experiment, fresh.experiment),
+        ("commit", before.commit, fresh.commit),
+        ("--quick", before.parameters.get("quick"), fresh.parameters["quick"]),
+        *(
+            (name, before.environment.get(name), fresh.environment[name])
+            for name in ("device", "threads", "versions", "blas")
+        ),
+    ]
+    for name, then, now in conditions:
+        if then != now:
+            raise ExperimentError(f"--resume {path}: its {name} is {then}, here it is {now}: rows would not compare")
+    return replace(fresh, rows=before.rows)
+
+
+def _introduction(where: dict[str, Any], others: peers.Peers) -> list[str]:
+    lines = [f"Device: {environment.device_label(where)} ({environment.versions_label(where)})", *others.missing]
+    idle = where["device"]["logical_cores"] - where["load_average"]
+    if idle < where["threads"] - 1:
+        lines.append(
+            f"Other programs leave {max(idle, 0):.1f} cores: the times will be noisy, and the ratios with them."
+        )
+    return [*lines, slow] if (slow := environment.slow_blas(where)) else lines

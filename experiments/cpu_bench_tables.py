@@ -1,0 +1,160 @@
+"""The CPU benchmark's tables: of times and ratios for the terminal, of ratios for the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from rich.table import Table
+
+from experiments import environment
+from experiments.console import TABLE_BOX, milliseconds
+from experiments.harness import samples
+from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
+from experiments.results import Result
+from experiments.sides import OURS, PREPARED, UNPREPARED, Operation
+from experiments.tables import FULL_WIDTH, Column
+
+WORDS = {"forward": "transposed convolution", "input": "gradient of the input", "weight": "gradient of the weight"}
+
+# Short enough for all columns of a row to stand side by side.
+_HEADINGS = {
+    "onnxruntime": "ONNX\nRT",
+    "zero_insertion": "zero\nins.",
+    "zero_dilation": "zero\ndil.",
+    "prepared": "pre-\npared",
+}
+
+LEGEND = (
+    "auto: this library as it comes; prepared: its weight packed beforehand, as ONNX Runtime packs its own; then its "
+    "baseline method.\n"
+    "Ratios: time of the other over ours; above 1 ours is faster. Error: of auto, against float64, over the largest "
+    "element.\n"
+    "* PyTorch cannot say the padding: it computes more and crops."
+)
+
+
+def terminal(rows: Sequence[Row], width: int) -> Iterator[Table]:
+    """Return tables for each operation and batch, two where `width` is too small for one, then one of all ratios."""
+    for operation, batch, group in groups(rows):
+        title = f"{WORDS[operation]}, batch {batch}"
+        times, ratios = list(_time_columns(operation, group)), list(_ratio_columns(operation, group))
+        for columns in [times + ratios] if width >= FULL_WIDTH else [times, ratios]:
+            yield _table(title, [_LAYER, *columns, _ERROR], group)
+    yield _table("over all layers", _SUMMARY, list(summaries(rows)))
+
+
+def _time_columns(operation: Operation, rows: Sequence[Row]) -> Iterator[Column]:
+    for name in (*OURS, *rivals(operation, rows)):
+        if any(name in row["sides"] for row in rows):
+            yield Column(f"{_HEADINGS.get(name, name)}\nms", partial(_median, name))
+
+
+def _ratio_columns(operation: Operation, rows: Sequence[Row]) -> Iterator[Column]:
+    for ours in OURS:
+        for name in rivals(operation, rows):
+            if any(ratio(row, ours, name) for row in rows):
+                heading = f"{_HEADINGS.get(name, name)}\n/{'auto' if ours == UNPREPARED else 'prep.'}"
+                yield Column(heading, partial(_ratio, ours, name))
+
+
+def _median(name: str, row: Row) -> str:
+    return milliseconds(row["sides"][name]["median_s"]) if name in row["sides"] else "-"
+
+
+def _ratio(ours: str, name: str, row: Row) -> str:
+    return _times(ratio(row, ours, name))
+
+
+def _layer(row: Row) -> str:
+    return f"{row['layer']}" + ("*" if any("note" in side for side in row["sides"].values()) else "")
+
+
+_LAYER = Column("layer", _layer)
+_ERROR = Column("error", lambda row: f"{row['sides'][UNPREPARED]['max_relative_error']:.0e}")
+_SUMMARY = (
+    Column("operation", lambda each: WORDS[each.operation]),
+    Column("batch", lambda each: str(each.batch)),
+    Column("layers", lambda each: str(len(each.ratios))),
+    Column("ours", lambda each: each.ours),
+    Column("against", lambda each: environment.PEERS.get(each.rival, each.rival)),
+    Column("geometric\nmean", lambda each: _times(each.geometric_mean)),
+    Column("median", lambda each: _times(each.median)),
+    Column("least", lambda each: _times(min(each.ratios))),
+    Column("most", lambda each: _times(max(each.ratios))),
+)
+
+
+def markdown(run: Result) -> str:
+    """Return a result as Markdown: a line that names device and versions, then the ratios over all layers."""
+    sides = [side for row in run.rows for side in row["sides"].values()]
+    builds = run.environment["builds"].get("torch", {})
+    onednn = f", oneDNN {builds['onednn']}" if builds.get("onednn") else ""
+    lines = [
+        f"**{run.device}**: time of the other over ours, above 1 ours is faster; each time the median of "
+        f"{samples(sides)}, the sides in turn; {run.rows[0]['dtype']}; "
+        f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}.",
+        "",
+        "| | batch | layers | against | unprepared: geometric mean | median | least to most "
+        "| prepared: geometric mean | median | least to most |",
+        "|---|--:|--:|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    both: dict[tuple[str, int, str], dict[str, Summary]] = {}
+    for summary in summaries(run.rows):
+        both.setdefault((summary.operation, summary.batch, summary.rival), {})[summary.ours] = summary
+    for (operation, batch, rival), by_ours in both.items():
+        first = by_ours[UNPREPARED]
+        cells = [WORDS[operation], str(batch), str(len(first.ratios)), environment.PEERS.get(rival, f"`{rival}`")]
+        cells += _cells(first) + (_cells(by_ours[PREPARED]) if PREPARED in by_ours else ["-"] * 3)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def layers_markdown(run: Result) -> str:
+    """Return a result as Markdown, a table of times and ratios for each operation and batch."""
+    blocks = []
+    for operation, batch, group in groups(run.rows):
+        others = rivals(operation, group)
+        names = [name for name in (*OURS, *others) if any(name in row["sides"] for row in group)]
+        titles = [environment.PEERS.get(name, f"`{name}`" if name not in OURS else name) for name in names]
+        heading = ["layer", *(f"{title} (ms)" for title in titles)]
+        heading += [f"{titles[names.index(name)]} / {UNPREPARED}" for name in others] + ["error"]
+        lines = [
+            f"**{run.device}, {WORDS[operation]}, batch {batch}** ({run.date[:10]})",
+            "",
+            "| " + " | ".join(heading) + " |",
+            "|---" + "|--:" * (len(heading) - 1) + "|",
+        ]
+        for row in group:
+            cells = [_layer(row).replace("*", r"\*"), *(_spread(row["sides"].get(name)) for name in names)]
+            cells += [_times(ratio(row, UNPREPARED, name)) for name in others]
+            cells.append(f"{max(side['max_relative_error'] for side in row['sides'].values()):.0e}")
+            lines.append("| " + " | ".join(cells) + " |")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _spread(side: Row | None) -> str:
+    if side is None:
+        return "-"
+    return f"{milliseconds(side['median_s'])} ({milliseconds(side['q1_s'])} to {milliseconds(side['q3_s'])})"
+
+
+def _cells(summary: Summary) -> list[str]:
+    least, most = min(summary.ratios), max(summary.ratios)
+    return [_times(summary.geometric_mean), _times(summary.median), f"{_times(least)} to {_times(most)}"]
+
+
+def _table(title: str, columns: Sequence[Column], rows: Sequence[Any]) -> Table:
+    table = Table(title=title, title_justify="left", box=TABLE_BOX, show_edge=False, pad_edge=False)
+    for column in columns:
+        words = column.heading in ("layer", "operation", "ours", "against")
+        table.add_column(column.heading, justify="left" if words else "right", no_wrap=words)
+    for row in rows:
+        table.add_row(*(column.cell(row) for column in columns))
+    return table
+
+
+def _times(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.1f}x"
