@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -59,10 +58,13 @@ def select(choice: str) -> Device:
     raise ExperimentError(f"--device gpu: {problem}")
 
 
+_THREADS = "CUPY_KST_THREADS"
+
+
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """Let the libraries that NumPy calls, and numba where it is installed, use `threads` threads."""
-    with threadpool_limits(threads), _numba_limited(threads):
+    """Let the libraries that NumPy calls, and what Numba compiled, use `threads` threads."""
+    with threadpool_limits(threads), _compiled_limited(threads):
         yield
 
 
@@ -80,15 +82,13 @@ def free_bytes() -> int:
 
 
 @contextmanager
-def _numba_limited(threads: int) -> Iterator[None]:
-    if find_spec("numba") is None:
-        yield
-        return
-    import numba
-
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+def _compiled_limited(threads: int) -> Iterator[None]:
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = str(threads)
     try:
         yield
     finally:
-        numba.set_num_threads(before)
+        if before is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before

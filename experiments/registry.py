@@ -27,4 +27,10 @@ EXPERIMENTS = (
         "Time the layers of published networks on the CPU against PyTorch and ONNX Runtime.",
         "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
     ),
+    Entry(
+        "cpu_calibrate",
+        "experiments.cpu_calibrate",
+        "Measure the prices by which NumPy's forms are chosen on the CPU.",
+        "the layers of cpu_bench",
+    ),
 )

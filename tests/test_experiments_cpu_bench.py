@@ -16,6 +16,7 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
+from cupy_kst.cpu.compiled import threads
 from experiments import cpu_bench, cpu_bench_tables, devices, environment, layers, peers, ratios, results, sides, timing
 from experiments.layers import Layer
 from tests.test_experiments import THREADS, Run, Runner, invoke, spawn
@@ -436,12 +437,12 @@ def test_slow_calls_get_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         assert clock.now - before == (number + warm_up) * seconds
 
 
-def test_threads_of_numba_are_limited_too() -> None:
-    numba = pytest.importorskip("numba")
-    before = numba.get_num_threads()
+def test_threads_of_what_numba_compiled_are_limited_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUPY_KST_THREADS", raising=False)
+    before = threads.count()
     with devices.limited(1):
-        assert numba.get_num_threads() == 1
-    assert numba.get_num_threads() == before
+        assert threads.count() == 1
+    assert threads.count() == before
 
 
 def test_a_blas_that_lags_behind_the_processor() -> None:
