@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -218,6 +220,15 @@ def test_inputs_may_be_read_only_without_another_compilation() -> None:
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
     assert len(kernels.run.signatures) == compilations
     assert input.flags.aligned
+
+
+def test_says_that_numba_is_missing() -> None:
+    program = (
+        "import sys; sys.modules['numba'] = None; import numpy as np; from cupy_kst.cpu import compiled; "
+        "assert not compiled.available(np.float32)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert compiled.available(np.float32) and not compiled.available(np.complex64)
 
 
 def test_packed_weights_keep_a_bounded_number_of_calls() -> None:

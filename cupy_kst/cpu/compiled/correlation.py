@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .kernels import fill, jit, sum_by_channels, turn
 from .lines import clear, copy
-from .threads import take
+from .tasks import take
 
 
 @jit

@@ -9,7 +9,7 @@ from numba import njit
 
 from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
 from .microkernel import DEPTH, microkernel, registers
-from .threads import take
+from .tasks import take
 
 # Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
 # with channels in lanes.
