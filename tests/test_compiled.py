@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,6 +19,7 @@ pytest.importorskip("numba")
 
 from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import engine, kernels, plan
+from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
 _DTYPES = ("float32", "float64")
 _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
@@ -123,20 +126,52 @@ def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any
 # (samples, channels, out_channels, groups, size, kernel, stride, padding)
 _FORMS = {
     kernels.WIDE: (1, 150, 70, 1, 19, 4, 2, 1),
-    kernels.FEW: (2, 300, 3, 1, 20, 5, 2, 2),
+    kernels.FEW: (2, 300, 2, 1, 20, 5, 2, 2),
     kernels.ONE: (2, 6, 6, 6, 21, 3, 2, 1),
     kernels.CHANNELS: (5, 200, 130, 1, 4, 4, 2, 1),
 }
 
 
+_IDS = ("wide", "few", "one", "channels")
+
+
+def _force(form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_choose", lambda geometry, itemsize: form[0])
+
+
 @pytest.mark.parametrize("dtype", _DTYPES)
-@pytest.mark.parametrize("form", _FORMS, ids=("wide", "few", "one", "channels"))
-def test_forms_equal_the_definition(form: tuple[int, tuple[int, int]], dtype: str) -> None:
+@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
+def test_deep_sums_of_each_form_equal_the_definition(
+    form: tuple[int, tuple[int, int]], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _force(form, monkeypatch)
     geometry, input, weight, bias = _drawn(_FORMS[form], dtype)
-    assert _packed(geometry, weight).call(geometry).kind == form[0]
     _, _, _, groups, _, _, stride, padding = _FORMS[form]
     expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
+
+
+@pytest.mark.parametrize("op", ["conv_transpose", "conv"])
+@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
+def test_each_form_equals_the_definition(
+    form: tuple[int, tuple[int, int]], op: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _force(form, monkeypatch)
+    check(_FUNCTIONS[op], op=op, max_channels=20, max_elements=1000)
+
+
+def test_forms_are_chosen_by_channels_and_width() -> None:
+    lanes = vector_bytes() // 4
+    many = kernels.CHANNELS[1][1] * lanes
+
+    def chosen(out_channels: int, width: int) -> int:
+        return engine._choose(Geometry.conv((1, 4, 9, width), (out_channels, 4, 1, 1)), 4)
+
+    assert chosen(many, lanes) == kernels.WIDE[0]
+    assert chosen(many, lanes - 1) == kernels.CHANNELS[0]
+    assert chosen(many - 1, lanes - 1) == kernels.WIDE[0]
+    assert chosen(2, lanes) == kernels.FEW[0]
+    assert chosen(1, lanes) == kernels.ONE[0]
 
 
 def test_one_input_meets_one_tap_of_each_output() -> None:
@@ -147,10 +182,11 @@ def test_one_input_meets_one_tap_of_each_output() -> None:
 
 
 @pytest.mark.usefixtures("_threads")
-@pytest.mark.parametrize("form", _FORMS, ids=("wide", "few", "one", "channels"))
+@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
 def test_same_bits_from_any_number_of_threads(
     form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _force(form, monkeypatch)
     geometry, input, weight, bias = _drawn(_FORMS[form])
     input, weight = (each * np.float32(np.pi) for each in (input, weight))
     several = [_run(geometry, input, weight, bias) for _ in range(5)]
@@ -185,6 +221,15 @@ def test_inputs_may_be_read_only_without_another_compilation() -> None:
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
     assert len(kernels.run.signatures) == compilations
     assert input.flags.aligned
+
+
+def test_says_that_numba_is_missing() -> None:
+    program = (
+        "import sys; sys.modules['numba'] = None; import numpy as np; from cupy_kst.cpu import compiled; "
+        "assert not compiled.available(np.float32)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert compiled.available(np.float32) and not compiled.available(np.complex64)
 
 
 def test_packed_weights_keep_a_bounded_number_of_calls() -> None:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from .counter import take
 from .kernels import fill, jit, sum_by_channels, turn
 from .lines import clear, copy
+from .tasks import take
 
 
 @jit

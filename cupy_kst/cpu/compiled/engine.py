@@ -62,7 +62,10 @@ class Packed:
         if call is None:
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
-            kind, plan = _choose(geometry, self._weight.itemsize)
+            itemsize = self._weight.itemsize
+            kind = _choose(geometry, itemsize)
+            shape = _shape(kind, itemsize)
+            plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
             call = self._calls[geometry] = _Call(kind, plan, self._of(geometry, plan))
         return call
 
@@ -133,12 +136,11 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
     """
     from . import kernels
     from .correlation import correlate as run
-    from .microkernel import vector_bytes
 
     if geometry.samples == 0:
         out[...] = 0
         return
-    shape = Shape(False, *kernels.CHANNELS[1], vector_bytes() // small.itemsize)
+    shape = _shape(kernels.CHANNELS[0], small.itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
     held = min(columns, max(1, _SUMMED_TAPS // taps))
@@ -163,24 +165,28 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
     threads.together(work, min(threads.count(), tasks) if several else 1)
 
 
-def _choose(geometry: Geometry, itemsize: int) -> tuple[int, Plan]:
-    """Return the form of a call, as `kernels.run` knows it, and its tables."""
+def _choose(geometry: Geometry, itemsize: int) -> int:
+    """Return the form of a call, as `kernels.run` knows it."""
     from . import kernels
     from .microkernel import vector_bytes
 
     lanes = vector_bytes() // itemsize
     out_channels = geometry.out_channels // geometry.groups
-    positions_in_lanes = True
     if out_channels == 1:
-        kind, tile = kernels.ONE
-    elif out_channels <= kernels.FEW[1][0]:
-        kind, tile = kernels.FEW
-    elif reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes:
-        kind, tile = kernels.CHANNELS
-        positions_in_lanes = False
-    else:
-        kind, tile = kernels.WIDE
-    return kind, plan_of(geometry, Shape(positions_in_lanes, *tile, lanes), itemsize, 4 * lanes)
+        return kernels.ONE[0]
+    if out_channels <= kernels.FEW[1][0]:
+        return kernels.FEW[0]
+    # Rows that do not fill a vector leave lanes idle, whereas many channels fill several.
+    narrow = reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
+    return kernels.CHANNELS[0] if narrow else kernels.WIDE[0]
+
+
+def _shape(kind: int, itemsize: int) -> Shape:
+    from . import kernels
+    from .microkernel import vector_bytes
+
+    tile = dict([kernels.WIDE, kernels.FEW, kernels.ONE, kernels.CHANNELS])[kind]
+    return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
 
 
 def _read_only(array: Array) -> Array:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from numba import njit
 
-from .counter import take
 from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
 from .microkernel import DEPTH, microkernel, registers
+from .tasks import take
 
 # Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
 # with channels in lanes.

@@ -1,4 +1,4 @@
-"""A number that threads take tasks by."""
+"""How compiled code shares out tasks: whoever is free takes the next."""
 
 from __future__ import annotations
 
