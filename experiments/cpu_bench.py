@@ -138,7 +138,7 @@ def command(
                 bar.advance(task)
     result.write(out / f"{NAME}.json")
     say.print(*cpu_bench_tables.terminal(result.rows, say.width), sep="\n")
-    say.print(cpu_bench_tables.LEGEND, soft_wrap=True)
+    say.print(cpu_bench_tables.LEGEND, cpu_bench_tables.spread_note(result.rows), sep="\n", soft_wrap=True)
     cpu_bench_chart.draw(out / f"{NAME}.png", result)
     written = [out / f"{NAME}.json", out / f"{NAME}.png"]
     if save:
