@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,6 +232,21 @@ def test_symmetric_padding(arguments: tuple[Any, ...], padding: tuple[Any, ...])
 # Peers
 
 
+def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
+    runtime, seen = pytest.importorskip("onnxruntime"), []
+    pytest.importorskip("onnx")
+
+    def session(model: bytes, options: Any, providers: list[str]) -> Any:
+        seen.append(options.intra_op_num_threads)
+        return runtime.InferenceSession(model, options, providers=providers)
+
+    recorder = SimpleNamespace(
+        SessionOptions=runtime.SessionOptions, OrtValue=runtime.OrtValue, InferenceSession=session
+    )
+    peers.Peers({"onnxruntime": recorder}).sides(sides.Work.drawn(SMALL[0], 1, "forward"), 3)
+    assert seen == [3]
+
+
 @pytest.mark.parametrize(
     ("module", "line"),
     [
@@ -346,6 +362,12 @@ def test_what_does_not_fit_is_left_out(tmp_path: Path, run: Runner, monkeypatch:
     (line,) = result.parameters["left_out"]
     assert line.startswith("SD-DCGAN 3, batch 1, weight takes ")
     assert f"left out: {line}" in out.splitlines()
+
+
+def test_nothing_fits(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "free_bytes", lambda: 0)
+    code, _, err = run(*QUICK, "--out", tmp_path)
+    assert (code, err) == (2, "error: no layer was measured: none of them fits into memory\n")
 
 
 # Errors
