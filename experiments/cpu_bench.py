@@ -115,30 +115,10 @@ def command(
         result = results.Result(experiment=NAME, environment=where, parameters=asked, rows=[])
         if resume:
             result = _resumed(result, resume)
-        todo = [
-            (layer, size, each)
-            for each in operations
-            for size in batches
-            for layer in chosen
-            if not any(_is(row, layer, size, each) for row in result.rows)
-        ]
-        with console.progress() as bar:
-            task = bar.add_task("", total=len(todo))
-            for layer, size, each in todo:
-                title = f"{layer.label}, batch {size}, {each}"
-                bar.update(task, description=title)
-                needed, free = _bytes_needed(layer, size, each), devices.free_bytes()
-                if needed > free:
-                    line = f"{title} takes {console.quantity(needed, 'B')}, {console.quantity(free, 'B')} are free"
-                    result.parameters["left_out"].append(line)
-                    say.print(f"left out: {line}", soft_wrap=True)
-                    continue
-                result.rows.append(measure(Work.drawn(layer, size, each), others, threads, clock, quick))
-                result.write(out / f"{NAME}.json")
-                bar.advance(task)
-    result.write(out / f"{NAME}.json")
+        todo = [(layer, size, each) for each in operations for size in batches for layer in chosen]
+        _measure_all(todo, result, others, clock, out / f"{NAME}.json")
     say.print(*cpu_bench_tables.terminal(result.rows, say.width), sep="\n")
-    say.print(cpu_bench_tables.LEGEND, soft_wrap=True)
+    say.print(cpu_bench_tables.LEGEND, cpu_bench_tables.spread_note(result.rows), sep="\n", soft_wrap=True)
     cpu_bench_chart.draw(out / f"{NAME}.png", result)
     written = [out / f"{NAME}.json", out / f"{NAME}.png"]
     if save:
@@ -146,6 +126,35 @@ def command(
         result.write(written[-1])
     for path in written:
         say.print(f"written: {path}", soft_wrap=True)
+
+
+def _measure_all(
+    todo: Sequence[tuple[layers.Layer, int, Operation]],
+    result: results.Result,
+    others: peers.Peers,
+    clock: Clock,
+    path: Path,
+) -> None:
+    """Add the rows that `result` lacks, and write it to `path` after each."""
+    todo = [each for each in todo if not any(_is(row, *each) for row in result.rows)]
+    threads, quick = result.parameters["threads"], result.parameters["quick"]
+    with console.progress() as bar:
+        task = bar.add_task("", total=len(todo))
+        for layer, batch, operation in todo:
+            title = f"{layer.label}, batch {batch}, {operation}"
+            bar.update(task, description=title)
+            needed, free = _bytes_needed(layer, batch, operation), devices.free_bytes()
+            if needed > free:
+                line = f"{title} takes {console.quantity(needed, 'B')}, {console.quantity(free, 'B')} are free"
+                result.parameters["left_out"].append(line)
+                console.output().print(f"left out: {line}", soft_wrap=True)
+                continue
+            result.rows.append(measure(Work.drawn(layer, batch, operation), others, threads, clock, quick))
+            result.write(path)
+            bar.advance(task)
+    if not result.rows:
+        raise ExperimentError("no layer was measured: none of them fits into memory")
+    result.write(path)
 
 
 def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: bool = False) -> Row:

@@ -9,12 +9,15 @@ from typing import Any
 from rich.table import Table
 
 from experiments import environment
-from experiments.console import TABLE_BOX, milliseconds
+from experiments.console import PIPE_WIDTH, TABLE_BOX, milliseconds
 from experiments.harness import samples
 from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
 from experiments.results import Result
 from experiments.sides import OURS, PREPARED, UNPREPARED, Operation
-from experiments.tables import FULL_WIDTH, Column
+from experiments.tables import Column
+
+# Quartiles of an idle machine lie a few percent apart.
+WIDE = 1.5
 
 WORDS = {"forward": "transposed convolution", "input": "gradient of the input", "weight": "gradient of the weight"}
 
@@ -40,7 +43,7 @@ def terminal(rows: Sequence[Row], width: int) -> Iterator[Table]:
     for operation, batch, group in groups(rows):
         title = f"{WORDS[operation]}, batch {batch}"
         times, ratios = list(_time_columns(operation, group)), list(_ratio_columns(operation, group))
-        for columns in [times + ratios] if width >= FULL_WIDTH else [times, ratios]:
+        for columns in [times + ratios] if width >= PIPE_WIDTH else [times, ratios]:
             yield _table(title, [_LAYER, *columns, _ERROR], group)
     yield _table("over all layers", _SUMMARY, list(summaries(rows)))
 
@@ -74,16 +77,23 @@ def _layer(row: Row) -> str:
 _LAYER = Column("layer", _layer)
 _ERROR = Column("error", lambda row: f"{row['sides'][UNPREPARED]['max_relative_error']:.0e}")
 _SUMMARY = (
-    Column("operation", lambda each: WORDS[each.operation]),
+    Column("operation", lambda each: each.operation),
     Column("batch", lambda each: str(each.batch)),
     Column("layers", lambda each: str(len(each.ratios))),
     Column("ours", lambda each: each.ours),
     Column("against", lambda each: environment.PEERS.get(each.rival, each.rival)),
-    Column("geometric\nmean", lambda each: _times(each.geometric_mean)),
+    Column("geom.\nmean", lambda each: _times(each.geometric_mean)),
     Column("median", lambda each: _times(each.median)),
     Column("least", lambda each: _times(min(each.ratios))),
     Column("most", lambda each: _times(max(each.ratios))),
 )
+
+
+def spread_note(rows: Sequence[Row]) -> str:
+    """Return a sentence on how many times scatter so widely that other programs must have had a share in them."""
+    sides = [side for row in rows for side in row["sides"].values()]
+    wide = sum(side["q3_s"] > WIDE * side["q1_s"] for side in sides)
+    return f"Of {wide} of {len(sides)} times the quartiles are more than a factor of {WIDE} apart."
 
 
 def markdown(run: Result) -> str:
@@ -94,7 +104,7 @@ def markdown(run: Result) -> str:
     lines = [
         f"**{run.device}**: time of the other over ours, above 1 ours is faster; each time the median of "
         f"{samples(sides)}, the sides in turn; {run.rows[0]['dtype']}; "
-        f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}.",
+        f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}. " + spread_note(run.rows),
         "",
         "| | batch | layers | against | unprepared: geometric mean | median | least to most "
         "| prepared: geometric mean | median | least to most |",
@@ -147,7 +157,9 @@ def _cells(summary: Summary) -> list[str]:
 
 
 def _table(title: str, columns: Sequence[Column], rows: Sequence[Any]) -> Table:
-    table = Table(title=title, title_justify="left", box=TABLE_BOX, show_edge=False, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=TABLE_BOX, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in columns:
         words = column.heading in ("layer", "operation", "ours", "against")
         table.add_column(column.heading, justify="left" if words else "right", no_wrap=words)
@@ -157,4 +169,6 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Any]) -> Table:
 
 
 def _times(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}x" if value < 10 else f"{value:.1f}x"
+    if value is None:
+        return "-"
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}x"
