@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, Literal
 
@@ -48,8 +48,10 @@ def _kind(name: str, array: Any) -> Engine:
     raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
 
 
-def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], **inputs: Any) -> None:
-    """Raise a ValueError that names the rule if `out` can't take the result of `inputs`."""
+def check_out(
+    module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Iterable[tuple[str, Any]]
+) -> None:
+    """Raise a ValueError that names the rule if `out` can't take the result of `inputs`: names and arrays."""
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
     if out.dtype != dtype:
@@ -60,7 +62,7 @@ def check_out(module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dt
         raise ValueError(f"out has strides {out.strides}: it must be C-contiguous")
     if module is np and not out.flags.writeable:
         raise ValueError("out is read-only")
-    for name, array in inputs.items():
+    for name, array in inputs:
         if array is not None and module.may_share_memory(out, array):
             raise ValueError(f"out overlaps {name} in memory: pass an array of its own")
 

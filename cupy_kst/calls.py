@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from . import arrays, cpu, dtypes
+from .arrays import Engine
+from .dtypes import DType
 from .geometry import Geometry
 from .methods import OPERATIONS, Operation, Role, choose
+from .packed import Packed
 
 DataFormat = Literal["channels_first", "channels_last"]
 Precision = Literal["ieee", "tf32", "tf32x3"]
@@ -58,9 +62,6 @@ def compute(
     out: Any,
     data_format: str,
     precision: str,
-    packed: Any = None,
-    workspace: Any = None,
-    form: str | None = None,
 ) -> Any:
     """Return what `operation` makes of arrays in the given format, by `method`.
 
@@ -74,45 +75,105 @@ def compute(
         Where to write the result.
     data_format, precision : str
         The options of the public functions.
-    packed, workspace, form
-        As the engines take them.
     """
     check_choice("precision", precision, Precision)
-    named = dict(given.values())
-    bias = dict(item for item in named.items() if item[0] == "bias")
-    others = {name: array for name, array in named.items() if name != "bias"}
-    engine = arrays.engine_of({**bias, "out": out}, **others)
-    dtype = dtypes.common(**named)
-    output = OPERATIONS[operation].output
-    chosen = choose(method, operation, geometry, engine).name
-    shape = _shape_of(output, geometry, data_format)
-    module: Any = np
-    if engine == "cupy":
-        from . import gpu
-        from .gpu.runtime import load_cupy
+    engine, dtype = check_arrays(dict(given.values()), out)
+    return Settled.of(engine, operation, method, geometry, dtype, data_format).run(given, out)
 
-        module = load_cupy()
-        arrays.check_devices({**named, "out": out})
-    if out is None:
-        out = arrays.empty_beside(module, next(iter(others.values())), shape, dtype.storage)
-    else:
-        arrays.check_out(module, out, shape, dtype.storage, **named)
-    if out.size == 0:
+
+def check_arrays(named: Mapping[str, Any], out: Any) -> tuple[Engine, DType]:
+    """Return which engine computes arrays, by the caller's names of them, and their element type."""
+    others = {name: array for name, array in named.items() if name != "bias"}
+    engine = arrays.engine_of({"bias": named.get("bias"), "out": out}, **others)
+    return engine, dtypes.common(**named)
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A call but for its arrays, which are checked to be of one engine and of the dtype.
+
+    Attributes
+    ----------
+    engine, operation, geometry, dtype
+        What is computed, and by which engine.
+    method : str
+        The method that computes it.
+    auto : bool
+        Whether an exact method may take its place.
+    data_format : str
+        Layout of the maps.
+    form : str, optional
+        The method's form; without it, the engine chooses.
+    shape : tuple of int
+        Shape of the output.
+    """
+
+    engine: Engine
+    operation: Operation
+    geometry: Geometry
+    dtype: DType
+    method: str
+    auto: bool
+    data_format: str
+    form: str | None
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine,
+        operation: Operation,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        data_format: str,
+        form: str | None = None,
+    ) -> Settled:
+        """Settle the method and the shape of the output."""
+        chosen = choose(method, operation, geometry, engine).name
+        shape = _shape_of(OPERATIONS[operation].output, geometry, data_format)
+        return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, form, shape)
+
+    def run(
+        self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None, workspace: Any = None
+    ) -> Any:
+        """Return the result, which is `out` if that is given; `packed` and `workspace` as the engines take them."""
+        module = np if self.engine == "numpy" else _cupy(given, out)
+        if out is None:
+            beside = next(array for _, array in given.values() if array is not None)
+            out = arrays.empty_beside(module, beside, self.shape, self.dtype.storage)
+        else:
+            arrays.check_out(module, out, self.shape, self.dtype.storage, given.values())
+        if out.size == 0:
+            return out
+        by_role: dict[Role, Any] = {role: array for role, (_, array) in given.items()}
+        by_role[OPERATIONS[self.operation].output] = out
+        if self.geometry.samples == 0:
+            out[...] = 0
+        elif self.engine == "numpy":
+            self._run_numpy(by_role, packed)
+        else:
+            from . import gpu
+
+            last = self.data_format == "channels_last"
+            gpu.run(self.method, self.geometry, self.dtype, by_role, packed, workspace, last, self.form)
         return out
-    by_role: dict[Role, Any] = {role: array for role, (_, array) in given.items()}
-    by_role[output] = out
-    if geometry.samples == 0:
-        out[...] = 0
-    elif engine == "numpy":
-        for role in ("small", "large"):
-            if role in by_role:
-                by_role[role] = channels_first(by_role[role], geometry.rank, data_format)
-        if method == "auto":
-            chosen = cpu.exact(chosen, by_role.get("weight"), packed)
-        cpu.run(chosen, geometry, dtype, by_role, packed, form)
-    else:
-        gpu.run(chosen, geometry, dtype, by_role, packed, workspace, data_format == "channels_last", form)
-    return out
+
+    def _run_numpy(self, by_role: dict[Role, Any], packed: Packed | None) -> None:
+        if self.data_format == "channels_last":
+            for role in ("small", "large"):
+                if role in by_role:
+                    by_role[role] = channels_first(by_role[role], self.geometry.rank, self.data_format)
+        method = cpu.exact(self.method, by_role.get("weight"), packed) if self.auto else self.method
+        cpu.run(method, self.geometry, self.dtype, by_role, packed, self.form)
+
+
+def _cupy(given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:
+    """Return the cupy module, if all arrays are on one device."""
+    from .gpu.runtime import load_cupy
+
+    arrays.check_devices({**dict(given.values()), "out": out})
+    return load_cupy()
 
 
 def _shape_of(output: Role, geometry: Geometry, data_format: str) -> tuple[int, ...]:

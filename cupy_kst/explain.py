@@ -82,11 +82,11 @@ def explain(
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    settled = Settled(method, None, data_format, precision)
-    return describe(op, geometry, dtypes.supported(dtype), settled, {"cupy": REFERENCE, "numpy": None})
+    options = Options(method, None, data_format, precision)
+    return describe(op, geometry, dtypes.supported(dtype), options, {"cupy": REFERENCE, "numpy": None})
 
 
-class Settled(NamedTuple):
+class Options(NamedTuple):
     """Options of a call beside those that its geometry holds."""
 
     method: str
@@ -96,7 +96,7 @@ class Settled(NamedTuple):
 
 
 def describe(
-    op: Op, geometry: Geometry, element: DType, options: Settled, engines: Mapping[Engine, Device | None]
+    op: Op, geometry: Geometry, element: DType, options: Options, engines: Mapping[Engine, Device | None]
 ) -> str:
     """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
     method, form, data_format, precision = options

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Any
@@ -45,6 +45,14 @@ class Geometry:
     large_channels: int
     groups: int
     axes: tuple[Axis, Axis, Axis]
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Every call looks its geometry up in several caches."""
+        return hash(tuple(getattr(self, field.name) for field in fields(self)))
 
     @classmethod
     def conv_transpose(

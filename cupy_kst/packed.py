@@ -24,6 +24,9 @@ class Packed:
 
     def get(self, key: object, make: Callable[[], Any]) -> Any:
         """Return what `make` returned for `key` the first time."""
+        found = self._made.get(key)
+        if found is not None:
+            return found
         with self._lock:
             if key not in self._made:
                 self._made[key] = make()

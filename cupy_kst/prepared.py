@@ -10,17 +10,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from . import arrays, cpu, dtypes
-from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, compute
+from .calls import DataFormat, Precision, Settled, channels_first_shape, check_arrays, check_bias, check_choice
 from .costs import Cost, count
-from .explain import Settled, describe
+from .explain import Options, describe
 from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of
-from .methods import OPERATION_OF, Operation, choose
+from .methods import OPERATION_OF, Operation, Role, choose
 from .options import per_axis, per_axis_padding, whole_number
 from .packed import Packed
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
+
+_MAPS: dict[Operation, Role] = {"conv_transpose": "small", "conv": "large"}
+# Shapes of inputs that a prepared weight remembers.
+_SHAPES = 256
 
 
 def prepare(
@@ -140,6 +144,7 @@ class Prepared:
         self._rank = weight.ndim - 2
         self._bias = None if bias is None else self._own(bias)
         self._weight_shape = tuple(weight.shape)
+        self._settled: dict[tuple[int, ...], Settled] = {}
         self._set(weight)
         self._check()
 
@@ -165,24 +170,21 @@ class Prepared:
         TypeError, ValueError
             As `conv_transpose2d` and `conv2d` do, and if the workspace is too small.
         """
-        arrays.engine_of({"out": out, "workspace": workspace}, x=x)
-        geometry = self._geometry(tuple(x.shape))
         weight, packed = self._state
-        maps: Any = {"conv_transpose": "small", "conv": "large"}
+        kind = type(weight)
+        # Nothing else needs to be looked at for arrays like the weight.
+        if type(x) is not kind or x.dtype != weight.dtype or (out is not None and type(out) is not kind):
+            check_arrays({"x": x, "weight": weight}, out)
+        settled = self._settled.get(x.shape) or self._settle(tuple(x.shape))
         if workspace is not None:
-            _check_workspace(workspace, self._bytes(geometry))
-        return compute(
-            self._operation,
-            self._method,
-            geometry,
-            {maps[self._operation]: ("x", x), "weight": ("weight", weight), "bias": ("bias", self._bias)},
-            out=out,
-            data_format=self._data_format,
-            precision=self._precision,
-            packed=packed,
-            workspace=workspace,
-            form=self._form,
-        )
+            arrays.engine_of({"workspace": workspace}, x=x)
+            _check_workspace(workspace, self._bytes(settled.geometry))
+        given: dict[Role, tuple[str, Any]] = {
+            _MAPS[self._operation]: ("x", x),
+            "weight": ("weight", weight),
+            "bias": ("bias", self._bias),
+        }
+        return settled.run(given, out, packed, workspace)
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
         """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU."""
@@ -196,8 +198,8 @@ class Prepared:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
         geometry = self._geometry(tuple(input_shape))
         device = None if self._engine == "numpy" else self._gpu().runtime.limits()
-        settled = Settled(self._method, self._form, self._data_format, self._precision)
-        return describe(self._op, geometry, self._dtype, settled, {self._engine: device})
+        options = Options(self._method, self._form, self._data_format, self._precision)
+        return describe(self._op, geometry, self._dtype, options, {self._engine: device})
 
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.
@@ -227,6 +229,22 @@ class Prepared:
             x = module.zeros_like(weight, shape=tuple(each))
             for _ in range(1 if self._engine == "numpy" else 2):
                 self(x)
+
+    def _settle(self, shape: tuple[int, ...]) -> Settled:
+        """Return what calls on inputs of one shape have in common."""
+        settled = Settled.of(
+            self._engine,
+            self._operation,
+            self._method,
+            self._geometry(shape),
+            self._dtype,
+            self._data_format,
+            self._form,
+        )
+        if len(self._settled) >= _SHAPES:
+            self._settled.clear()
+        self._settled[shape] = settled
+        return settled
 
     def _own(self, array: Any) -> Any:
         """Return a C-contiguous copy in the prepared dtype."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..axis import Axis
-from ..dtypes import DType
+from ..dtypes import DTYPES, DType
 from ..geometry import Geometry
 from ..packed import Packed
 from . import (
@@ -106,6 +106,7 @@ class Engine:
         self._build = build
         self._wide = wide
         self._seen = _Seen()
+        self._bound = lru_cache(maxsize=1024)(self._bind)
 
     def run(
         self,
@@ -138,8 +139,8 @@ class Engine:
         """
         if geometry.samples == 0:
             return
-        wide = self._is_wide(geometry)
-        planned = self.plan(method, geometry, dtype, channels_last, form)
+        constants = self._constants(method, geometry, dtype, channels_last)
+        planned, kernels = self._bound(method, geometry, dtype.name, channels_last, form, constants)
         null, bias = np.uintp(0), arrays.get("bias")
         known = {**arrays, "bias": null if bias is None else bias, NULL: null}
         offset = 0
@@ -153,19 +154,7 @@ class Engine:
                 size = prod(each.shape) * element.itemsize
                 known[name] = workspace[offset : offset + size].view(element).reshape(each.shape)
                 offset += _aligned(size)
-        constants = self._constants(method, geometry, dtype, wide, channels_last)
-        for step in planned.steps:
-            kernel = self.runtime.compile(
-                source.text(
-                    step.stem,
-                    dtype.name,
-                    wide=wide,
-                    channels_last=channels_last,
-                    constants=constants,
-                    defines=step.defines,
-                ),
-                step.kernel,
-            )
+        for step, kernel in zip(planned.steps, kernels, strict=True):
 
             def launch(step: Launches = step, kernel: Any = kernel) -> None:
                 pointers = [known[name] for name in step.arrays]
@@ -183,7 +172,29 @@ class Engine:
                 launch()
                 return known[name]
 
-            known[name] = packed.get((step.stem, step.kernel, step.defines, step.params.tobytes()), make)
+            known[name] = packed.get(step.key, make)
+
+    def _bind(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: str,
+        channels_last: bool,
+        form: str | None,
+        constants: Constants | None,
+    ) -> tuple[Plan, tuple[Any, ...]]:
+        """Return a plan with its kernels, compiled."""
+        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form)
+        wide = self._is_wide(geometry)
+        texts = (
+            source.text(
+                step.stem, dtype, wide=wide, channels_last=channels_last, constants=constants, defines=step.defines
+            )
+            for step in planned.steps
+        )
+        return planned, tuple(
+            self.runtime.compile(text, step.kernel) for text, step in zip(texts, planned.steps, strict=True)
+        )
 
     def plan(
         self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, form: str | None = None
@@ -205,12 +216,11 @@ class Engine:
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
 
-    def _constants(
-        self, method: str, geometry: Geometry, dtype: DType, wide: bool, channels_last: bool
-    ) -> Constants | None:
+    def _constants(self, method: str, geometry: Geometry, dtype: DType, channels_last: bool) -> Constants | None:
         constants = _constants_of(geometry)
         if self._build is None:
-            return constants if self._seen.before((method, dtype, wide, channels_last, constants)) else None
+            key = (method, dtype.name, self._is_wide(geometry), channels_last, constants)
+            return constants if self._seen.before(key) else None
         return constants if self._build == "specialised" else None
 
 
