@@ -26,7 +26,7 @@ BATCHES = (1, 16)
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3")
 
 # Seconds for each side of a row, for a whole row whose calls are slow, and for each turn of a side.
-SECONDS, LIMIT, TURN = 0.35, 8.0, 0.01
+SECONDS, LIMIT, TURN = 0.35, 5.0, 0.01
 
 # Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
 # for 90 ms, but these yield to others.
