@@ -25,8 +25,8 @@ BATCHES = (1, 16)
 # Small enough that a test can wait for them; PyTorch cannot say the padding of the second.
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3")
 
-# Seconds for each side of a row, and for a whole row whose calls are slow: 234 rows then take a quarter of an hour.
-SECONDS, LIMIT = 0.25, 8.0
+# Seconds for each side of a row, for a whole row whose calls are slow, and for each turn of a side.
+SECONDS, LIMIT, TURN = 0.35, 5.0, 0.01
 
 # Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
 # for 90 ms, but these yield to others.
@@ -165,7 +165,7 @@ def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: 
     the time of each other side over that of each of ours.
     """
     sides = {side.name: side for side in [*own(work), *others.sides(work, threads)]}
-    rounds = Rounds.exactly(3) if quick else Rounds(200, 5, SECONDS * len(sides), LIMIT)
+    rounds = Rounds.exactly(3) if quick else Rounds(200, 5, SECONDS * len(sides), LIMIT, TURN)
     timings, outputs = time_in_turn({name: side.call for name, side in sides.items()}, clock, rounds)
     errors, scale = _errors(work, {name: sides[name].fetch(output) for name, output in outputs.items()})
     layer, op = work.layer, OP[work.operation]

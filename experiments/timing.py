@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -20,7 +20,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per call, one sample per round."""
+    """Seconds per call, by sample."""
 
     samples: tuple[float, ...]
 
@@ -39,15 +39,17 @@ class Timing:
 
 @dataclass(frozen=True)
 class Rounds:
-    """How many samples to take: `most`, or as many as fit into `seconds`, but not fewer than `least`.
+    """How many turns each call has: `most`, or as many as fit into `seconds`, but not fewer than `least`.
 
-    Calls that are so slow that these take longer than `limit` seconds get fewer, but always one.
+    Calls that are so slow that these take longer than `limit` seconds get fewer, but always one. In a turn of its own a
+    call is sampled until its samples sum to `turn` seconds, so once if it is slow.
     """
 
     most: int
     least: int
     seconds: float
     limit: float = math.inf
+    turn: float = 0.0
 
     @classmethod
     def exactly(cls, number: int) -> Rounds:
@@ -68,9 +70,9 @@ class CpuClock:
     Parameters
     ----------
     lead : float
-        Seconds before a sample in which threads of other libraries, which spin for a while after their last call, come
-        to rest. The call itself is repeated meanwhile, so that its own threads are awake; one that takes longer than
-        that is not.
+        Seconds before a sample, unless the last one was of the same call. Threads of other libraries, which spin for a
+        while after their last call, come to rest in it. The call itself is repeated meanwhile, so that its own threads
+        are awake; one that takes longer than that is not.
     """
 
     calls_per_sample = 1
@@ -78,17 +80,19 @@ class CpuClock:
     def __init__(self, lead: float = 0.0) -> None:
         self._lead = lead
         self._shortest: WeakKeyDictionary[Call, float] = WeakKeyDictionary()
+        self._last: Callable[[], Call | None] = lambda: None
         # glibc gives every block of more than its largest freed one (up to 32 MB) fresh pages, so that the first
         # cases of a run would pay for page faults, up to twice the time, and later ones would not.
         np.empty(30 * 2**20, np.uint8)
 
     def sample(self, call: Call) -> tuple[float, Any]:
-        if self._lead:
+        if self._lead and self._last() is not call:
             self._wait(call)
         start = time.perf_counter()
         result = call()
         seconds = time.perf_counter() - start
         self._shortest[call] = min(seconds, self._shortest.get(call, math.inf))
+        self._last = ref(call)
         return seconds, result
 
     def _wait(self, call: Call) -> None:
@@ -165,7 +169,7 @@ def time_in_turn(
     clock : Clock
         CpuClock or GpuClock.
     rounds : Rounds
-        How often each call is sampled.
+        How many turns each call has, and how long they are.
     tick : callable
         Called after every round, for progress.
 
@@ -191,8 +195,13 @@ def time_in_turn(
                 break
             # Every other round runs backwards, so that no call always inherits the same neighbour's caches.
             for name in list(calls)[:: -1 if turn % 2 else 1]:
-                seconds, results[name] = clock.sample(calls[name])
-                samples[name].append(seconds)
+                sampled = 0.0
+                while True:
+                    seconds, results[name] = clock.sample(calls[name])
+                    samples[name].append(seconds)
+                    sampled += seconds
+                    if sampled >= rounds.turn:
+                        break
             tick()
     return {name: Timing(tuple(taken)) for name, taken in samples.items()}, results
 

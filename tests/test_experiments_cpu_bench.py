@@ -434,17 +434,36 @@ def test_a_sample_follows_calls_that_fill_the_lead(monkeypatch: pytest.MonkeyPat
     def call() -> None:
         clock.pass_by(next(taken))
 
-    # Nothing is known of the first: it may be slow. Then calls fill the second, and the next is the sample.
+    def other() -> None:
+        pass
+
+    # Nothing is known of the first: it may be slow. After another's, calls fill the lead, and the next is the sample.
     assert (sampler.sample(call)[0], clock.now) == (0.5, 1.5)
-    assert (sampler.sample(call)[0], clock.now) == (0.125, 1.5 + 1.125)
-    assert next(taken) == 4.0
+    sampler.sample(other)
+    assert (sampler.sample(call)[0], clock.now) == (0.125, 1.5 + 1.0 + 1.125)
+    # No lead for a second sample in a row.
+    assert (sampler.sample(call)[0], clock.now) == (4.0, 1.5 + 1.0 + 1.125 + 4.0)
 
 
 def test_a_slow_call_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, sampler = Time(monkeypatch), timing.CpuClock(lead=1.0)
-    call = partial(clock.pass_by, 3.0)
+    calls = [partial(clock.pass_by, 3.0), partial(clock.pass_by, 5.0)]
     for turn in range(1, 4):
-        assert (sampler.sample(call)[0], clock.now) == (3.0, 4.0 * turn)
+        assert [sampler.sample(call)[0] for call in calls] == [3.0, 5.0]
+        assert clock.now == (4.0 + 6.0) * turn
+
+
+def test_quick_calls_are_sampled_more_often_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, taken = Time(monkeypatch), []
+
+    def call(name: str, seconds: float) -> None:
+        taken.append(name)
+        clock.pass_by(seconds)
+
+    calls = {"a": partial(call, "a", 0.25), "b": partial(call, "b", 2.0)}
+    found, _ = timing.time_in_turn(calls, timing.CpuClock(), timing.Rounds(2, 2, 0.0, turn=1.0))
+    assert "".join(taken) == "aaabbb" + "aaaab" + "baaaa"
+    assert {name: len(timing.samples) for name, timing in found.items()} == {"a": 8, "b": 2}
 
 
 def test_slow_calls_get_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
