@@ -172,8 +172,9 @@ def _cupy(given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:
     """Return the cupy module, if all arrays are on one device."""
     from .gpu.runtime import load_cupy
 
+    module = load_cupy()
     arrays.check_devices({**dict(given.values()), "out": out})
-    return load_cupy()
+    return module
 
 
 def _shape_of(output: Role, geometry: Geometry, data_format: str) -> tuple[int, ...]:

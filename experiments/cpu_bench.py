@@ -185,7 +185,7 @@ def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: 
         "input_shape": input_shape,
         "output_shape": layer.output_shape(work.batch),
         "dtype": work.input.dtype.name,
-        "explained": [line for line in explained if line.startswith(("method:", "form:"))],
+        "explained": [line for line in explained if line.startswith("NumPy: ")],
         "useful_flops": flops,
         "array_bytes": moved,
         "sides": {

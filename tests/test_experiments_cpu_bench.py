@@ -89,7 +89,7 @@ def test_figures_of_every_side(done: Bench) -> None:
             assert 0 < side["max_abs_error"] < side["tolerance"] < 0.1
             assert side["flops_per_s"] * side["median_s"] == pytest.approx(row["useful_flops"])
             assert side["bytes_per_s"] * side["median_s"] == pytest.approx(row["array_bytes"])
-        assert row["explained"][0].startswith("method: ")
+        assert row["explained"][0].startswith("NumPy: ")
 
 
 def test_the_work_of_a_row(done: Bench) -> None:

@@ -45,12 +45,15 @@ SECONDS = Work(macs=1.4e-11, operands=1.4e-10, gathered=4.3e-10, added=0.0, call
 @lru_cache(maxsize=1024)
 def ranked(forms: tuple[str, ...], geometry: Geometry) -> tuple[str, ...]:
     """Return forms of one method in the order of the time that they take."""
-    # Products that are compiled for the processor are the quickest on all layers that were measured.
-    first = tuple(name for name in forms if name == "compiled")
     others = [name for name in forms if name != "compiled"]
     if len(others) > 1:
         others.sort(key=lambda name: seconds(work(name, geometry)))
-    return (*first, *others)
+    if len(others) == len(forms):
+        return tuple(others)
+    # What is compiled is the quickest on all layers that were measured, but for gradients of weights whose groups have
+    # too few channels to fill a vector.
+    few = "taps" in others and geometry.small_channels // geometry.groups < 4
+    return (*others, "compiled") if few else ("compiled", *others)
 
 
 def seconds(work: Work) -> float:
