@@ -604,8 +604,10 @@ def test_report_finds_a_figure_that_was_changed(pages: tuple[Path, list[object]]
     folder, arguments = pages
     assert run(*arguments).code == 0
     written = (folder / page).read_text()
-    (folder / page).write_text(written.replace("8.00x", "8.01x"))
+    changed = written.replace("8.00x", "8.01x")
+    (folder / page).write_text(changed)
     code, _, err = run(*arguments, "--check")
+    assert (folder / page).read_text() == changed
     assert (code, err.count("\n")) == (1, 1)
     assert f"the tables in {folder / page} are not" in err
     assert run(*arguments).code == 0
