@@ -13,6 +13,22 @@ from cupy_kst.cpu.choice import SECONDS, Work, work
 from experiments import console, devices, layers
 from experiments.timing import CpuClock, Rounds, time_in_turn
 
+# What layers of networks lack: large maps of few channels.
+IMAGES = tuple(
+    layers.Layer(
+        names=(f"photograph {kernel}",),
+        in_channels=3,
+        out_channels=3,
+        groups=1,
+        in_size=(224, 224),
+        kernel=(kernel, kernel),
+        stride=(2, 2),
+        padding=((kernel // 2, kernel // 2),) * 2,
+        output_padding=(0, 0),
+        out_size=(447, 447),
+    )
+    for kernel in (3, 5, 7)
+)
 FORMS = ("fold", "columns")
 # Seconds for both forms of a layer, and the batch that they are measured with beside single samples.
 BUDGET, BATCH = 0.3, 4
@@ -30,7 +46,7 @@ QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
 @click.option("--quick", is_flag=True, help="A few small layers: proves that it runs.")
 def command(threads: int, quick: bool) -> None:
     """Measure what the choice between forms of NumPy's products assumes, and print it as the line to put there."""
-    chosen = [layer for layer in layers.unique() if not quick or set(layer.names) & set(QUICK)]
+    chosen = [layer for layer in (*layers.unique(), *IMAGES) if not quick or set(layer.names) & set(QUICK)]
     say = console.output()
     amounts: list[Work] = []
     times: list[float] = []

@@ -14,7 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cupy_kst import Geometry, cpu, gpu
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.engine import form_taken
 from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.target import Target
 from experiments.errors import ExperimentError
 from experiments.timing import Clock, CpuClock, GpuClock
 
@@ -39,6 +44,13 @@ class Device:
     def get(self, array: Any) -> NDArray[Any]:
         """Return an array of the device as a NumPy array."""
         return np.asarray(array if self.cupy is None else self.cupy.asnumpy(array))
+
+    def form(self, method: str, geometry: Geometry, dtype: str) -> str:
+        """Return the name of the form by which the library carries a method out here."""
+        if self.cupy is None:
+            return cpu.form_names(method, geometry, DTYPES[dtype])[0]
+        limits = gpu.engine(self.cupy.cuda.runtime.getDevice()).runtime.limits()
+        return form_taken(method, geometry, Target(DTYPES[dtype], limits, needs_wide(geometry)))
 
     def clock(self) -> Clock:
         """Return the clock that measures this device."""

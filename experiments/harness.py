@@ -53,11 +53,13 @@ def compare(
 ) -> Comparison:
     """Run every method that supports `case` and measure it.
 
-    A row has the case (label, kernel, stride, padding, input_shape, output_shape, dtype), the method, its timing in
-    seconds per call (median, quartiles and extremes of `repeats` samples), its speed-up over zero_insertion, its costs
-    as `cupy_kst.costs` counts them, and max_abs_error: of the output timed last, against the float64 definition.
+    A row has the case (label, kernel, stride, padding, input_shape, output_shape, dtype), the method, its form, its
+    timing in seconds per call (median, quartiles and extremes of `repeats` samples), its speed-up over zero_insertion,
+    its costs as `cupy_kst.costs` counts them, and max_abs_error: of the output timed last, against the float64
+    definition.
     """
     costs = cupy_kst.costs(case.input.shape, case.weight.shape, dtype=case.input.dtype.name, **case.options)
+    geometry = cupy_kst.Geometry.conv_transpose(case.input.shape, case.weight.shape, **case.options)
     x, w = device.put(case.input), device.put(case.weight)
 
     def call(method: str) -> Callable[[], Any]:
@@ -70,6 +72,7 @@ def compare(
         {
             "case": case.label,
             "method": method,
+            "form": device.form(method, geometry, case.input.dtype.name),
             "kernel": list(case.weight.shape[2:]),
             **case.options,
             "input_shape": list(case.input.shape),

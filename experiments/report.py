@@ -12,6 +12,7 @@ from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.harness import COSTS_NOTE, samples
 from experiments.results import RESULTS, Result, read
+from experiments.tables import method_label
 
 
 def quickstart_table(run: Result) -> str:
@@ -30,7 +31,7 @@ def quickstart_table(run: Result) -> str:
         cells = [
             row["case"],
             _shape(row["output_shape"]),
-            f"`{row['method']}`",
+            f"`{method_label(row)}`",
             f"{milliseconds(row['median_s'])} ({milliseconds(row['q1_s'])} to {milliseconds(row['q3_s'])})",
             f"{row['speedup']:.2f}x",
             quantity(row["macs"]),

@@ -42,6 +42,11 @@ def comparison_tables(rows: Sequence[Row], width: int) -> list[Table]:
     return [_table(rows, (*TIMES, ERROR)), _table(rows, COSTS)]
 
 
+def method_label(row: Row) -> str:
+    """Return the method, with its form where Numba compiled it: the others are NumPy's."""
+    return f"{row['method']}/{row['form']}" if row["form"] == "compiled" else str(row["method"])
+
+
 def legend(kind: str) -> str:
     """Return the lines below the table for a device of `kind`."""
     text = (
@@ -61,6 +66,6 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     for row in rows:
         # A case is named on its first row only.
         named = ("", "") if row["case"] == shown else (row["case"], OUTPUT.cell(row))
-        table.add_row(*named, row["method"], *(column.cell(row) for column in columns))
+        table.add_row(*named, method_label(row), *(column.cell(row) for column in columns))
         shown = row["case"]
     return table

@@ -39,7 +39,7 @@ _ITEMSIZE = 4
 
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
-SECONDS = Work(macs=1.4e-11, operands=1.4e-10, gathered=4.3e-10, added=0.0, calls=2.4e-06)
+SECONDS = Work(macs=1.1e-11, operands=9.2e-11, gathered=2.3e-10, added=1.6e-10, calls=1.0e-06)
 
 
 @lru_cache(maxsize=1024)
