@@ -102,7 +102,7 @@ def command(image: Path | None, device: str, threads: int, repeat: int | None, o
         say.print(_introduction(photo, target, where), soft_wrap=True)
         rows, pictures = _measure(photo, target, Rounds.exactly(repeat) if repeat else DEFAULT_ROUNDS)
     say.print(*comparison_tables(rows, say.width), sep="\n")
-    say.print(legend(target.kind), soft_wrap=True)
+    say.print(legend(target.kind, rows), soft_wrap=True)
     if wrong := wrong_rows(rows):
         listed = ", ".join(f"{row['method']} {row['case']} by {row['max_abs_error']:.1e}" for row in wrong)
         raise ExperimentError(f"rounding does not explain these differences from the reference: {listed}", EXIT_CHECK)

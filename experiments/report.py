@@ -12,13 +12,14 @@ from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.harness import COSTS_NOTE, samples
 from experiments.results import RESULTS, Result, read
-from experiments.tables import method_label
+from experiments.tables import compiled_note, method_label
 
 
 def quickstart_table(run: Result) -> str:
     """Return a result of the quickstart as Markdown: a line that names device and versions, then the table."""
     first = run.rows[0]
-    note = f" {COSTS_NOTE}" if run.environment["device"]["kind"] == "cpu" else ""
+    costs = COSTS_NOTE if run.environment["device"]["kind"] == "cpu" else ""
+    note = "".join(f" {each}" for each in (costs, compiled_note(run.rows)) if each)
     lines = [
         f"**{run.device}**: median of {samples(run.rows)}, first and third quartile in brackets; "
         f"{first['dtype']}, input {_shape(first['input_shape'])}, stride {first['stride']}; "

@@ -43,17 +43,28 @@ def comparison_tables(rows: Sequence[Row], width: int) -> list[Table]:
 
 
 def method_label(row: Row) -> str:
-    """Return the method, with its form where Numba compiled it: the others are NumPy's."""
-    return f"{row['method']}/{row['form']}" if row["form"] == "compiled" else str(row["method"])
+    """Return the method, with a star where Numba compiled it."""
+    return f"{row['method']}*" if _is_compiled(row) else str(row["method"])
 
 
-def legend(kind: str) -> str:
+def compiled_note(rows: Sequence[Row]) -> str:
+    """Return what the stars mean, if there are any."""
+    return "*: compiled by Numba; the other methods are NumPy's." if any(map(_is_compiled, rows)) else ""
+
+
+def _is_compiled(row: Row) -> bool:
+    return bool(row["form"] == "compiled")
+
+
+def legend(kind: str, rows: Sequence[Row]) -> str:
     """Return the lines below the table for a device of `kind`."""
-    text = (
-        "Speed-up: over zero_insertion. Quartiles: half of the samples lie between them.\n"
-        "Largest error: of the output that was timed, against a float64 reference."
-    )
-    return f"{text}\n{COSTS_NOTE}" if kind == "cpu" else text
+    lines = [
+        "Speed-up: over zero_insertion. Quartiles: half of the samples lie between them.",
+        "Largest error: of the output that was timed, against a float64 reference.",
+        COSTS_NOTE if kind == "cpu" else "",
+        compiled_note(rows),
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
