@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +44,8 @@ def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -
             "python": platform.python_version(),
             "numpy": version("numpy"),
             "scipy": version("scipy"),
+            # Compiles what the library then computes on a CPU.
+            **({"numba": version("numba")} if find_spec("numba") else {}),
             **packages,
         },
         "threads": blas["num_threads"] if blas else 1,
@@ -72,9 +75,10 @@ def versions_label(environment: dict[str, Any]) -> str:
     if environment["device"]["kind"] == "gpu":
         parts += [f"CuPy {versions['cupy']}", f"CUDA {versions['cuda_runtime']}"]
         parts += [f"driver {versions['driver']}"] if versions["driver"] else []
-    elif environment["blas"]:
-        blas = environment["blas"]
-        parts += [f"{blas['internal_api']} {blas['version']} ({blas['architecture'] or 'unnamed architecture'})"]
+    else:
+        if blas := environment["blas"]:
+            parts += [f"{blas['internal_api']} {blas['version']} ({blas['architecture'] or 'unnamed architecture'})"]
+        parts += [f"Numba {versions['numba']}"] if "numba" in versions else []
     parts += [f"{title} {versions[name]}" for name, title in PEERS.items() if name in versions]
     return ", ".join([*parts, f"NumPy {versions['numpy']}", f"Python {versions['python']}"])
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,7 +140,8 @@ def test_result_says_where_it_was_measured(done: Quickstart) -> None:
     assert where["device"]["name"]
     assert where["device"]["logical_cores"] == len(os.sched_getaffinity(0))
     assert where["versions"]["numpy"] == np.__version__
-    assert set(where["versions"]) == {"cupy_kst", "python", "numpy", "scipy"}
+    numba = {"numba"} if find_spec("numba") else set()
+    assert set(where["versions"]) == {"cupy_kst", "python", "numpy", "scipy"} | numba
     assert where["threads"] == where["blas"]["num_threads"] == THREADS
     assert where["blas"]["architecture"]
     assert document["parameters"] == {"image": "flower.jpg of scikit-learn", "enlarged": False, "repeat": 3}

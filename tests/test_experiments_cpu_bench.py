@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,7 +115,8 @@ def test_a_row_says_that_pytorch_cannot_say_its_padding(done: Bench) -> None:
 
 def test_where_it_was_measured(done: Bench) -> None:
     where = done.result.environment
-    assert set(where["versions"]) == {"cupy_kst", "python", "numpy", "scipy", *HERE.versions}
+    numba = {"numba"} if find_spec("numba") else set()
+    assert set(where["versions"]) == {"cupy_kst", "python", "numpy", "scipy", *HERE.versions} | numba
     assert where["threads"] == where["blas"]["num_threads"] == THREADS
     assert where["blas"]["architecture"]
     assert where["product_flops_per_s"] > 1e8
@@ -533,7 +535,7 @@ def made_result() -> results.Result:
         "device": {"kind": "cpu", "name": "CPU Y"},
         "threads": 2,
         "blas": None,
-        "versions": {"cupy_kst": "0", "numpy": "2", "python": "3", "scipy": "1", "torch": "2.9"},
+        "versions": {"cupy_kst": "0", "numpy": "2", "python": "3", "scipy": "1", "torch": "2.9", "numba": "0.6"},
         "builds": {"torch": {"onednn": "3.12"}},
     }
     rows = [
@@ -583,7 +585,10 @@ def test_report_renders_the_result(pages: tuple[Path, list[object]], run: Runner
     assert (
         "**CPU Y, 2 threads**: time of the other over ours, above 1 ours is faster; each time the median of 7" in readme
     )
-    assert "PyTorch 2.9, NumPy 2, Python 3, oneDNN 3.12; 2026-01-02. Of 0 of 10 times the quartiles are" in readme
+    assert (
+        "Numba 0.6, PyTorch 2.9, NumPy 2, Python 3, oneDNN 3.12; 2026-01-02. Of 0 of 10 times the quartiles are"
+        in readme
+    )
     assert (
         "| transposed convolution | 1 | 2 | PyTorch | 2.00x | 4.25x | 0.50x to 8.00x "
         "| 2.83x | 4.50x | 1.00x to 8.00x |\n"
