@@ -164,8 +164,7 @@ class Settled:
             for role in ("small", "large"):
                 if role in by_role:
                     by_role[role] = channels_first(by_role[role], self.geometry.rank, self.data_format)
-        method = cpu.exact(self.method, by_role.get("weight"), packed) if self.auto else self.method
-        cpu.run(method, self.geometry, self.dtype, by_role, packed, self.form)
+        cpu.run(self.method, self.geometry, self.dtype, by_role, packed, self.form, self.auto)
 
 
 def _cupy(given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:

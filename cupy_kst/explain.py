@@ -93,13 +93,14 @@ class Options(NamedTuple):
     form: str | None
     data_format: DataFormat
     precision: Precision
+    prepared: bool = False
 
 
 def describe(
     op: Op, geometry: Geometry, element: DType, options: Options, engines: Mapping[Engine, Device | None]
 ) -> str:
     """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
-    method, form, data_format, precision = options
+    method, form, data_format, precision, prepared = options
     operation, found = OPERATION_OF[op], count(op, geometry, element)
     taken = {engine: choose(method, operation, geometry, engine) for engine in engines}
     last = data_format == "channels_last"
@@ -107,7 +108,7 @@ def describe(
     def choice(engine: Engine, device: Device | None) -> str:
         name = taken[engine].name
         reason = f'taken by "auto": {AUTO[engine][operation].reason}' if method == "auto" else "as asked for"
-        return f"{_where(device)}: {name}/{_form(name, geometry, element, form, device, last)}, {reason}"
+        return f"{_where(device)}: {name}/{_form(name, geometry, element, form, device, last, prepared)}, {reason}"
 
     lines = [
         f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
@@ -124,10 +125,16 @@ def describe(
 
 
 def _form(
-    method: str, geometry: Geometry, element: DType, form: str | None, device: Device | None, channels_last: bool
+    method: str,
+    geometry: Geometry,
+    element: DType,
+    form: str | None,
+    device: Device | None,
+    channels_last: bool,
+    prepared: bool,
 ) -> str:
     if device is None:
-        return form or cpu.form_names(method, geometry, element)[0]
+        return form or cpu.form_names(method, geometry, element, prepared)[0]
     pinned = None if form is None else form_of(method, element, form)
     return form_taken(method, geometry, Target(element, device, needs_wide(geometry), channels_last, pinned))
 

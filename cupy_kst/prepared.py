@@ -198,7 +198,7 @@ class Prepared:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
         geometry = self._geometry(tuple(input_shape))
         device = None if self._engine == "numpy" else self._gpu().runtime.limits()
-        options = Options(self._method, self._form, self._data_format, self._precision)
+        options = Options(self._method, self._form, self._data_format, self._precision, prepared=True)
         return describe(self._op, geometry, self._dtype, options, {self._engine: device})
 
     def update(self, weight: Any) -> None:

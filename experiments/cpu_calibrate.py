@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import click
 import numpy as np
 from scipy.optimize import nnls
 
-from cupy_kst import Geometry, prepare
+from cupy_kst import Geometry, cpu
 from cupy_kst.cpu.choice import SECONDS, Work, work
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.methods import Role
 from experiments import console, devices, layers
 from experiments.timing import CpuClock, Rounds, time_in_turn
 
@@ -29,7 +32,7 @@ IMAGES = tuple(
     )
     for kernel in (3, 5, 7)
 )
-FORMS = ("fold", "columns")
+FORMS = ("fold", "columns", "compiled")
 # Seconds for both forms of a layer, and the batch that they are measured with beside single samples.
 BUDGET, BATCH = 0.3, 4
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
@@ -45,7 +48,10 @@ QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
 )
 @click.option("--quick", is_flag=True, help="A few small layers: proves that it runs.")
 def command(threads: int, quick: bool) -> None:
-    """Measure what the choice between forms of NumPy's products assumes, and print it as the line to put there."""
+    """Measure what the choice between forms of KS-deconv assumes, and print it as the line to put there.
+
+    Weights are not prepared. It needs Numba (the extra `fast`).
+    """
     chosen = [layer for layer in (*layers.unique(), *IMAGES) if not quick or set(layer.names) & set(QUICK)]
     say = console.output()
     amounts: list[Work] = []
@@ -56,7 +62,7 @@ def command(threads: int, quick: bool) -> None:
             bar.update(task, description=layer.label)
             for batch in (1,) if quick else (1, BATCH):
                 of_layer = _measured(layer, batch)
-                amounts += [work(form, geometry) for form, (geometry, _) in of_layer.items()]
+                amounts += [work(form, geometry, prepared=False) for form, (geometry, _) in of_layer.items()]
                 times += [seconds for _, seconds in of_layer.values()]
             bar.advance(task)
     scale = np.array(times)[:, None]
@@ -75,9 +81,8 @@ def _measured(layer: layers.Layer, batch: int) -> dict[str, tuple[Geometry, floa
     draw = np.random.default_rng(0).standard_normal
     x, w = draw(layer.input_shape(batch), np.float32), draw(layer.weight_shape, np.float32)
     geometry = Geometry.conv_transpose(x.shape, w.shape, **layer.options)
-    prepared = {form: prepare(w, method="ks_deconv", form=form, **layer.options) for form in FORMS}
-    out = np.empty(geometry.output_shape, np.float32)
-    calls = {form: partial(call, x, out) for form, call in prepared.items()}
+    arrays: dict[Role, Any] = {"small": x, "weight": w, "large": np.empty(geometry.output_shape, np.float32)}
+    calls = {form: partial(cpu.run, "ks_deconv", geometry, DTYPES["float32"], arrays, form=form) for form in FORMS}
     timings = time_in_turn(calls, CpuClock(), Rounds(60, 3, BUDGET))[0]
     return {form: (geometry, timings[form].median) for form in FORMS}
 

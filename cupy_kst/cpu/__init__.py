@@ -55,14 +55,14 @@ PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack}
 FORMS: dict[str, tuple[str, ...]] = {
     method: tuple(form for other, form in RUNS if other == method) for method, _ in RUNS
 }
-# What "auto" takes in place of a method whose zeros would turn a non-finite weight into NaN elsewhere.
+# What "auto" takes where the weight is not finite, in place of what multiplies zeros by it; "fold" does not.
 _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
 
 
-def form_names(method: str, geometry: Geometry, dtype: DType) -> tuple[str, ...]:
+def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
     able = tuple(name for name in FORMS[method] if name != "compiled" or compiled.available(dtype.compute))
-    return ranked(able, geometry)
+    return ranked(able, geometry, prepared)
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:
@@ -77,17 +77,13 @@ def check_form(method: str, dtype: DType, name: object) -> None:
         )
 
 
-def exact(method: str, weight: Array | None, packed: Packed | None) -> str:
-    """Return the method, or the one to take in its place if the weight is not finite."""
-    if method not in _EXACT or weight is None:
-        return method
-
+def _is_finite(weight: Array, packed: Packed | None) -> bool:
     def finite() -> bool:
         with np.errstate(all="ignore"):
             # A sum that overflows counts as not finite, which is slower and as right.
             return bool(np.isfinite(weight.sum()))
 
-    return method if (finite() if packed is None else packed.get("finite", finite)) else _EXACT[method]
+    return finite() if packed is None else packed.get("finite", finite)
 
 
 def run(
@@ -97,6 +93,7 @@ def run(
     arrays: Mapping[Role, Array | None],
     packed: Packed | None = None,
     form: str | None = None,
+    auto: bool = False,
 ) -> None:
     """Write what `method` computes.
 
@@ -111,8 +108,14 @@ def run(
         Keeps what is made of the weight alone.
     form : str, optional
         One of `form_names`; without it the first.
+    auto : bool
+        Whether another method may compute it, if the weight is not finite.
     """
-    form = form or form_names(method, geometry, dtype)[0]
+    form = form or form_names(method, geometry, dtype, packed is not None)[0]
+    weight = arrays.get("weight")
+    if auto and method in _EXACT and form != "fold" and weight is not None and not _is_finite(weight, packed):
+        method = _EXACT[method]
+        form = FORMS[method][0]
     inputs, output = OPERATIONS[METHODS[method].operation]
     shapes = _grouped_shapes(geometry)
     out = arrays[output]

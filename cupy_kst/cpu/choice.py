@@ -25,35 +25,41 @@ class Work(NamedTuple):
         Elements that are added or stored where they land.
     calls : float
         Calls of NumPy's functions.
+    compiled : float
+        Multiply-adds that Numba compiled.
+    packed : float
+        Elements of the weight that are put in the order in which these read them.
     """
 
-    macs: float
-    operands: float
-    gathered: float
-    added: float
-    calls: float
+    macs: float = 0.0
+    operands: float = 0.0
+    gathered: float = 0.0
+    added: float = 0.0
+    calls: float = 0.0
+    compiled: float = 0.0
+    packed: float = 0.0
 
+
+_FEW = 4
 
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
 
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
-SECONDS = Work(macs=1.1e-11, operands=9.2e-11, gathered=2.3e-10, added=1.6e-10, calls=1.0e-06)
+SECONDS = Work(
+    macs=1.4e-11, operands=1.1e-10, gathered=4.7e-10, added=2.2e-10, calls=2.3e-6, compiled=1.0e-11, packed=1.4e-9
+)
 
 
 @lru_cache(maxsize=1024)
-def ranked(forms: tuple[str, ...], geometry: Geometry) -> tuple[str, ...]:
-    """Return forms of one method in the order of the time that they take."""
-    others = [name for name in forms if name != "compiled"]
-    if len(others) > 1:
-        others.sort(key=lambda name: seconds(work(name, geometry)))
-    if len(others) == len(forms):
-        return tuple(others)
-    # What is compiled is the quickest on all layers that were measured, but for gradients of weights whose groups have
-    # too few channels to fill a vector.
-    few = "taps" in others and geometry.small_channels // geometry.groups < 4
-    return (*others, "compiled") if few else ("compiled", *others)
+def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[str, ...]:
+    """Return forms of one method in the order of the time that they take, with a weight that is prepared or is not."""
+    if "fold" in forms:
+        return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared))))
+    # Vectors hold channels of the small map where gradients of weights are compiled: few of a group do not fill one.
+    few = "taps" in forms and geometry.small_channels // geometry.groups < _FEW
+    return tuple(sorted(forms, key=lambda name: (name == "compiled") == few))
 
 
 def seconds(work: Work) -> float:
@@ -61,9 +67,12 @@ def seconds(work: Work) -> float:
     return sum(amount * price for amount, price in zip(work, SECONDS, strict=True))
 
 
-def work(form: str, geometry: Geometry) -> Work:
-    """Return what a form of KS-deconv in NumPy does."""
-    return {"fold": _fold, "columns": _columns}[form](geometry)
+def work(form: str, geometry: Geometry, prepared: bool) -> Work:
+    """Return what a form of KS-deconv does."""
+    if form != "compiled":
+        return _fold(geometry) if form == "fold" else _columns(geometry)
+    pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
+    return Work(compiled=pairs * geometry.class_taps, packed=0 if prepared else prod(geometry.full_weight_shape))
 
 
 def _fold(geometry: Geometry) -> Work:
@@ -81,7 +90,7 @@ def _fold(geometry: Geometry) -> Work:
     operands = reads * depth * pixels + samples * groups * taps * columns * depth + results
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
     calls = 3 + 2 * taps * max(1, samples * geometry.large_channels // rows)
-    return Work(results * depth, operands, 0.0, results + outputs, calls)
+    return Work(results * depth, operands, 0, results + outputs, calls)
 
 
 def _columns(geometry: Geometry) -> Work:
