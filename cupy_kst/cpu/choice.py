@@ -55,8 +55,9 @@ SECONDS = Work(
 @lru_cache(maxsize=1024)
 def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[str, ...]:
     """Return forms of one method in the order of the time that they take, with a weight that is prepared or is not."""
-    if "fold" in forms:
-        return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared))))
+    if "columns" in forms and len(forms) > 1:
+        transposed = "fold" in forms
+        return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared, transposed))))
     # Vectors hold channels of the small map where gradients of weights are compiled: few of a group do not fill one.
     few = "taps" in forms and geometry.small_channels // geometry.groups < _FEW
     return tuple(sorted(forms, key=lambda name: (name == "compiled") == few))
@@ -67,12 +68,15 @@ def seconds(work: Work) -> float:
     return sum(amount * price for amount, price in zip(work, SECONDS, strict=True))
 
 
-def work(form: str, geometry: Geometry, prepared: bool) -> Work:
-    """Return what a form of KS-deconv does."""
-    if form != "compiled":
-        return _fold(geometry) if form == "fold" else _columns(geometry)
-    pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
-    return Work(compiled=pairs * geometry.class_taps, packed=0 if prepared else prod(geometry.full_weight_shape))
+def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True) -> Work:
+    """Return what a form of KS-deconv does, or one of ConvV2."""
+    if form == "compiled":
+        pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
+        taps = geometry.class_taps if transposed else geometry.window_taps
+        return Work(compiled=pairs * taps, packed=0 if prepared else prod(geometry.full_weight_shape))
+    if not transposed:
+        return _windows(geometry)
+    return _fold(geometry) if form == "fold" else _columns(geometry)
 
 
 def _fold(geometry: Geometry) -> Work:
@@ -105,3 +109,13 @@ def _columns(geometry: Geometry) -> Work:
         operands += products * (rows * depth + depth * positions + rows * positions)
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
     return Work(gathered * rows, operands, gathered, outputs, 3 + 6 * len(geometry.classes))
+
+
+def _windows(geometry: Geometry) -> Work:
+    """For each output of a convolution the inputs of all taps gathered into a column, and one product."""
+    groups, positions = geometry.groups, prod(axis.small for axis in geometry.axes)
+    rows, products = geometry.small_channels // groups, geometry.samples * groups
+    depth = geometry.large_channels // groups * prod(axis.kernel for axis in geometry.axes)
+    gathered = products * depth * positions
+    operands = products * (rows * depth + rows * positions) + gathered
+    return Work(gathered * rows, operands, gathered, products * rows * positions, calls=8)

@@ -1,0 +1,58 @@
+"""Which form the CPU takes: a pure function of shapes, whatever the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from cupy_kst import Geometry, cpu
+from cupy_kst.cpu import FORMS, choice, compiled
+from cupy_kst.dtypes import DTYPES
+
+ALL = ("compiled", "fold", "columns")
+NUMPY = ("fold", "columns")
+
+
+def geometry(batch: int, channels: int, side: int, outputs: int, kernel: int = 4, stride: int = 2) -> Geometry:
+    return Geometry.conv_transpose((batch, channels, side, side), (channels, outputs, kernel, kernel), stride, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [
+        ((1, 1024, 4, 512), "fold"),  # a weight far larger than the maps, which is not to be gathered for
+        ((1, 128, 32, 3), "fold"),  # few outputs
+        ((1, 64, 512, 64), "columns"),  # maps far larger than caches
+    ],
+)
+def test_forms_of_numpy(shape: tuple[int, ...], form: str) -> None:
+    assert choice.ranked(NUMPY, geometry(*shape), False)[0] == form
+
+
+def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
+    small, large = geometry(1, 1024, 4, 512), geometry(16, 256, 32, 128)
+    assert choice.ranked(ALL, small, True)[0] == "compiled"
+    assert choice.ranked(ALL, small, False)[0] == "fold"
+    assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled"
+    # The gradient of an input is a convolution.
+    pair = ("compiled", "columns")
+    assert [choice.ranked(pair, small, prepared)[0] for prepared in (True, False)] == ["compiled", "columns"]
+
+
+def test_gradients_of_few_channels_stay_with_numpy() -> None:
+    depthwise = Geometry.conv_transpose((1, 64, 16, 16), (64, 1, 4, 4), 2, 1, groups=64)
+    assert choice.ranked(("compiled", "taps"), depthwise, False)[0] == "taps"
+    assert choice.ranked(("compiled", "taps"), geometry(1, 64, 16, 3), False)[0] == "compiled"
+
+
+@pytest.mark.parametrize("method", FORMS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
+    names = cpu.form_names(method, geometry(2, 8, 5, 8), DTYPES[dtype])
+    able = DTYPES[dtype].compute.kind == "f" and compiled.installed()
+    assert set(names) == {name for name in FORMS[method] if name != "compiled" or able}
+
+
+def test_an_estimate_grows_with_the_work() -> None:
+    for form in ALL:
+        one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
+        assert one < many
