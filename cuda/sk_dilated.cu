@@ -12,7 +12,8 @@
 //           split, whose sums go to the weight
 // weight    [small_channels, large_channels / groups, KD, KH, KW]
 // Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there
-// are several, add_partials with a thread per element of weight, where the small map's channels are the samples, and `first_w` is the splits.
+// are several, add_partials with a thread per element of weight, where the small map's channels are the samples, and
+// `first_w` is the splits.
 #include "tile.cuh"
 
 #define LOADS_A ((TILE_M * TILE_K + TILE_THREADS - 1) / TILE_THREADS)

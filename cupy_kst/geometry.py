@@ -51,8 +51,8 @@ class Geometry:
 
     @cached_property
     def _hash(self) -> int:
-        """Every call looks its geometry up in several caches."""
-        return hash(tuple(getattr(self, field.name) for field in fields(self)))
+        """Every call looks its geometry up in several caches; pickled, it is the same in another process."""
+        return hash(tuple(-1 if (value := getattr(self, field.name)) is None else value for field in fields(self)))
 
     @classmethod
     def conv_transpose(

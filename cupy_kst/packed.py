@@ -6,6 +6,9 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
+# Things that one weight keeps: a layout for each form, and on a GPU for each shape. The oldest goes first.
+_MOST = 32
+
 
 class Packed:
     """What was made of one weight, for calls to come. Calls from several threads are safe.
@@ -28,7 +31,12 @@ class Packed:
         if found is not None:
             return found
         with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
+            found = self._made.get(key)
+            if found is None:
+                found = make()
+                # Calls that look without the lock find what the device has made.
                 self._settle()
-            return self._made[key]
+                if len(self._made) >= _MOST:
+                    del self._made[next(iter(self._made))]
+                self._made[key] = found
+            return found

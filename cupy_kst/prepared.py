@@ -120,6 +120,8 @@ def _check_workspace(workspace: Any, needed: int) -> None:
 class Prepared:
     """A weight with its options, ready for calls; what `prepare` returns. Calls from several threads are safe."""
 
+    _state: tuple[Any, Packed]
+
     def __init__(
         self,
         weight: Any,
@@ -147,6 +149,14 @@ class Prepared:
         self._settled: dict[tuple[int, ...], Settled] = {}
         self._set(weight)
         self._check()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have the weight alone, and make of it again what calls need."""
+        return {**self.__dict__, "_state": (self._state[0], None), "_settled": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._state = (self._state[0], self._packed())
 
     def __call__(self, x: Any, out: Any = None, workspace: Any = None) -> Any:
         """Compute the operation of `x` by the prepared weight.
@@ -254,13 +264,16 @@ class Prepared:
         own = self._own(weight)
         if own.dtype.kind == "c" and self._op not in get_args(Operation):
             np.conjugate(own, out=own)
-        packed = Packed()
-        if self._engine == "cupy":
-            from . import gpu
-
-            packed = gpu.packed()
         # One assignment, so that a call in another thread has a weight with what was made of it.
-        self._state = (own, packed)
+        self._state = (own, self._packed())
+
+    def _packed(self) -> Packed:
+        """Return an empty store of what is made of a weight."""
+        if self._engine == "numpy":
+            return Packed()
+        from . import gpu
+
+        return gpu.packed()
 
     def _check(self) -> None:
         """Raise what every call would raise, by settling one of a size that the filter and the padding leave room."""

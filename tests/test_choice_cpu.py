@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from cupy_kst import Geometry, cpu
+from cupy_kst import Geometry, cpu, prepare
 from cupy_kst.cpu import FORMS, choice, compiled
 from cupy_kst.dtypes import DTYPES
 
@@ -48,7 +49,7 @@ def test_gradients_of_few_channels_stay_with_numpy() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
     names = cpu.form_names(method, geometry(2, 8, 5, 8), DTYPES[dtype])
-    able = DTYPES[dtype].compute.kind == "f" and compiled.installed()
+    able = DTYPES[dtype].compute.kind == "f" and not compiled.problem()
     assert set(names) == {name for name in FORMS[method] if name != "compiled" or able}
 
 
@@ -56,3 +57,16 @@ def test_an_estimate_grows_with_the_work() -> None:
     for form in ALL:
         one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
         assert one < many
+
+
+@pytest.mark.skipif(bool(compiled.problem()), reason="nothing is compiled here")
+def test_taps_far_apart_are_not_compiled() -> None:
+    """The copy of all that lies between them would be far larger than what they read."""
+    far = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 36, 36)
+    assert cpu.form_names("conv_v2", far, DTYPES["float32"], prepared=True) == ("columns",)
+    near = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 1)
+    assert "compiled" in cpu.form_names("conv_v2", near, DTYPES["float32"])
+    weight = np.zeros((2, 1024, 3, 3), "f4")
+    prepared = prepare(weight, op="conv", padding=1024, dilation=1024, method="conv_v2", form="compiled")
+    with pytest.raises(ValueError, match="form='compiled': for these shapes conv_v2 has 'columns'"):
+        prepared(np.zeros((1, 1024, 4, 4), "f4"))

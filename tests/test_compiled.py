@@ -262,3 +262,10 @@ def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(monkeypatc
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
     alone = _correlate(geometry, small, large)
     assert all(np.array_equal(each, alone) for each in several)
+
+
+def test_inputs_of_many_sizes_share_a_packed_weight() -> None:
+    weight = np.ones((1, 8, 8, 1, 4, 4), "f4")
+    packed = compiled.pack(weight)
+    calls = [packed.call(Geometry.conv_transpose((1, 8, n, n), (8, 8, 4, 4), 2, 1)) for n in range(5, 30)]
+    assert len({id(call.weights) for call in calls}) == 1

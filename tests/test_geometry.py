@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections import Counter
 from itertools import product
 from math import prod
@@ -307,3 +309,9 @@ def test_costs_of_an_unknown_operation_or_dtype() -> None:
         match="dtype int8 is not supported: use one of float16, bfloat16, float32, float64, complex64, complex128",
     ):
         costs((1, 1, 4), (1, 1, 2), dtype="int8")
+
+
+def test_a_hash_is_the_same_in_another_process() -> None:
+    program = "from cupy_kst import Geometry; print(hash(Geometry.conv_transpose((2, 5, 5), (2, 3, 4, 4), 2, 1)))"
+    hashes = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout for _ in range(3)}
+    assert len(hashes) == 1 and hashes != {""}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -213,3 +217,45 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
 def test_public_names() -> None:
     assert isinstance(prepare(W), cupy_kst.Prepared)
     assert public(Case("conv_input", (), (0,) * 4, False, "", (), (), (), 1, (), ())) is grad.conv2d_input
+
+
+def test_copies_and_pickles_compute_the_same() -> None:
+    prepared = prepare(W, B, stride=2)
+    right = prepared(X)
+    for other in (copy.deepcopy(prepared), pickle.loads(pickle.dumps(prepared))):
+        np.testing.assert_array_equal(other(X), right)
+
+
+def test_nobody_has_what_the_device_is_still_making() -> None:
+    """A call on another stream waits until what was packed is there."""
+    settling, settled = Event(), Event()
+
+    def settle() -> None:
+        settling.set()
+        assert settled.wait(10)
+
+    packed = Packed(settle)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(packed.get, "key", lambda: "made")
+        assert settling.wait(10)
+        second = pool.submit(packed.get, "key", lambda: "made again")
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        settled.set()
+        assert (first.result(10), second.result(10)) == ("made", "made")
+
+
+def test_a_store_has_a_size() -> None:
+    packed = Packed()
+    for number in range(1000):
+        assert packed.get(number, lambda number=number: [number]) == [number]
+    assert len(packed._made) < 100
+
+
+def test_float16_weights_whose_sum_overflows_are_finite() -> None:
+    weight = np.full((256, 256, 1, 1), 2, "f2")
+    with np.errstate(over="ignore"):
+        assert not np.isfinite(weight.sum())
+    assert cpu._is_finite(weight, DTYPES["float16"], None)
+    weight[3, 4] = np.inf
+    assert not cpu._is_finite(weight, DTYPES["float16"], None)

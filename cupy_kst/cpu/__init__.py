@@ -61,8 +61,11 @@ _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
 
 def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
-    able = tuple(name for name in FORMS[method] if name != "compiled" or compiled.available(dtype.compute))
-    return ranked(able, geometry, prepared)
+    forms = FORMS[method]
+    able = "compiled" in forms and compiled.available(dtype.compute)
+    if not (able and compiled.suits(geometry, METHODS[method].operation)):
+        forms = tuple(name for name in forms if name != "compiled")
+    return ranked(forms, geometry, prepared)
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:
@@ -70,18 +73,14 @@ def check_form(method: str, dtype: DType, name: object) -> None:
     if name not in FORMS[method]:
         raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
     if name == "compiled" and not compiled.available(dtype.compute):
-        raise ValueError(
-            f"form='compiled': needs Numba (pip install 'cupy_kst[fast]') and real numbers, not {dtype.name}"
-            if compiled.installed()
-            else "form='compiled': Numba is not installed: pip install 'cupy_kst[fast]'"
-        )
+        raise ValueError(f"form='compiled': {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
 
 
-def _is_finite(weight: Array, packed: Packed | None) -> bool:
+def _is_finite(weight: Array, dtype: DType, packed: Packed | None) -> bool:
     def finite() -> bool:
         with np.errstate(all="ignore"):
             # A sum that overflows counts as not finite, which is slower and as right.
-            return bool(np.isfinite(weight.sum()))
+            return bool(np.isfinite(weight.sum(dtype=dtype.compute)))
 
     return finite() if packed is None else packed.get("finite", finite)
 
@@ -111,9 +110,12 @@ def run(
     auto : bool
         Whether another method may compute it, if the weight is not finite.
     """
-    form = form or form_names(method, geometry, dtype, packed is not None)[0]
+    names = form_names(method, geometry, dtype, packed is not None)
+    if form is not None and form not in names:
+        raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
+    form = form or names[0]
     weight = arrays.get("weight")
-    if auto and method in _EXACT and form != "fold" and weight is not None and not _is_finite(weight, packed):
+    if auto and method in _EXACT and form != "fold" and weight is not None and not _is_finite(weight, dtype, packed):
         method = _EXACT[method]
         form = FORMS[method][0]
     inputs, output = OPERATIONS[METHODS[method].operation]

@@ -40,6 +40,7 @@ class Work(NamedTuple):
     packed: float = 0.0
 
 
+# Channels of a group.
 _FEW = 4
 
 # Forms differ little in what an element's size makes of them.

@@ -4,7 +4,7 @@ NumPy multiplies matrices as well as the BLAS it was built with knows the proces
 vector registers as the processor really has, the input is read where it lies in a box that fits the cache, and all
 residue classes of a box are made of that one copy.
 
-    if available(dtype):
+    if available(dtype) and suits(geometry, operation):
         packed = pack(weight)
         conv_transpose(geometry, input, packed, bias, out)
 
@@ -17,6 +17,6 @@ Numba keeps the result on disk.
 
 from __future__ import annotations
 
-from .engine import Packed, available, conv, conv_transpose, correlate, installed, pack
+from .engine import Packed, available, conv, conv_transpose, correlate, pack, problem, suits
 
-__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "installed", "pack"]
+__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "pack", "problem", "suits"]

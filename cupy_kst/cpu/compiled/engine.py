@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from math import ceil, prod
-from threading import local
+from threading import Lock, local
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
+from ...methods import Operation
 from . import threads
 from .plan import Plan, Shape, reads
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
 
-# What a packed weight keeps: one per shape of the input, and one per division of the filter into classes.
+# What a packed weight keeps: one per geometry, and one per division of the filter into classes.
 _MOST_CALLS, _MOST_FORMS = 64, 4
 # Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
 # are put aside.
 _SUMMED_TAPS, _SUMMED = 144, 256
 # Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
 _LEAST_TASKS = 8
-# Bytes that a thread keeps from call to call.
+# Bytes of a call that a thread keeps for the next one, of each element type.
 _MOST_HELD = 4 << 20
+# Numbers of a thread's inputs, and about as many positions of a row as are made at once.
+_MOST_BUFFERED, _LINE = 4 << 20, 64
 # Products that take less time than waking a thread.
 _ALONE_MACS = 1 << 21
 
@@ -35,14 +39,36 @@ _memory = local()
 
 
 @cache
-def installed() -> bool:
-    """Return whether Numba is installed."""
-    return find_spec("numba") is not None
+def problem() -> str:
+    """Return why nothing can be compiled, or ``""``: found out once, since Numba is slow to import."""
+    if find_spec("numba") is None:
+        return "Numba is not installed: pip install 'cupy_kst[fast]'"
+    try:
+        from numba import config
+
+        from . import kernels  # noqa: F401
+    except Exception as error:  # another NumPy than it was built for, no folder for its cache, and so on
+        warnings.warn(f"Numba is installed, but does not work here: {error}", RuntimeWarning, stacklevel=2)
+        return f"Numba does not work here: {error}"
+    return "Numba is told by NUMBA_DISABLE_JIT not to compile" if config.DISABLE_JIT else ""
 
 
 def available(dtype: Any) -> bool:
-    """Return whether Numba is installed and the element type is one that is compiled."""
-    return np.dtype(dtype) in (np.float32, np.float64) and installed()
+    """Return whether Numba works here and the element type is one that is compiled."""
+    return np.dtype(dtype) in (np.float32, np.float64) and not problem()
+
+
+@lru_cache(maxsize=1024)
+def suits(geometry: Geometry, operation: Operation) -> bool:
+    """Return whether the inputs of a few positions, with all that lies between their taps, fit a thread's memory."""
+    transposed = operation == "conv_transpose"
+    axes = reads(_turned(geometry, transposed))
+    channels = (geometry.small_channels if transposed else geometry.large_channels) // geometry.groups
+    if operation == "conv_weight":
+        channels = min(channels, _SUMMED_TAPS)
+    *outer, width = axes
+    lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
+    return lines * (_LINE + width.halo) <= _MOST_BUFFERED
 
 
 class Packed:
@@ -55,27 +81,31 @@ class Packed:
         self._weight = weight
         self._packed: dict[Any, Array] = {}
         self._calls: dict[Geometry, _Call] = {}
+        self._lock = Lock()
 
     def call(self, geometry: Geometry) -> _Call:
         """Return what calls of a geometry have in common."""
         call = self._calls.get(geometry)
-        if call is None:
+        return self._settle(geometry) if call is None else call
+
+    def _settle(self, geometry: Geometry) -> _Call:
+        itemsize = self._weight.itemsize
+        kind = _choose(geometry, itemsize)
+        shape = _shape(kind, itemsize)
+        plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+        # Inputs of other sizes read the same elements in the same order.
+        key = (plan.shape, geometry.transposed, plan.elements.tobytes())
+        with self._lock:
+            packed = self._packed.get(key)
+            if packed is None:
+                if len(self._packed) >= _MOST_FORMS:
+                    self._packed.clear()
+                    self._calls.clear()
+                packed = self._packed[key] = _pack(geometry, self._weight, plan)
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
-            itemsize = self._weight.itemsize
-            kind = _choose(geometry, itemsize)
-            shape = _shape(kind, itemsize)
-            plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
-            call = self._calls[geometry] = _Call(kind, plan, self._of(geometry, plan))
+            call = self._calls[geometry] = _Call(kind, plan, packed)
         return call
-
-    def _of(self, geometry: Geometry, plan: Plan) -> Array:
-        key = (plan.shape, tuple(axis.classes for axis in reads(geometry)))
-        if key not in self._packed:
-            if len(self._packed) >= _MOST_FORMS:
-                self._packed.clear()
-            self._packed[key] = _pack(geometry, self._weight, plan)
-        return self._packed[key]
 
 
 class _Call(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 
 
@@ -19,12 +19,14 @@ def count() -> int:
 
 def together(work: Callable[[], None], threads: int) -> None:
     """Run `work` at one time in `threads` threads, one of them the caller's, until all have returned."""
-    helpers = [_pool(threads - 1).submit(work) for _ in range(threads - 1)] if threads > 1 else []
+    helpers = [_pool(max(count(), threads) - 1).submit(work) for _ in range(threads - 1)] if threads > 1 else []
     try:
         work()
     finally:
-        # One that has not begun by now would find no task left.
-        for helper in [each for each in helpers if not each.cancel()]:
+        # One that has not begun by now would find no task left; what others still write to must not be given back.
+        wait([each for each in helpers if not each.cancel()])
+    for helper in helpers:
+        if not helper.cancelled():
             helper.result()
 
 
