@@ -128,6 +128,7 @@ def _other_forms(forms: list[Defines]) -> list[tuple[Defines, str, Variant]]:
     last = _WIDEST._replace(channels_last=True)
     return [
         *((form, "sm_90", _WIDEST) for form in forms),
+        *((form, "sm_90", Variant("generic")) for form in forms),
         *((form, "sm_80", last) for form in forms[::2]),
         *((form, "sm_100", last) for form in forms[1::2]),
         *((form, "sm_90", _4X4_NARROW) for form in forms if ("VECTOR", "1") not in form),
