@@ -12,7 +12,7 @@
 #define LANES_M (TILE_M / THREAD_M)
 #define LANES_N (TILE_N / THREAD_N)
 #define TILE_THREADS (LANES_M * LANES_N)
-// As many blocks a multiprocessor as leave a thread 128 registers; with 64-bit indices or larger elements it takes more.
+// As many blocks a multiprocessor as leave a thread 128 registers; 64-bit indices or larger elements take more.
 #define PER_TILE __launch_bounds__(TILE_THREADS, sizeof(Index) == 4 && sizeof(Compute) == 4 ? 512 / TILE_THREADS : 1)
 
 // Elements of 16 bytes: rows of a buffer stay aligned, and threads that store down a column meet different banks.
