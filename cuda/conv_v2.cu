@@ -9,10 +9,12 @@
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [groups, KD, KH, KW, group_large, group_small]
 // bias     [small_channels], or null
+// partials [splits], each as y, of the compute type; null where the depth of products is not split
 // y        [samples, small_channels, small_d, small_h, small_w]
 // Launch: pack_filter with a thread per element of weight, where its output channels are the samples; then
 // multiply_positions with grid.x = column tiles * groups * row tiles; trimmed, row tiles are of the samples, for every
-// position.
+// position. Where grid.y splits the depth, add_partials comes last.
+#include "partials.cuh"
 #include "tile_filter.cuh"
 
 extern "C" __global__ void PER_POSITION
@@ -30,18 +32,24 @@ pack_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, c
 
 extern "C" __global__ void PER_TILE multiply_positions(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    Storage* __restrict__ y, const Params p)
+    Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
 {
-    KST_SHARED(Tile, tile);
+    TILE_SHARED(tile);
     Index number = (Index)blockIdx.x;
     const Index column = take(number, tiles_of(p.group_small, TILE_N)) * TILE_N;
     const Index group = take(number, p.small_channels / p.group_small);
     const Rows rows(number, p.samples, p.small_d, p.small_h, p.small_w);
-    const Row own = rows.at((int)threadIdx.x % TILE_M);
     const Index plane = p.large_d * p.large_h * p.large_w, columns_left = p.group_small - column;
 
     MapByFilter source;
-    source.map = own.inside ? x + map_offset(own.sample, p.large_channels, group * p.group_large, plane) : nullptr;
+#pragma unroll
+    for (int i = 0; i < OWN_ROWS; i++) {
+        const Row own = rows.at(load_row(i));
+        const long long sample = map_offset(own.sample, p.large_channels, group * p.group_large, plane);
+        source.rows[i] = {
+            own.inside ? x + sample : nullptr, own.d * SD - p.lo_d, own.h * SH - p.lo_h, own.w * SW - p.lo_w, nullptr};
+    }
+    source.somewhere = x;
     source.filter = filters + plane_offset(group, KD * KH * KW, 0, p.group_small * p.group_large) + column;
     source.channels = p.group_large;
     source.columns = p.group_small;
@@ -51,20 +59,18 @@ extern "C" __global__ void PER_TILE multiply_positions(
     source.depth = {KD, DD, p.large_d};
     source.height = {KH, DH, p.large_h};
     source.width = {KW, DW, p.large_w};
-    source.d = own.d * SD - p.lo_d;
-    source.h = own.h * SH - p.lo_h;
-    source.w = own.w * SW - p.lo_w;
 
     const Index channel = group * p.group_small + column, small_plane = p.small_d * p.small_h * p.small_w;
-    Sums sums = biased(bias ? bias + channel : bias, columns_left);
-    add_stages(sums, source, source.begin(), tile);
-#pragma unroll
-    for (int i = 0; i < THREAD_M; i++) {
-        const Row row = rows.at(tile_row(i));
-        if (row.inside)
-            write_row(
-                y + map_offset(row.sample, p.small_channels, channel, small_plane) +
-                    ((row.d * p.small_h + row.h) * p.small_w + row.w) * pixel_step(p.small_channels),
-                sums, i, channel_step(small_plane), columns_left);
-    }
+    Sums sums = biased(bias && !partials ? bias + channel : nullptr, columns_left);
+    add_share(sums, source, tile);
+    const auto place = [&](int number) -> long long {
+        const Row row = rows.at(number);
+        if (!row.inside)
+            return -1;
+        return map_offset(row.sample, p.small_channels, channel, small_plane) +
+               ((row.d * p.small_h + row.h) * p.small_w + row.w) * pixel_step(p.small_channels);
+    };
+    if (partials)
+        partials += (long long)blockIdx.y * p.samples * p.small_channels * small_plane;
+    write_tile(tile, sums, place, partials, y, channel_step(small_plane), columns_left);
 }

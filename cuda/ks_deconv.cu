@@ -12,11 +12,14 @@
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
 // bias     [large_channels], or null
+// partials [splits], each as y, of the compute type; null where the depth of products is not split
 // y        [samples, large_channels, large_d, large_h, large_w]
 // Launch: split_and_rotate with a thread per element of weight, where input channels are the samples; then
 // multiply_classes with grid.x = column tiles * classes * groups * row tiles of the first class, which has most
-// positions; trimmed, row tiles are of the samples, for every position of the first class.
+// positions; trimmed, row tiles are of the samples, for every position of the first class. Where grid.y splits the
+// depth, add_partials comes last.
 #include "gather.cuh"
+#include "partials.cuh"
 #include "tile_filter.cuh"
 
 // Taps of the sub-filter that begins at tap `u`, along one axis, and of those in front of it.
@@ -73,9 +76,9 @@ __device__ __forceinline__ Index smaller(Index a, Index b) { return a < b ? a : 
 
 extern "C" __global__ void PER_TILE multiply_classes(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    Storage* __restrict__ y, const Params p)
+    Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
 {
-    KST_SHARED(Tile, tile);
+    TILE_SHARED(tile);
     Index number = (Index)blockIdx.x;
     const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;
     const Class w = class_of(take(number, smaller(SW, p.large_w)), p.large_w, p.lo_w, KW, SW, DW, GW, VW);
@@ -85,12 +88,18 @@ extern "C" __global__ void PER_TILE multiply_classes(
     const Rows rows(number, p.samples, d.positions, h.positions, w.positions);
     if (!rows.at(0).inside)
         return;
-    const Row own = rows.at((int)threadIdx.x % TILE_M);
     const Index plane = p.small_d * p.small_h * p.small_w, columns_left = p.group_large - column;
     const Index sub_filter = (d.before * KH + d.taps * h.before) * KW + d.taps * h.taps * w.before;
 
     MapByFilter source;
-    source.map = own.inside ? x + map_offset(own.sample, p.small_channels, group * p.group_small, plane) : nullptr;
+#pragma unroll
+    for (int i = 0; i < OWN_ROWS; i++) {
+        const Row own = rows.at(load_row(i));
+        const long long sample = map_offset(own.sample, p.small_channels, group * p.group_small, plane);
+        source.rows[i] = {
+            own.inside ? x + sample : nullptr, d.origin + own.d, h.origin + own.h, w.origin + own.w, nullptr};
+    }
+    source.somewhere = x;
     source.filter = filters + plane_offset(group, KD * KH * KW, sub_filter, p.group_small * p.group_large) + column;
     source.channels = p.group_small;
     source.columns = p.group_large;
@@ -100,21 +109,19 @@ extern "C" __global__ void PER_TILE multiply_classes(
     source.depth = {d.taps, DD / GD, p.small_d};
     source.height = {h.taps, DH / GH, p.small_h};
     source.width = {w.taps, DW / GW, p.small_w};
-    source.d = d.origin + own.d;
-    source.h = h.origin + own.h;
-    source.w = w.origin + own.w;
 
     const Index channel = group * p.group_large + column, large_plane = p.large_d * p.large_h * p.large_w;
-    Sums sums = biased(bias ? bias + channel : bias, columns_left);
-    add_stages(sums, source, source.begin(), tile);
-#pragma unroll
-    for (int i = 0; i < THREAD_M; i++) {
-        const Row row = rows.at(tile_row(i));
+    Sums sums = biased(bias && !partials ? bias + channel : nullptr, columns_left);
+    add_share(sums, source, tile);
+    const auto place = [&](int number) -> long long {
+        const Row row = rows.at(number);
+        if (!row.inside)
+            return -1;
         const Index out_d = d.first + row.d * SD, out_h = h.first + row.h * SH, out_w = w.first + row.w * SW;
-        if (row.inside)
-            write_row(
-                y + map_offset(row.sample, p.large_channels, channel, large_plane) +
-                    ((out_d * p.large_h + out_h) * p.large_w + out_w) * pixel_step(p.large_channels),
-                sums, i, channel_step(large_plane), columns_left);
-    }
+        return map_offset(row.sample, p.large_channels, channel, large_plane) +
+               ((out_d * p.large_h + out_h) * p.large_w + out_w) * pixel_step(p.large_channels);
+    };
+    if (partials)
+        partials += (long long)blockIdx.y * p.samples * p.large_channels * large_plane;
+    write_tile(tile, sums, place, partials, y, channel_step(large_plane), columns_left);
 }

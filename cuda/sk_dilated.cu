@@ -5,20 +5,30 @@
 //   partials[s, c', c, k] = sum over (n, i) of split s of small[n, c', i] * large[n, c, i*stride + k*dilation - lo]
 //   weight[c', c, k] = sum over s of partials[s, c', c, k]
 //
-// Macros: those of common.cuh and tile.cuh. Maps are shown with their channels first.
-// small     [samples, small_channels, small_d, small_h, small_w]
-// large     [samples, large_channels, large_d, large_h, large_w]
-// partials  [splits, small_channels, large_channels / groups, KD, KH, KW], of the compute type; null where there is one
+// Macros: those of common.cuh and tile.cuh, and VECTOR_A, the elements of a pixel that one thread loads at once: on
+// tensor cores, with channels last, 16 bytes if they divide the channels of both maps; else 1. Maps are shown with
+// their channels first. small     [samples, small_channels, small_d, small_h, small_w] large     [samples,
+// large_channels, large_d, large_h, large_w] partials  [splits, small_channels, large_channels / groups, KD, KH, KW],
+// of the compute type; null where there is one
 //           split, whose sums go to the weight
 // weight    [small_channels, large_channels / groups, KD, KH, KW]
 // Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there
-// are several, add_partials with a thread per element of weight, where the small map's channels are the samples, and
-// `first_w` is the splits.
+// are several, add_partials of a weight, where the small map's channels are the samples.
+#define DEEP_A 0
+#include "partials.cuh"
 #include "tile.cuh"
 
 #define LOADS_A ((TILE_M * TILE_K + TILE_THREADS - 1) / TILE_THREADS)
 #define LOADS_B ((TILE_N * TILE_K + TILE_THREADS - 1) / TILE_THREADS)
 #define ROWS_OF_LOAD (TILE_THREADS / TILE_K)
+// What is copied to shared memory in the background: pieces of 4 bytes and more.
+#define ASYNC (TENSOR && sizeof(Storage) * VECTOR_A >= 4)
+// Of loads of 16 bytes, which are along pixels: how many make a pixel's rows, and pixels that a block loads at once.
+#define PIXEL_LOADS (TILE_M / VECTOR_A)
+#define PIXELS_OF_LOAD (TILE_THREADS / PIXEL_LOADS)
+
+static_assert(TILE_THREADS % TILE_K == 0, "a thread loads of one position");
+static_assert(VECTOR_A == 1 || (TILE_M == TILE_N && TILE_K % PIXELS_OF_LOAD == 0), "loads divide a tile");
 
 // Places that one tap joins along one axis.
 struct Line {
@@ -38,8 +48,8 @@ struct MapByMap {
     Index small_channels, large_channels, small_h, small_w, large_h, large_w, small_plane, large_plane;
     Index rows_left, columns_left, samples;
     Line depth, height, width;
-    Index sample, within;  // what the thread loads next
-    Storage a[LOADS_A], b[LOADS_B];
+    Index sample, within;  // position that the next stage begins with
+    Storage a[ASYNC ? 1 : LOADS_A], b[ASYNC ? 1 : LOADS_B];
 
     __device__ __forceinline__ Index positions() const { return depth.count * height.count * width.count; }
 
@@ -47,51 +57,92 @@ struct MapByMap {
     __device__ __forceinline__ void begin(long long stage)
     {
         const long long first = stage * TILE_K;
-        const Index reached = (Index)(first % positions()) + (int)threadIdx.x % TILE_K;
-        sample = (Index)(first / positions()) + reached / positions();
-        within = reached % positions();
+        sample = (Index)(first / positions());
+        within = (Index)(first % positions());
     }
 
-    __device__ __forceinline__ void fetch()
+    // Where the maps have the position `k` after the stage's first one; null behind the last.
+    struct Pair {
+        const Storage *small, *large;
+    };
+    __device__ __forceinline__ Pair pair_at(int k) const
     {
-        Index w = width.first + within % width.count;
-        Index h = height.first + within / width.count % height.count;
-        Index d = depth.first + within / width.count / height.count;
-        const bool real = sample < samples;
-        const Storage* from = small + map_offset(sample, small_channels, 0, small_plane);
-        from += ((d * small_h + h) * small_w + w) * pixel_step(small_channels);
-        const Index row = (int)threadIdx.x / TILE_K;
+        const Index reached = within + k, n = sample + reached / positions(), position = reached % positions();
+        if (n >= samples)
+            return {nullptr, nullptr};
+        const Index w = width.first + position % width.count;
+        const Index h = height.first + position / width.count % height.count;
+        const Index d = depth.first + position / width.count / height.count;
+        const Index from = (d * small_h + h) * small_w + w;
+        const Index large_d = d * depth.stride + depth.shift, large_y = h * height.stride + height.shift;
+        const Index to = (large_d * large_h + large_y) * large_w + w * width.stride + width.shift;
+        return {
+            small + map_offset(n, small_channels, 0, small_plane) + from * pixel_step(small_channels),
+            large + map_offset(n, large_channels, 0, large_plane) + to * pixel_step(large_channels)};
+    }
+
+    __device__ __forceinline__ void fetch([[maybe_unused]] Tile& tile, [[maybe_unused]] int buffer)
+    {
+#if VECTOR_A > 1
+        const int m = (int)threadIdx.x % PIXEL_LOADS * VECTOR_A;
+#pragma unroll
+        for (int i = 0; i < TILE_K / PIXELS_OF_LOAD; i++) {
+            const int k = (int)threadIdx.x / PIXEL_LOADS + i * PIXELS_OF_LOAD;
+            const Pair at = pair_at(k);
+            const bool real_a = at.small && m < rows_left, real_b = at.large && m < columns_left;
+            copy_async<16>(&tile.a[buffer][k][m], real_a ? at.small + m : small, real_a);
+            copy_async<16>(&tile.b[buffer][k][m], real_b ? at.large + m : large, real_b);
+        }
+#else
+        const int row = (int)threadIdx.x / TILE_K, k = (int)threadIdx.x % TILE_K;
+        const Pair at = pair_at(k);
 #pragma unroll
         for (int i = 0; i < LOADS_A; i++) {
-            const Index m = row + i * ROWS_OF_LOAD;
-            a[i] = real && m < TILE_M && m < rows_left ? from[m * channel_step(small_plane)] : Storage{};
+            const int m = row + i * ROWS_OF_LOAD;
+            const bool inside = TILE_M % ROWS_OF_LOAD == 0 || m < TILE_M, real = at.small && inside && m < rows_left;
+            const Storage* from = real ? at.small + m * channel_step(small_plane) : small;
+#if TENSOR
+            if (ASYNC) {
+                if (inside)
+                    copy_async<4>(&tile.a[buffer][k][m], from, real);
+                continue;
+            }
+#endif
+            a[ASYNC ? 0 : i] = real ? *from : Storage{};
         }
-        from = large + map_offset(sample, large_channels, 0, large_plane);
-        d = d * depth.stride + depth.shift;
-        h = h * height.stride + height.shift;
-        w = w * width.stride + width.shift;
-        from += ((d * large_h + h) * large_w + w) * pixel_step(large_channels);
 #pragma unroll
         for (int i = 0; i < LOADS_B; i++) {
-            const Index n = row + i * ROWS_OF_LOAD;
-            b[i] = real && n < TILE_N && n < columns_left ? from[n * channel_step(large_plane)] : Storage{};
+            const int n = row + i * ROWS_OF_LOAD;
+            const bool inside = TILE_N % ROWS_OF_LOAD == 0 || n < TILE_N, real = at.large && inside && n < columns_left;
+            const Storage* from = real ? at.large + n * channel_step(large_plane) : large;
+#if TENSOR
+            if (ASYNC) {
+                if (inside)
+                    copy_async<4>(&tile.b[buffer][k][n], from, real);
+                continue;
+            }
+#endif
+            b[ASYNC ? 0 : i] = real ? *from : Storage{};
         }
+#endif
         within += TILE_K;
         sample += within / positions();
         within %= positions();
     }
 
-    __device__ __forceinline__ void put(Tile& tile, int buffer)
+    __device__ __forceinline__ void put([[maybe_unused]] Tile& tile, [[maybe_unused]] int buffer)
     {
+        if (ASYNC)
+            return;
         const int row = (int)threadIdx.x / TILE_K, k = (int)threadIdx.x % TILE_K;
 #pragma unroll
         for (int i = 0; i < LOADS_A; i++)
             if (row + i * ROWS_OF_LOAD < TILE_M)
-                tile.a[buffer][k][row + i * ROWS_OF_LOAD] = load(&a[i]);
+                tile.put_a(buffer, row + i * ROWS_OF_LOAD, k, a[ASYNC ? 0 : i]);
 #pragma unroll
         for (int i = 0; i < LOADS_B; i++)
             if (row + i * ROWS_OF_LOAD < TILE_N)
-                tile.b[buffer][k][row + i * ROWS_OF_LOAD] = load(&b[i]);
+                tile.put_b(buffer, k, row + i * ROWS_OF_LOAD, b[ASYNC ? 0 : i]);
     }
 };
 
@@ -99,7 +150,7 @@ extern "C" __global__ void PER_TILE multiply_taps(
     const Storage* __restrict__ small, const Storage* __restrict__ large, Compute* __restrict__ partials,
     Storage* __restrict__ weight, const Params p)
 {
-    KST_SHARED(Tile, tile);
+    TILE_SHARED(tile);
     Index number = (Index)blockIdx.x;
     const Index row = take(number, tiles_of(p.group_small, TILE_M)) * TILE_M;
     const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;
@@ -147,28 +198,4 @@ extern "C" __global__ void PER_TILE multiply_taps(
             else
                 store(weight + place, sums.at[i][j]);
         }
-}
-
-// As a multiply-add by one, which keeps subnormal floats under -ftz=true.
-__device__ __forceinline__ float add(float a, float b) { return multiply_add(a, 1.0f, b); }
-__device__ __forceinline__ double add(double a, double b) { return multiply_add(a, 1.0, b); }
-template <class Real>
-__device__ __forceinline__ Complex<Real> add(Complex<Real> a, Complex<Real> b)
-{
-    return {add(a.re, b.re), add(a.im, b.im)};
-}
-
-extern "C" __global__ void PER_POSITION
-add_partials(const Compute* __restrict__ partials, Storage* __restrict__ weight, const Params p)
-{
-    const Place at = locate(p, p.group_large);
-    if (!at.inside)
-        return;
-    const Index filter = KD * KH * KW;
-    const long long place = plane_offset(at.sample, p.group_large, at.channel, filter) + (at.d * KH + at.h) * KW + at.w;
-    const long long size = plane_offset(p.small_channels, p.group_large, 0, filter);
-    Compute sum = partials[place];
-    for (Index split = 1; split < p.first_w; split++)
-        sum = add(partials[split * size + place], sum);
-    store(weight + place, sum);
 }

@@ -10,13 +10,12 @@ import numpy as np
 
 from . import arrays, cpu, dtypes
 from .arrays import Engine
-from .dtypes import DType
+from .dtypes import DType, Precision
 from .geometry import Geometry
 from .methods import OPERATIONS, Operation, Role, choose
 from .packed import Packed
 
 DataFormat = Literal["channels_first", "channels_last"]
-Precision = Literal["ieee", "tf32", "tf32x3"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from types import ModuleType
 from typing import Any
 
 from . import dtypes
 from .dtypes import DType
 from .geometry import Geometry
-from .gpu import sk_dilated
+from .gpu import conv_v2, ks_deconv, sk_dilated
 from .gpu.device import REFERENCE
 from .gpu.target import Target
 from .methods import Op, geometry_of, methods_of
@@ -37,8 +38,8 @@ class Cost:
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and
-        conv_v2 the filter as their tiles read it, for sk_dilated the split sums on a
-        device of 132 multiprocessors. The NumPy engine needs some megabytes for its blocks besides.
+        conv_v2 the filter as their tiles read it, for these and sk_dilated the split sums, where an H200 splits. The
+        NumPy engine needs some megabytes for its blocks besides.
     launches : int
         CUDA kernels launched.
     extra_threads : int or None
@@ -144,8 +145,8 @@ def _unified(geometry: Geometry, dtype: DType) -> Cost:
 
 def _ks_deconv(geometry: Geometry, dtype: DType) -> Cost:
     dense, useful = _pairs(geometry) * geometry.class_taps, _useful(geometry)
-    filters = prod(geometry.full_weight_shape) * dtype.storage.itemsize
-    return Cost(dense, useful, useful if trims_classes(geometry) else dense, filters, 2, None)
+    macs = useful if trims_classes(geometry) else dense
+    return Cost(dense, useful, macs, *_planned(ks_deconv, geometry, dtype), None)
 
 
 def _split(geometry: Geometry, dtype: DType) -> Cost:
@@ -165,8 +166,8 @@ def _direct(geometry: Geometry, dtype: DType) -> Cost:
 
 def _conv_v2(geometry: Geometry, dtype: DType) -> Cost:
     dense, useful = _dense_conv(geometry), _useful(geometry)
-    filters = prod(geometry.full_weight_shape) * dtype.storage.itemsize
-    return Cost(dense, useful, useful if trims_windows(geometry) else dense, filters, 2, None)
+    macs = useful if trims_windows(geometry) else dense
+    return Cost(dense, useful, macs, *_planned(conv_v2, geometry, dtype), None)
 
 
 def _zero_dilation(geometry: Geometry, dtype: DType) -> Cost:
@@ -178,9 +179,14 @@ def _zero_dilation(geometry: Geometry, dtype: DType) -> Cost:
 
 def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
     useful = _useful(geometry)
-    planned = sk_dilated.plan(geometry, Target(dtype, REFERENCE, wide=False))
-    workspace = sum(prod(sums.shape) for sums in planned.workspaces.values()) * dtype.compute.itemsize
-    return Cost(_dense_conv(geometry), useful, useful, workspace, len(planned.steps), None)
+    return Cost(_dense_conv(geometry), useful, useful, *_planned(sk_dilated, geometry, dtype), None)
+
+
+def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
+    """Return the bytes of workspace of a tiled method, and its launches, as they are on an H200."""
+    planned = launcher.plan(geometry, Target(dtype, REFERENCE, wide=False))
+    each = ((prod(array.shape), array.dtype or dtype.storage) for array in planned.workspaces.values())
+    return sum(size * element.itemsize for size, element in each), len(planned.steps)
 
 
 def _dense_conv(geometry: Geometry) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import arrays
-from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, check_rank, compute
+from .calls import DataFormat, channels_first_shape, check_bias, check_choice, check_rank, compute
+from .dtypes import Precision
 from .geometry import Geometry
 
 IntOrAxes = int | Sequence[int]

@@ -10,8 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from . import arrays, cpu, dtypes
-from .calls import DataFormat, Precision, Settled, channels_first_shape, check_arrays, check_bias, check_choice
+from .calls import DataFormat, Settled, channels_first_shape, check_arrays, check_bias, check_choice
 from .costs import Cost, count
+from .dtypes import Precision
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from cupy_kst.axis import Axis
@@ -109,10 +110,10 @@ class Build(NamedTuple):
         return f"{self.stem}, {self.dtype}, {width}, {self.constants}, {self.architecture}{form}"
 
 
-def forms(stem: str, dtype: DType) -> list[Defines]:
+def forms(stem: str, dtype: DType, channels_last: bool) -> list[Defines]:
     """Return the defines of every form that a launcher may take: one without any where it has no tiles."""
     launcher = LAUNCHERS[stem]
-    return list(launcher.forms(dtype)) if hasattr(launcher, "forms") else [()]
+    return list(launcher.forms(dtype, channels_last)) if hasattr(launcher, "forms") else [()]
 
 
 def _variants(architecture: str, dtype: DType) -> list[Variant]:
@@ -123,33 +124,60 @@ def _variants(architecture: str, dtype: DType) -> list[Variant]:
     return [*_FEW, *more, *(_OTHERS if more and dtype.name == "float32" else ())]
 
 
-def _other_forms(forms: list[Defines]) -> list[tuple[Defines, str, Variant]]:
-    """Return builds of forms beside the first, in what takes most registers, and of the loads of 16 bytes."""
-    last = _WIDEST._replace(channels_last=True)
-    return [
-        *((form, "sm_90", _WIDEST) for form in forms),
-        *((form, "sm_90", Variant("generic")) for form in forms),
-        *((form, "sm_80", last) for form in forms[::2]),
-        *((form, "sm_100", last) for form in forms[1::2]),
-        *((form, "sm_90", _4X4_NARROW) for form in forms if ("VECTOR", "1") not in form),
-    ]
+def _on_tensor_cores(form: Defines) -> bool:
+    return dict(form).get("TENSOR", "0") != "0"
+
+
+def _first_forms(stem: str, dtype: DType) -> list[tuple[Defines, str, Variant]]:
+    """Return builds of the first form on CUDA cores, which run on every architecture."""
+    found = []
+    for architecture in (*ARCHITECTURES, *MORE_ARCHITECTURES):
+        for variant in _variants(architecture, dtype):
+            known = forms(stem, dtype, variant.channels_last)
+            found.append((next(form for form in known if not _on_tensor_cores(form)), architecture, variant))
+    return found
+
+
+def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[Defines, str, Variant]]:
+    """Yield builds of all forms, in what takes most registers, and of the loads of 16 bytes.
+
+    Where layouts make no difference to a form, each has every other one.
+    """
+    generic, literal = (Variant(each, channels_last=channels_last) for each in ("generic", "4x4 stride 2"))
+    for number, form in enumerate(forms(stem, dtype, channels_last)):
+        if not form:
+            return
+        tensor, values = _on_tensor_cores(form), dict(form)
+        if not tensor and number % 2 != channels_last:
+            continue
+        yield form, "sm_90", generic
+        if number % 3 == 0:
+            yield form, ("sm_80", "sm_100")[number // 3 % 2], generic
+        by_element = values.get("VECTOR") == "1" or (tensor and channels_last and values["VECTOR_A"] == "1")
+        if not by_element and values.get("TRIMMED") != "1":
+            yield form, "sm_90", literal
+        if number % 5 == 0:
+            yield form, "sm_90", generic._replace(wide=True)
+        if tensor and number == 0:
+            yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1:])
 
 
 def _builds() -> list[Build]:
-    builds = []
-    for stem in LAUNCHERS:
-        for dtype in DTYPES.values():
-            first, *others = forms(stem, dtype)
-            found = [
-                (first, architecture, variant)
-                for architecture in (*ARCHITECTURES, *MORE_ARCHITECTURES)
-                for variant in _variants(architecture, dtype)
-            ]
-            builds += [
-                Build(stem, dtype.name, each.wide, each.constants, architecture, form, each.channels_last)
-                for form, architecture, each in (*found, *_other_forms(others))
-            ]
-    return builds
+    found = [
+        Build(stem, dtype.name, each.wide, each.constants, architecture, form, each.channels_last)
+        for stem in LAUNCHERS
+        for dtype in DTYPES.values()
+        for form, architecture, each in (
+            *_first_forms(stem, dtype),
+            *(
+                each
+                for last in (False, True)
+                if hasattr(LAUNCHERS[stem], "forms")
+                for each in _every_form(stem, dtype, last)
+            ),
+        )
+    ]
+    return list(dict.fromkeys(found))
 
 
 BUILDS = _builds()

@@ -14,8 +14,12 @@ from .roster import BUILDS, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
-# Indices and other sizes change no operation on elements.
-_NARROW = [build for build in BUILDS if not build.wide and build.constants in ("4x4 stride 2", "generic")]
+# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles.
+_NARROW = [
+    build
+    for build in BUILDS
+    if not build.wide and (build.constants == "4x4 stride 2" or (build.constants == "generic" and not build.defines))
+]
 # The compiler treats the signs of complex products differently for newer architectures.
 READ = [
     build
@@ -40,6 +44,9 @@ def instructions(build: Build) -> Counter[str]:
 def test_machine_code(build: Build) -> None:
     found = instructions(build)
     assert not _matching(found, "LDL|STL"), "local memory"
+    if ("TENSOR", "0") not in build.defines and build.stem in TILED:
+        _check_tensor_cores(found, build)
+        return
     if build.dtype in DOUBLE:
         _check_doubles(found)
     else:
@@ -90,6 +97,23 @@ def _check_tiles(found: Counter[str], build: Build) -> None:
         assert bool(_matching(found, r"LDG\.E\.128")) == (vector == 16)
 
 
+def _check_tensor_cores(found: Counter[str], build: Build) -> None:
+    """Operands are copied in the background, 16 bytes at a time where they lie so, and multiplied by tensor cores."""
+    defines, half = dict(build.defines), DTYPES[build.dtype].storage.itemsize == 2
+    instruction = {"float16": r"16816\.F32$", "bfloat16": r"16816\.F32\.BF16", "float32": r"1688\.F32\.TF32"}
+    products = sum(found[each] for each in _matching(found, rf"HMMA\.{instruction[build.dtype]}"))
+    tiles = int(defines["THREAD_M"]) // 2 * (int(defines["THREAD_N"]) // 2)
+    depths = int(defines["TILE_K"]) // (16 if half else 8)
+    assert products == tiles * depths * int(defines["TENSOR"])
+    assert _matching(found, r"LDGDEPBAR"), found
+    assert _matching(found, r"BAR\.SYNC"), found
+    by_rows = build.channels_last and build.stem != "sk_dilated"
+    assert bool(_matching(found, r"LDGSTS\.E\.(BYPASS\.)?128")) == (defines.get("VECTOR", defines["VECTOR_A"]) != "1")
+    assert bool(_matching(found, r"STG\.E\.128")) == by_rows
+    # Matrices of 16-bit elements, or whose depth is side by side.
+    assert bool(_matching(found, r"LDSM")) == (half or by_rows)
+
+
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("stem", LAUNCHERS)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:
@@ -100,6 +124,6 @@ def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: s
     assert {each for each in found if each.startswith("STG")} == {f"STG.E.{width}"}
     # A product takes four operations on two loaded elements.
     loads, operations = (sum(n for each, n in found.items() if each.startswith(name)) for name in ("LDG", fused))
-    assert operations % 4 == 0 or stem == "sk_dilated"  # whose sums of splits are not of products
+    assert operations % 4 == 0 or stem in TILED  # whose sums of parts are not of products
     # Threads of a tile multiply an element by many.
     assert 0 < operations <= 2 * loads or stem in TILED

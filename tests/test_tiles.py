@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from cupy_kst import Geometry, cpu
-from cupy_kst.dtypes import DTYPES, DType
+from cupy_kst.dtypes import DTYPES, DType, Precision
 from cupy_kst.gpu import choice, conv_v2, ks_deconv, sk_dilated, tiles
+from cupy_kst.gpu.choice import Product
 from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken
-from cupy_kst.gpu.form import Form
+from cupy_kst.gpu.micro import Micro, micros
 from cupy_kst.gpu.plan import NULL
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS, OPERATIONS
@@ -37,45 +38,97 @@ GEOMETRIES = (
 )
 every_method = pytest.mark.parametrize("method", LAUNCHERS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_layout = pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
-def test_tiles_fit_a_block(dtype: DType) -> None:
-    for tile in tiles.tiles(dtype):
-        assert tile.threads % tile.m == tile.threads % tile.k == 0
-        assert tile.m * tile.k % tile.threads == 0
+MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micros(dtype, "tf32")}
+every_micro = pytest.mark.parametrize(("dtype", "micro"), MICROS.values(), ids=MICROS)
+
+
+@every_micro
+def test_tiles_fit_a_block(dtype: DType, micro: Micro) -> None:
+    for tile in tiles.tiles(micro):
         assert tile.threads <= 256
         # A thread's sums take at most a quarter of the registers that it may have.
         assert tile.thread_m * tile.thread_n * dtype.compute.itemsize <= 64 * 4
+        if micro.tensor:
+            # That of one of an H200's multiprocessors, which is to run two blocks of a large tile, and more of others.
+            assert (
+                max(tiles.shared_bytes(tile, micro, deep) for deep in (False, True)) <= DEVICE.shared_bytes_optin // 2
+            )
+            continue
+        assert tile.threads % tile.m == tile.threads % tile.k == 0
+        assert tile.m * tile.k % tile.threads == 0
         pad = tiles.ACCESS // dtype.compute.itemsize
         assert 2 * tile.k * (tile.m + tile.n + 2 * pad) * dtype.compute.itemsize <= DEVICE.shared_bytes
 
 
 @every_method
 @every_dtype
-def test_every_form_has_its_own_defines(method: str, dtype: str) -> None:
-    found = list(LAUNCHERS[method].forms(DTYPES[dtype]))
+@every_layout
+def test_every_form_has_its_own_defines(method: str, dtype: str, channels_last: bool) -> None:
+    found = list(LAUNCHERS[method].forms(DTYPES[dtype], channels_last))
     assert len(found) == len(set(found))
 
 
-def test_large_products_take_large_tiles_and_small_ones_small_ones() -> None:
-    large, *_, narrow = tiles.tiles(FLOAT.dtype)
-    assert choice.tile_for(FLOAT, 10**6, 512) == large
-    assert choice.tile_for(FLOAT, 10**6, 3) == narrow
-    assert (choice.tile_for(FLOAT, 30, 30).m, choice.tile_for(FLOAT, 30, 30).n) == (32, 32)
+@every_micro
+def test_large_products_take_large_tiles_and_small_ones_small_ones(dtype: DType, micro: Micro) -> None:
+    large, *_, narrow = tiles.tiles(micro)
+    target = Target(dtype, DEVICE, False, precision="tf32x3" if micro.name == "tf32x3" else "tf32")
+    if choice.form_for(target, Product(1, 1, 1, 1, 1)).micro != micro:
+        target = replace(target, precision="ieee", device=replace(DEVICE, capability=(7, 5)))
+
+    def tile(*product: int) -> tiles.Tile:
+        form = choice.form_for(target, Product(*product))
+        assert form.micro == micro
+        return form.tile
+
+    assert tile(1, 10**6, 512, 4, 256) == large
+    assert tile(1, 10**6, 3, 4, 256) == narrow
+    assert tile(1, 30, 30, 1, 64).m * tile(1, 30, 30, 1, 64).n < large.m * large.n
+
+
+def test_a_device_without_tensor_cores_has_none() -> None:
+    old = Target(DTYPES["float16"], replace(DEVICE, capability=(7, 5)), False)
+    assert choice.form_for(old, Product(1, 64, 64, 1, 64)).micro.name == "f32"
+    pinned = replace(old, form=form_of("ks_deconv", old.dtype, "f16/64x64"))
+    with pytest.raises(ValueError, match="form='f16/64x64': emulator has no such tensor cores"):
+        ks_deconv.plan(GEOMETRIES[0], pinned)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "name"),
+    [
+        ("float32", "ieee", "f32"),
+        ("float32", "tf32", "tf32"),
+        ("float32", "tf32x3", "tf32x3"),
+        ("float16", "ieee", "f16"),
+        ("bfloat16", "tf32", "bf16"),
+        ("float64", "tf32", "f64"),
+    ],
+)
+def test_precision_is_of_float32_alone(dtype: str, precision: Precision, name: str) -> None:
+    target = Target(DTYPES[dtype], DEVICE, False, precision=precision)
+    assert choice.form_for(target, Product(1, 4096, 256, 4, 256)).micro.name == name
+
+
+def test_a_form_that_is_less_exact_than_asked_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="form='tf32/64x64': on a GPU ks_deconv in float32 has 'f32/128x64'"):
+        form_of("ks_deconv", DTYPES["float32"], "tf32/64x64")
+    with pytest.raises(ValueError, match="in float32 by precision tf32x3 has 'tf32x3/128x64'"):
+        form_of("ks_deconv", DTYPES["float32"], "tf32/64x64", "tf32x3")
 
 
 def test_more_blocks_are_had_by_smaller_tiles() -> None:
-    few, many = choice.tile_for(FLOAT, 1024, 256), choice.tile_for(FLOAT, 1024, 256, 100)
+    few, many = (choice.form_for(FLOAT, Product(number, 1024, 256, 1, 64)).tile for number in (1, 100))
     assert few.m * few.n < many.m * many.n
 
 
-def test_a_filter_is_loaded_by_16_bytes_where_columns_allow() -> None:
+def test_loads_are_of_16_bytes_where_channels_allow() -> None:
     half, double = DTYPES["float16"], DTYPES["complex128"]
     assert [tiles.vector(half, columns) for columns in (1, 4, 8, 12, 24)] == [1, 1, 8, 1, 8]
     assert [tiles.vector(DTYPES["float32"], columns) for columns in (1, 2, 4)] == [1, 1, 4]
-    assert tiles.vector(double, 3) == 1
-    assert tiles.vectors(double) == (1,)
+    assert tiles.vector(half, 8, 12) == tiles.vector(double, 3) == 1
 
 
 @pytest.mark.parametrize(
@@ -95,11 +148,12 @@ def test_a_convolution_counts_what_its_own_taps_meet() -> None:
     assert dict(conv_v2.plan(geometry, FLOAT).steps[1].defines)["TRIMMED"] == "0"
 
 
-def test_splits_fill_the_device_but_no_more_than_the_depth_allows() -> None:
-    assert choice.splits(FLOAT, 1, 0) == 1
-    assert choice.splits(FLOAT, 1, 80) == 10
-    assert choice.splits(FLOAT, 1, 10**9) == choice.SPLIT_BLOCKS * DEVICE.multiprocessors
-    assert choice.splits(FLOAT, 10**6, 10**9) == 1
+def test_deep_products_of_few_tiles_are_split() -> None:
+    deep, shallow = Product(1, 16, 64, 4, 4096), Product(1, 16, 64, 1, 8)
+    parts = choice.form_for(FLOAT, deep).splits
+    assert 16 <= parts <= deep.stages(tiles.Tile(32, 32, 8, 4, 4)) // choice.SPLIT_STAGES
+    assert choice.form_for(FLOAT, shallow).splits == 1
+    assert choice.form_for(FLOAT, deep._replace(number=10**5)).splits == 1
 
 
 @every_method
@@ -107,23 +161,24 @@ def test_splits_fill_the_device_but_no_more_than_the_depth_allows() -> None:
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=range(len(GEOMETRIES)))
 def test_a_plan_takes_a_form_of_the_table(method: str, dtype: str, geometry: Geometry) -> None:
     launcher = LAUNCHERS[method]
-    for step in launcher.plan(geometry, Target(DTYPES[dtype], DEVICE, False)).steps:
-        assert step.defines in set(launcher.forms(DTYPES[dtype]))
-        assert all(
-            array in (name, NULL) for array, name in zip(step.arrays, launcher.KERNELS[step.kernel], strict=True)
-        )
+    for last, precision in product((False, True), get_args(Precision)):
+        for step in launcher.plan(geometry, Target(DTYPES[dtype], DEVICE, False, last, precision=precision)).steps:
+            assert step.defines in set(launcher.forms(DTYPES[dtype], last))
+            assert all(
+                array in (name, NULL) for array, name in zip(step.arrays, launcher.KERNELS[step.kernel], strict=True)
+            )
 
 
 def test_sums_of_splits_are_in_the_compute_type() -> None:
     bfloat = DTYPES["bfloat16"]
-    target = Target(bfloat, DEVICE, False, form=Form("bf16", tiles.tiles(bfloat)[0], splits=3))
+    target = Target(bfloat, DEVICE, False, form=form_of("sk_dilated", bfloat, "bf16/64x64/split3"))
     shape, dtype = sk_dilated.plan(GEOMETRIES[0], target).workspaces["partials"]
     assert dtype == np.float32
     assert shape == (3, *GEOMETRIES[0].full_weight_shape)
 
 
 def test_what_is_not_split_goes_straight_to_the_weight() -> None:
-    target = replace(FLOAT, form=Form("f32", tiles.tiles(FLOAT.dtype)[0]))
+    target = replace(FLOAT, form=form_of("sk_dilated", FLOAT.dtype, "f32/64x64"))
     planned = sk_dilated.plan(GEOMETRIES[0], target)
     assert planned.workspaces == {}
     assert [step.kernel for step in planned.steps] == ["multiply_taps"]
@@ -133,19 +188,24 @@ def test_what_is_not_split_goes_straight_to_the_weight() -> None:
 @every_dtype
 def test_forms_are_found_by_their_names(method: str, dtype: str) -> None:
     element = DTYPES[dtype]
-    names = [name.replace("splitN", "split7") for name in form_names(method, element)]
-    assert len(set(names)) == 2 * len(tiles.tiles(element))
+    names = [name.replace("splitN", "split7") for name in form_names(method, element, "tf32")]
+    ends = 2 if method == "sk_dilated" else 4
+    assert len(set(names)) == ends * sum(len(tiles.tiles(micro)) for micro in micros(element, "tf32"))
     for name in names:
-        form = form_of(method, element, name)
+        form = form_of(method, element, name, "tf32")
         assert str(form) == name
         for geometry in GEOMETRIES:
             target = Target(element, DEVICE, False, form=form)
             assert form_taken(method, geometry, target) == name
 
 
-@pytest.mark.parametrize(
-    "name", ["128x64", "f64/64x64", "f32/64x65", "f32/64x64/split1", "f32/64x64/split0", "f32/64x64/split70000", 5]
+WRONG_NAMES = (
+    *("128x64", "f64/64x64", "f32/64x65", "f32/64x64/split1", "f32/64x64/split0", "f32/64x64/split70000"),
+    *("f32/64x64/trimmed", "tf32/64x64", 5),
 )
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
 def test_a_name_of_no_form_lists_the_names(name: Any) -> None:
     with pytest.raises(ValueError, match="sk_dilated in float32 has 'f32/128x64', 'f32/128x64/splitN'"):
         form_of("sk_dilated", DTYPES["float32"], name)
@@ -159,19 +219,26 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
 
 
 @every_method
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_every_form_computes(method: str, dtype: str) -> None:
-    # One layout each, so that every tile has both and so has every kind.
-    for number, form in enumerate(_forms(method, dtype)):
-        for geometry in GEOMETRIES[:2]:
-            _check(method, dtype, geometry, form, channels_last=(number + number // 2) % 2 == 1)
+@every_micro
+def test_every_form_computes(method: str, dtype: DType, micro: Micro) -> None:
+    # One layout and kind each, so that every tile has all; by tensor cores, which take long here, small geometries.
+    names = [name for name in form_names(method, dtype, "tf32") if name.startswith(f"{micro.name}/")]
+    # Of types that only numeric.cuh and mma.cuh tell apart, some.
+    for number, name in enumerate(names if micro.name in ("f32", "f16", "tf32") else names[::3]):
+        form, last = name.replace("splitN", "split3"), (number + number // 4) % 2 == 1
+        for geometry in GEOMETRIES[1:3] if micro.tensor else GEOMETRIES[:2]:
+            _check(method, dtype.name, geometry, form, last, precision="tf32")
 
 
 @every_method
-@every_dtype
-def test_every_dtype_computes(method: str, dtype: str) -> None:
-    for geometry in GEOMETRIES[2:]:
-        _check(method, dtype, geometry, _forms(method, dtype)[-1])
+@every_micro
+@every_layout
+def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, channels_last: bool) -> None:
+    names = [name for name in form_names(method, dtype, "tf32") if name.startswith(f"{micro.name}/")]
+    # The second: a tile that is not too large for the emulator.
+    form = names[len(names) // len(tiles.tiles(micro))]
+    for geometry in GEOMETRIES:
+        _check(method, dtype.name, geometry, form, channels_last, "plain", precision="tf32")
 
 
 @every_method
@@ -186,10 +253,9 @@ def test_every_dtype_computes(method: str, dtype: str) -> None:
 def test_builds_orders_and_races(method: str, build: str, order: str, kind: Any, wide: bool) -> None:
     for geometry, last in product(GEOMETRIES[::2], (False, True)):
         _check(method, "float32", geometry, None, last, build, order, kind, wide)
-
-
-def _forms(method: str, dtype: str) -> list[str]:
-    return [name.replace("splitN", "split3") for name in form_names(method, DTYPES[dtype])]
+    for dtype, form in (("float32", "tf32/32x64/split3"), ("bfloat16", "bf16/64x64")):
+        for last in (False, True):
+            _check(method, dtype, GEOMETRIES[1], form, last, build, order, kind, wide, "tf32")
 
 
 @cache
@@ -207,6 +273,7 @@ def _check(
     order: str = "forward",
     kind: Any = "generic",
     wide: bool = False,
+    precision: Precision = "ieee",
 ) -> None:
     """Compute whole numbers, so that the NumPy engine's result is the only one."""
     require()
@@ -227,7 +294,7 @@ def _check(
         wanted = wanted if output == "weight" else _last(wanted)
     out = emulator.empty(wanted.shape, element.storage)
     Engine(emulator, kind, wide).run(
-        method, geometry, element, {**arrays, output: out}, channels_last=channels_last, form=form
+        method, geometry, element, {**arrays, output: out}, None, None, channels_last, form, precision
     )
     emulator.check_written(out)
     np.testing.assert_array_equal(out, wanted)

@@ -1,20 +1,23 @@
-"""Which build and which tile a geometry takes: pure functions, so that they are tested without a device."""
+"""Which build and which form a geometry takes: pure functions, so that they are tested without a device."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 from ..axis import Axis
 from ..geometry import Geometry
+from .device import Device
+from .form import Form
+from .micro import micros
 from .target import Target
-from .tiles import Tile, tiles
+from .tiles import Tile, launch_bytes, tiles
 
 # Room above the largest offset for a block's threads that fall outside.
 _NARROW = 2**31 - 1024
-# Blocks that a split product gives each multiprocessor, and the least stages of one split.
-SPLIT_BLOCKS = 4
-SPLIT_STAGES = 8
+# The least stages of one part of a product.
+SPLIT_STAGES = 4
 
 
 @lru_cache(maxsize=1024)
@@ -39,28 +42,80 @@ def _reach(axis: Axis) -> int:
     return furthest_place + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)
 
 
-@lru_cache(maxsize=1024)
-def tile_for(target: Target, rows: int, columns: int, products: int = 1) -> Tile:
-    """Return the tile that computes `products` products of ``rows x columns`` in the least time, or the one asked for.
+class Product(NamedTuple):
+    """Matrix products of one size.
 
-    The estimate: blocks go round by round over the multiprocessors, and one takes as long as its multiply-adds, idle
-    rows and columns included, and the loads of its operands, which weigh eight times as much.
+    Attributes
+    ----------
+    number : int
+        How many there are.
+    rows, columns : int
+        Their size.
+    runs, run : int
+        Their depth: so many runs of so many elements, none of which shares a stage with another's.
     """
 
-    if target.form is not None:
-        return target.form.tile
+    number: int
+    rows: int
+    columns: int
+    runs: int
+    run: int
 
-    def time(tile: Tile) -> int:
-        blocks = products * -(-rows // tile.m) * -(-columns // tile.n)
-        return -(-blocks // target.device.multiprocessors) * (tile.m * tile.n + 8 * (tile.m + tile.n))
+    def blocks(self, tile: Tile) -> int:
+        """Return the tiles of all products."""
+        return self.number * -(-self.rows // tile.m) * -(-self.columns // tile.n)
 
-    return min(tiles(target.dtype), key=time)
+    def stages(self, tile: Tile) -> int:
+        """Return the stages of one tile."""
+        return self.runs * -(-self.run // tile.k)
 
 
 @lru_cache(maxsize=1024)
-def splits(target: Target, blocks: int, stages: int) -> int:
-    """Return into how many parts the depth of products is split, which have `blocks` tiles and up to `stages` each."""
+def form_for(target: Target, product: Product, trimmed: bool = False) -> Form:
+    """Return the form that makes `product` in the least time by `clocks`, or the one asked for."""
     if target.form is not None:
-        return target.form.splits
-    wanted = -(-SPLIT_BLOCKS * target.device.multiprocessors // blocks)
-    return max(1, min(wanted, stages // SPLIT_STAGES, target.device.max_grid[1]))
+        if not target.form.micro.runs_on(target.device):
+            raise ValueError(f"form='{target.form}': {target.device.name} has no such tensor cores")
+        return target.form
+    micro = next(each for each in micros(target.dtype, target.precision) if each.runs_on(target.device))
+    forms = [
+        Form(micro, tile, trimmed, splits)
+        for tile in tiles(micro)
+        if launch_bytes(tile, micro, target.channels_last) <= target.device.shared_bytes_optin
+        for splits in _parts(product.stages(tile), target.device.max_grid[1])
+    ]
+    return min(forms, key=lambda form: (clocks(target.device, product, form), form.splits))
+
+
+def _parts(stages: int, most: int) -> list[int]:
+    """Return the numbers of parts that are tried."""
+    parts = (one << power for power in range(16) for one in (2, 3))
+    return [1, *(each for each in parts if each * SPLIT_STAGES <= stages and each <= most)]
+
+
+def clocks(device: Device, product: Product, form: Form) -> float:
+    """Return about how many clocks a form takes for products: what multiprocessors do, and what they wait for.
+
+    The blocks of a multiprocessor share its arithmetic and its way to memory; each stage of a block waits for the one
+    before, the more blocks there are the less. That is arithmetic on a data sheet: no measurement stands behind it.
+    """
+    micro, tile = form.micro, form.tile
+    blocks = max(1, -(-product.blocks(tile) * form.splits // device.multiprocessors))
+    together = min(blocks, max(1, _RESIDENT_THREADS // tile.threads))
+    stages = -(-product.stages(tile) // form.splits)
+    loaded = tile.k * (tile.m + tile.n) * micro.bytes / _BYTES_A_CLOCK
+    multiplied = tile.m * tile.n * tile.k / micro.rate
+    # Loads hide behind products, or these behind loads, but not quite.
+    stage = max(multiplied, loaded) + min(multiplied, loaded) / 4
+    waited = _WAIT / (tile.stages - 1) * -(-blocks // together)
+    sums = tile.m * tile.n * 4 / _BYTES_A_CLOCK
+    time = stages * max(blocks * stage, waited) + blocks * sums + -(-blocks // together) * _BLOCK
+    if form.splits > 1:
+        written = 4 * form.splits * product.number * product.rows * product.columns
+        time += _LAUNCH + written / device.multiprocessors / _BYTES_A_CLOCK
+    return time
+
+
+# Of one multiprocessor: threads whose registers fit, bytes a clock from the second level of the cache, and clocks of a
+# load from there, of the start and end of a block, and of another launch.
+_RESIDENT_THREADS, _BYTES_A_CLOCK, _WAIT, _BLOCK, _LAUNCH = 512, 32, 700, 1500, 3000

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..axis import Axis
-from ..dtypes import DTYPES, DType
+from ..dtypes import DTYPES, DType, Precision
 from ..geometry import Geometry
 from ..packed import Packed
 from . import (
@@ -30,6 +30,7 @@ from . import (
 from . import form as forms
 from .choice import needs_wide
 from .form import Form
+from .micro import micros
 from .plan import NULL, Launches, Plan, Workspace
 from .runtime import Runtime
 from .target import Target
@@ -50,8 +51,8 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
 }
 
 
-# What forms differ in beside the tile, of methods that have tiles.
-_OPTIONS = {"ks_deconv": ks_deconv.OPTION, "conv_v2": conv_v2.OPTION, "sk_dilated": sk_dilated.OPTION}
+# Methods that have tiles, and whether these may be trimmed.
+_TRIMS = {"ks_deconv": ks_deconv.TRIMS, "conv_v2": conv_v2.TRIMS, "sk_dilated": sk_dilated.TRIMS}
 
 
 @lru_cache(maxsize=256)
@@ -60,10 +61,11 @@ def plan(method: str, geometry: Geometry, target: Target) -> Plan:
     return LAUNCHERS[method](geometry, target)
 
 
-def form_names(method: str, dtype: DType) -> tuple[str, ...]:
+def form_names(method: str, dtype: DType, precision: Precision = "ieee") -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
-    option = _OPTIONS.get(method)
-    return (_threads(dtype),) if option is None else forms.names(dtype, option)
+    if method not in _TRIMS:
+        return (_threads(dtype),)
+    return forms.names(micros(dtype, precision), _TRIMS[method])
 
 
 def _threads(dtype: DType) -> str:
@@ -77,13 +79,13 @@ def form_taken(method: str, geometry: Geometry, target: Target) -> str:
     return _threads(target.dtype) if taken is None else str(taken)
 
 
-def form_of(method: str, dtype: DType, name: str) -> Form | None:
+def form_of(method: str, dtype: DType, name: str, precision: Precision = "ieee") -> Form | None:
     """Return the form of a name, None for that of a thread per output, or raise a ValueError that lists the names."""
-    option = _OPTIONS.get(method)
-    form = None if option is None or not isinstance(name, str) else forms.parse(name, dtype, option)
-    if form is None and (option is not None or name not in form_names(method, dtype)):
-        known = ", ".join(map(repr, form_names(method, dtype)))
-        raise ValueError(f"form={name!r}: on a GPU {method} in {dtype.name} has {known}")
+    tiled, known = method in _TRIMS, form_names(method, dtype, precision)
+    form = forms.parse(name, micros(dtype, precision), _TRIMS[method]) if tiled and isinstance(name, str) else None
+    if form is None and (tiled or name not in known):
+        exact = "" if precision == "ieee" else f" by precision {precision}"
+        raise ValueError(f"form={name!r}: on a GPU {method} in {dtype.name}{exact} has {', '.join(map(repr, known))}")
     return form
 
 
@@ -118,6 +120,7 @@ class Engine:
         workspace: Any = None,
         channels_last: bool = False,
         form: str | None = None,
+        precision: Precision = "ieee",
     ) -> None:
         """Write what `method` computes.
 
@@ -136,11 +139,13 @@ class Engine:
             Whether maps have their channels behind their pixels.
         form : str, optional
             One of `form_names`.
+        precision : {"ieee", "tf32", "tf32x3"}
+            How exactly products of float32 are to be made.
         """
         if geometry.samples == 0:
             return
         constants = self._constants(method, geometry, dtype, channels_last)
-        planned, kernels = self._bound(method, geometry, dtype.name, channels_last, form, constants)
+        planned, kernels = self._bound(method, geometry, dtype.name, channels_last, form, precision, constants)
         null, bias = np.uintp(0), arrays.get("bias")
         known = {**arrays, "bias": null if bias is None else bias, NULL: null}
         offset = 0
@@ -181,10 +186,11 @@ class Engine:
         dtype: str,
         channels_last: bool,
         form: str | None,
+        precision: Precision,
         constants: Constants | None,
     ) -> tuple[Plan, tuple[Any, ...]]:
         """Return a plan with its kernels, compiled."""
-        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form)
+        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form, precision)
         wide = self._is_wide(geometry)
         texts = (
             source.text(
@@ -193,15 +199,22 @@ class Engine:
             for step in planned.steps
         )
         return planned, tuple(
-            self.runtime.compile(text, step.kernel) for text, step in zip(texts, planned.steps, strict=True)
+            self.runtime.compile(text, step.kernel, step.shared_bytes)
+            for text, step in zip(texts, planned.steps, strict=True)
         )
 
     def plan(
-        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, form: str | None = None
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        form: str | None = None,
+        precision: Precision = "ieee",
     ) -> Plan:
         """Return the launches by which `method` computes `geometry` on this device."""
-        pinned = None if form is None else form_of(method, dtype, form)
-        target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned)
+        pinned = None if form is None else form_of(method, dtype, form, precision)
+        target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned, precision)
         return plan(method, geometry, target)
 
     def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType, form: str | None = None) -> int:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..dtypes import DType
+from .micro import Micro
 from .tiles import Tile, tiles
 
-# What a launcher's forms differ in, beside the tile.
-TRIMMED = "trimmed"
-SPLIT = "split"
 # Blocks of a grid along y.
 _MOST_SPLITS = 65535
 
@@ -20,8 +17,8 @@ class Form(NamedTuple):
 
     Attributes
     ----------
-    element : str
-        Short name of the element type that the micro-kernel multiplies.
+    micro : Micro
+        What multiplies.
     tile : Tile
         What a block computes of a product.
     trimmed : bool
@@ -30,32 +27,33 @@ class Form(NamedTuple):
         Parts of the depth, whose sums are added in their order.
     """
 
-    element: str
+    micro: Micro
     tile: Tile
     trimmed: bool = False
     splits: int = 1
 
     def __str__(self) -> str:
-        trimmed = f"/{TRIMMED}" if self.trimmed else ""
-        split = f"/{SPLIT}{self.splits}" if self.splits > 1 else ""
-        return f"{self.element}/{self.tile}{trimmed}{split}"
+        trimmed = "/trimmed" if self.trimmed else ""
+        split = f"/split{self.splits}" if self.splits > 1 else ""
+        return f"{self.micro.name}/{self.tile}{trimmed}{split}"
 
 
-def names(dtype: DType, option: str) -> tuple[str, ...]:
-    """Return the names of all forms whose `option`, TRIMMED or SPLIT, may be taken or not; N stands for parts."""
-    each = {TRIMMED: ("", f"/{TRIMMED}"), SPLIT: ("", f"/{SPLIT}N")}[option]
-    return tuple(f"{dtype.short}/{tile}{more}" for tile in tiles(dtype) for more in each)
+def names(micros: tuple[Micro, ...], trims: bool) -> tuple[str, ...]:
+    """Return the names of all forms, where N stands for a number of parts, of methods that trim or do not."""
+    ends = ("", "/splitN", "/trimmed", "/trimmed/splitN") if trims else ("", "/splitN")
+    return tuple(f"{micro.name}/{tile}{end}" for micro in micros for tile in tiles(micro) for end in ends)
 
 
-def parse(name: str, dtype: DType, option: str) -> Form | None:
+def parse(name: str, micros: tuple[Micro, ...], trims: bool) -> Form | None:
     """Return the form of a name, or None if there is none such."""
-    for tile in tiles(dtype):
-        plain = f"{dtype.short}/{tile}"
-        if name == plain:
-            return Form(dtype.short, tile)
-        if option == TRIMMED and name == f"{plain}/{TRIMMED}":
-            return Form(dtype.short, tile, trimmed=True)
-        parts = re.fullmatch(rf"{plain}/{SPLIT}([0-9]{{1,5}})", name)
-        if option == SPLIT and parts and 1 < int(parts[1]) <= _MOST_SPLITS:
-            return Form(dtype.short, tile, splits=int(parts[1]))
+    parts = re.fullmatch(r"(?P<plain>\w+/\d+x\d+)(?P<trimmed>/trimmed)?(?:/split(?P<splits>[1-9]\d{0,4}))?", name)
+    if parts is None or (parts["trimmed"] and not trims):
+        return None
+    splits = int(parts["splits"] or 1)
+    if splits > _MOST_SPLITS or parts["splits"] == "1":
+        return None
+    for micro in micros:
+        for tile in tiles(micro):
+            if parts["plain"] == f"{micro.name}/{tile}":
+                return Form(micro, tile, bool(parts["trimmed"]), splits)
     return None

@@ -6,35 +6,29 @@ from math import prod
 
 from ..geometry import Geometry
 from ..trimming import trims_classes
-from . import choice, tiles
-from .form import TRIMMED, Form
-from .plan import Plan, Workspace, of_weight, tiled
+from . import filtered
+from .choice import Product
+from .plan import Plan
 from .target import Target
 
 KERNELS = {
     "split_and_rotate": ("weight", "filters"),
-    "multiply_classes": ("small", "filters", "bias", "large"),
+    "multiply_classes": ("small", "filters", "bias", "partials", "large"),
+    "add_partials": ("partials", "bias", "large"),
 }
 REGISTERS = 255
-OPTION = TRIMMED
-forms = tiles.filter_forms
+TRIMS = True
+forms = filtered.forms
 
 
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the packed filter between them."""
-    columns, classes = geometry.large_channels // geometry.groups, len(geometry.classes)
-    positions = prod(axis.classes[0].positions for axis in geometry.axes)
-    products = geometry.groups * classes
-    trimmed = trims_classes(geometry) if target.form is None else target.form.trimmed
+    columns, channels = (count // geometry.groups for count in (geometry.large_channels, geometry.small_channels))
+    positions, taps = (prod(getattr(axis.classes[0], name) for axis in geometry.axes) for name in ("positions", "taps"))
+    products = geometry.groups * len(geometry.classes)
+    trimmed = filtered.trims(target, trims_classes(geometry))
     if trimmed:
-        rows, products = geometry.samples, products * positions
+        product = Product(products * positions, geometry.samples, columns, taps, channels)
     else:
-        rows = geometry.samples * positions
-    tile = choice.tile_for(target, rows, columns, products)
-    defines = tiles.filter_form(tile, tiles.vector(target.dtype, columns), trimmed)
-    split = of_weight(geometry, target.wide, "ks_deconv", "split_and_rotate", KERNELS["split_and_rotate"], defines)
-    blocks = products * -(-rows // tile.m) * -(-columns // tile.n)
-    arrays = KERNELS["multiply_classes"]
-    multiply = tiled(geometry, target.wide, "ks_deconv", "multiply_classes", arrays, tile.threads, (blocks, 1), defines)
-    form = Form(target.dtype.short, tile, trimmed)
-    return Plan((split, multiply), {"filters": Workspace(geometry.full_weight_shape)}, form)
+        product = Product(products, geometry.samples * positions, columns, taps, channels)
+    return filtered.plan(geometry, target, "ks_deconv", KERNELS, product, trimmed)

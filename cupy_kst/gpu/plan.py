@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Geometry
 from . import params
+from .choice import Product
 from .form import Form
 
 # Among a launch's arrays: none.
@@ -35,6 +36,8 @@ class Launches:
         The params struct of each launch, shape (launches,).
     defines : tuple of (str, str)
         What the text needs beside the lines that all have: names and values.
+    shared_bytes : int
+        Shared memory of a block beyond what every block may have.
     """
 
     stem: str
@@ -44,6 +47,7 @@ class Launches:
     arrays: tuple[str, ...]
     params: NDArray[Any]
     defines: tuple[tuple[str, str], ...] = ()
+    shared_bytes: int = 0
 
     @cached_property
     def key(self) -> tuple[object, ...]:
@@ -130,10 +134,29 @@ def tiled(
     stem: str,
     kernel: str,
     arrays: tuple[str, ...],
-    threads: int,
-    blocks: tuple[int, int],
+    product: Product,
+    form: Form,
+    defines: tuple[tuple[str, str], ...],
+    shared_bytes: int,
+) -> Launches:
+    """Return a launch of one block per tile of a product, and per part of its depth."""
+    structs = params.build(geometry, wide, (0, 0, 0))
+    grid, block = (product.blocks(form.tile), form.splits, 1), (form.tile.threads, 1, 1)
+    return Launches(stem, kernel, grid, block, arrays, structs, defines, shared_bytes)
+
+
+def added(
+    geometry: Geometry,
+    wide: bool,
+    stem: str,
+    arrays: tuple[str, ...],
+    shape: tuple[int, ...],
+    splits: int,
+    channels_last: bool,
     defines: tuple[tuple[str, str], ...],
 ) -> Launches:
-    """Return a launch of one block per tile of a product, and per split of its depth."""
-    structs = params.build(geometry, wide, (0, 0, 0))
-    return Launches(stem, kernel, (*blocks, 1), (threads, 1, 1), arrays, structs, defines)
+    """Return a launch that adds the parts of an array of ``(samples, channels, depth, height, width)``."""
+    samples, channels, depth, height, width = shape
+    firsts = ((int(channels_last), channels, splits),)
+    grid = (depth, height, width)
+    return per_position(geometry, wide, stem, "add_partials", arrays, channels, grid, firsts, samples, defines)

@@ -8,42 +8,51 @@ from math import prod
 from ..dtypes import DType
 from ..geometry import Geometry
 from . import choice, tiles
-from .form import SPLIT, Form
-from .plan import NULL, Plan, Workspace, of_weight, tiled
+from .choice import Product
+from .micro import Micro, micros
+from .plan import NULL, Plan, Workspace, added, tiled
 from .target import Target
+from .tiles import Defines, Tile
 
 KERNELS = {
     "multiply_taps": ("small", "large", "partials", "weight"),
-    "add_partials": ("partials", "weight"),
+    "add_partials": ("partials", NULL, "weight"),
 }
 REGISTERS = 255
-OPTION = SPLIT
+TRIMS = False
 
 
-def forms(dtype: DType) -> Iterator[tiles.Defines]:
+def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     """Yield the defines of every build."""
-    return (tile.defines for tile in tiles.tiles(dtype))
+    for micro in micros(dtype, "tf32"):
+        for tile in tiles.tiles(micro):
+            for vector in sorted({1, _vector(tile, micro, channels_last, tiles.vector(dtype))}):
+                yield tiles.defines(tile, micro, False, vector)
+
+
+def _vector(tile: Tile, micro: Micro, channels_last: bool, vector: int) -> int:
+    """Return the elements of a load along pixels: on tensor cores, of both maps alike, so in square tiles alone."""
+    return vector if micro.tensor and channels_last and tile.m == tile.n else 1
 
 
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the split sums between them, if there are any."""
     rows, columns = (count // geometry.groups for count in (geometry.small_channels, geometry.large_channels))
     products = geometry.groups * prod(axis.kernel for axis in geometry.axes)
-    tile = choice.tile_for(target, rows, columns, products)
-    blocks = products * -(-rows // tile.m) * -(-columns // tile.n)
-    stages = -(-geometry.samples * _most_positions(geometry) // tile.k)
-    splits = choice.splits(target, blocks, stages)
-    form = Form(target.dtype.short, tile, splits=splits)
-    arrays = KERNELS["multiply_taps"] if splits > 1 else ("small", "large", NULL, "weight")
-    grid = (blocks, splits)
-    multiply = tiled(geometry, target.wide, "sk_dilated", "multiply_taps", arrays, tile.threads, grid, tile.defines)
-    if splits == 1:
+    product = Product(products, rows, columns, 1, geometry.samples * _most_positions(geometry))
+    form = choice.form_for(target, product)
+    vector = _vector(form.tile, form.micro, target.channels_last, tiles.vector(target.dtype, rows, columns))
+    defines = tiles.defines(form.tile, form.micro, False, vector)
+    arrays = KERNELS["multiply_taps"] if form.splits > 1 else ("small", "large", NULL, "weight")
+    asked = tiles.launch_bytes(form.tile, form.micro, False)
+    multiply = tiled(geometry, target.wide, "sk_dilated", "multiply_taps", arrays, product, form, defines, asked)
+    if form.splits == 1:
         return Plan((multiply,), form=form)
-    add = of_weight(
-        geometry, target.wide, "sk_dilated", "add_partials", KERNELS["add_partials"], tile.defines, (0, 0, splits)
-    )
-    shape = (splits, *geometry.full_weight_shape)
-    return Plan((multiply, add), {"partials": Workspace(shape, target.dtype.compute)}, form)
+    shape = geometry.full_weight_shape
+    arrays = KERNELS["add_partials"]
+    add = added(geometry, target.wide, "sk_dilated", arrays, shape, form.splits, False, defines)
+    workspaces = {"partials": Workspace((form.splits, *shape), target.dtype.compute)}
+    return Plan((multiply, add), workspaces, form)
 
 
 def _most_positions(geometry: Geometry) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..dtypes import DType
+from ..dtypes import DType, Precision
 from .device import Device
 from .form import Form
 
@@ -25,6 +25,8 @@ class Target:
         Whether maps have their channels behind their pixels.
     form : Form, optional
         The form that a tiled method is to take; without it, it chooses.
+    precision : {"ieee", "tf32", "tf32x3"}
+        How exactly products of float32 are to be made.
     """
 
     dtype: DType
@@ -32,3 +34,4 @@ class Target:
     wide: bool
     channels_last: bool = False
     form: Form | None = None
+    precision: Precision = "ieee"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..dtypes import DType
+from .micro import Micro
 
 Defines = tuple[tuple[str, str], ...]
 
 # Bytes of the widest access to memory.
 ACCESS = 16
+# Shared memory that every block may have; more must be asked for by the launch.
+STATIC_SHARED_BYTES = 48 * 1024
+# Elements at the end of a buffer's rows on tensor cores, unless these hold depth; see cuda/tile_mma.cuh.
+_ROW_PAD = 8
 
 
 class Tile(NamedTuple):
@@ -21,6 +25,7 @@ class Tile(NamedTuple):
     k: int
     thread_m: int
     thread_n: int
+    stages: int = 2
 
     def __str__(self) -> str:
         return f"{self.m}x{self.n}"
@@ -30,45 +35,58 @@ class Tile(NamedTuple):
         """Threads of a block."""
         return self.m // self.thread_m * (self.n // self.thread_n)
 
-    @property
-    def defines(self) -> Defines:
-        """What cuda/tile.cuh expects to be defined."""
-        names = ("TILE_M", "TILE_N", "TILE_K", "THREAD_M", "THREAD_N")
-        return tuple((name, str(value)) for name, value in zip(names, self, strict=True))
 
-
-# By the size of the compute type: sums of one thread take at most 64 registers. Narrow ones are for images' channels.
+# Of the sums of one thread: at most 64 registers. Narrow tiles are for images' channels, low ones for few positions.
+_HALF = (Tile(128, 128, 32, 8, 8, 4), Tile(64, 64, 32, 4, 8, 4), Tile(32, 64, 32, 2, 8, 4), Tile(128, 16, 32, 4, 4, 4))
+_FLOAT = (Tile(128, 128, 16, 8, 8, 4), Tile(64, 64, 16, 4, 8, 4), Tile(32, 64, 16, 2, 8, 4), Tile(128, 16, 16, 4, 4, 4))
 _TILES = {
-    4: (Tile(128, 64, 8, 8, 4), Tile(64, 64, 8, 8, 4), Tile(32, 32, 8, 4, 4), Tile(128, 16, 8, 4, 4)),
-    8: (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
-    16: (Tile(64, 32, 8, 4, 2), Tile(32, 32, 8, 2, 2), Tile(64, 16, 8, 2, 2)),
+    "f16": _HALF,
+    "bf16": _HALF,
+    "tf32": _FLOAT,
+    # Sums of two kinds.
+    "tf32x3": (Tile(128, 64, 16, 4, 8, 4), *_FLOAT[1:]),
+    "f32": (Tile(128, 64, 8, 8, 4), Tile(64, 64, 8, 8, 4), Tile(32, 32, 8, 4, 4), Tile(128, 16, 8, 4, 4)),
+    "f64": (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
+    "c64": (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
+    "c128": (Tile(64, 32, 8, 4, 2), Tile(32, 32, 8, 2, 2), Tile(64, 16, 8, 2, 2)),
 }
 
 
-def tiles(dtype: DType) -> tuple[Tile, ...]:
-    """Return the tiles that there are for an element type."""
-    return _TILES[dtype.compute.itemsize]
+def tiles(micro: Micro) -> tuple[Tile, ...]:
+    """Return the tiles that a micro-kernel multiplies."""
+    return _TILES[micro.name]
 
 
-def vectors(dtype: DType) -> tuple[int, ...]:
-    """Return the numbers of elements of a packed filter that a load may be of."""
-    return tuple(sorted({1, ACCESS // dtype.storage.itemsize}))
-
-
-def filter_forms(dtype: DType) -> Iterator[Defines]:
-    """Yield the defines of every build of a product of a map by a packed filter."""
-    for tile in tiles(dtype):
-        for vector in vectors(dtype):
-            for trimmed in (False, True):
-                yield filter_form(tile, vector, trimmed)
-
-
-def filter_form(tile: Tile, vector: int, trimmed: bool) -> Defines:
-    """Return the defines of one build of a product of a map by a packed filter."""
-    return (*tile.defines, ("VECTOR", str(vector)), ("TRIMMED", str(int(trimmed))))
-
-
-def vector(dtype: DType, columns: int) -> int:
-    """Return how many elements of a packed filter's rows a load is of: 16 bytes, if they divide the columns, or 1."""
+def vector(dtype: DType, *channels: int) -> int:
+    """Return how many elements a load is of: 16 bytes, if they divide the numbers of channels, or 1."""
     most = ACCESS // dtype.storage.itemsize
-    return most if columns % most == 0 else 1
+    return most if all(each % most == 0 for each in channels) else 1
+
+
+def shared_bytes(tile: Tile, micro: Micro, deep: bool) -> int:
+    """Return the bytes of a block's buffers on tensor cores; `deep` are those of the rows if they hold depth."""
+    a = tile.m * (tile.k + ACCESS // micro.bytes) if deep else tile.k * (tile.m + _ROW_PAD)
+    return tile.stages * (a + tile.k * (tile.n + _ROW_PAD)) * micro.bytes
+
+
+def launch_bytes(tile: Tile, micro: Micro, deep: bool) -> int:
+    """Return the shared memory that a launch asks for: none, where every block may have as much."""
+    needed = shared_bytes(tile, micro, deep) if micro.tensor else 0
+    return needed if needed > STATIC_SHARED_BYTES else 0
+
+
+def defines(tile: Tile, micro: Micro, deep: bool, vector_a: int, **more: int) -> Defines:
+    """Return what cuda/tile.cuh expects to be defined, and `more`."""
+    values = {
+        "TENSOR": micro.tensor,
+        "TILE_M": tile.m,
+        "TILE_N": tile.n,
+        "TILE_K": tile.k,
+        "THREAD_M": tile.thread_m,
+        "THREAD_N": tile.thread_n,
+        "STAGES": tile.stages,
+        "SHARED_BYTES": launch_bytes(tile, micro, deep),
+        "VECTOR_A": vector_a,
+        **more,
+    }
+    return tuple((name, str(value)) for name, value in values.items())
