@@ -15,7 +15,20 @@ class Entry(NamedTuple):
 
 
 # In the papers' order.
-PAPERS: tuple[Entry, ...] = ()
+PAPERS: tuple[Entry, ...] = (
+    Entry(
+        "a_flowers",
+        "experiments.a_flowers",
+        "Photographs by zero insertion and by the segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
+        "a_mnist",
+        "experiments.a_mnist",
+        "Training with one transposed convolution, by zero insertion and by segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+)
 
 EXPERIMENTS = (
     Entry(
