@@ -29,7 +29,9 @@ _AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 
 # Figures do not depend on what was measured before, so saving a result or rewriting the README makes no tree dirty.
-_NOT_CODE = (":(exclude)experiments/results", ":(exclude)README.md", ":(exclude)docs/measured.md")
+_NOT_CODE = tuple(
+    f":(exclude){path}" for path in ("experiments/results", "README.md", "docs/measured.md", "docs/results")
+)
 
 
 def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
@@ -94,6 +96,13 @@ def slow_blas(environment: dict[str, Any]) -> str:
         f"OpenBLAS takes its {blas['architecture']} kernels here, though the processor has AVX-512: "
         "OPENBLAS_CORETYPE=SkylakeX may be faster."
     )
+
+
+def warnings(environment: dict[str, Any]) -> list[str]:
+    """Return a line on each thing that spoils times measured on a CPU."""
+    idle = environment["device"]["logical_cores"] - environment["load_average"]
+    noisy = f"Other programs leave {max(idle, 0):.1f} cores: the times will be noisy, and the ratios with them."
+    return [line for line in (noisy if idle < environment["threads"] - 1 else "", slow_blas(environment)) if line]
 
 
 def commit() -> str | None:

@@ -6,13 +6,29 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One experiment; its module defines `command`, the click command of that name."""
+    """One experiment; its module defines `command`, the click command of that name, and a paper's also `PAPER`."""
 
     name: str
     module: str
     summary: str
     source: str
 
+
+# In the papers' order.
+PAPERS: tuple[Entry, ...] = (
+    Entry(
+        "a_flowers",
+        "experiments.a_flowers",
+        "Photographs by zero insertion and by the segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
+        "a_mnist",
+        "experiments.a_mnist",
+        "Training with one transposed convolution, by zero insertion and by segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+)
 
 EXPERIMENTS = (
     Entry(
@@ -33,4 +49,5 @@ EXPERIMENTS = (
         "Measure the prices by which NumPy's forms are chosen on the CPU.",
         "the layers of cpu_bench",
     ),
+    *PAPERS,
 )
