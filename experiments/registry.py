@@ -15,7 +15,20 @@ class Entry(NamedTuple):
 
 
 # In the papers' order.
-PAPERS: tuple[Entry, ...] = ()
+PAPERS: tuple[Entry, ...] = (
+    Entry(
+        "b_datasets",
+        "experiments.b_datasets",
+        "Upsample sets of images by unified kernel segregation, to odd and even sizes.",
+        "B, arXiv 2502.20493",
+    ),
+    Entry(
+        "b_gans",
+        "experiments.b_gans",
+        "Time the layers of five GANs by unified kernel segregation and others; count the bytes saved.",
+        "B, arXiv 2502.20493",
+    ),
+)
 
 EXPERIMENTS = (
     Entry(
