@@ -95,7 +95,7 @@ def _extras(device: Device, geometry: Geometry, x: Any, weight: Any) -> dict[str
             "unified_loop": Extra(lambda: size_table.one_pass(geometry, x, weight, computed), 0),
             TABLE: Extra(lambda: size_table.one_pass(geometry, x, weight, looked_up), sizes.nbytes),
         }
-    launch = size_table.launcher(gpu.engine(x.device.id).runtime, geometry, x.dtype.name)
+    launch = size_table.launcher(gpu.engine(device.cupy.cuda.runtime.getDevice()).runtime, geometry, x.dtype.name)
     on_device = device.put(sizes)
 
     def call() -> Any:

@@ -32,7 +32,6 @@ def draw(result: Result, path: Path) -> None:
         panels = list(below.subplots(lines, _COLUMNS, squeeze=False).flat)
         for axes, name in zip(panels, sets, strict=False):
             _speedups(axes, result, [rows for rows in cases if rows[0]["case"] == name])
-            axes.sharey(panels[0])
         _table(panels[len(sets)], cases)
         for axes in panels[len(sets) + 1 :]:
             axes.set_visible(False)
@@ -45,9 +44,10 @@ def draw(result: Result, path: Path) -> None:
 def _speedups(axes: Axes, result: Result, cases: Sequence[list[Row]]) -> None:
     first = cases[0][0]
     series = {method: [of_method(rows, method)[0]["speedup"] for rows in cases] for method in METHODS[1:]}
-    grouped_bars.draw(axes, _names(cases), series, lambda value: f"{value:.2f}")
-    axes.axhline(1, color="black", linewidth=1.0)
     name, paper = PAPER_SPEEDUP[result.environment["device"]["kind"]]
+    most = max(row["speedup"] for method in METHODS for row in of_method(result.rows, method))
+    grouped_bars.draw(axes, _names(cases), series, lambda value: f"{value:.2f}", reach=max(most, paper))
+    axes.axhline(1, color="black", linewidth=1.0)
     label = f"paper: {paper}x on average, unified, {name}"
     axes.axhline(paper, color="black", linewidth=1.2, linestyle="--", label=label, zorder=0.5)
     axes.set_title(f"{first['case']}, input {'x'.join(map(str, first['input_shape'][1:]))}")

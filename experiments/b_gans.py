@@ -19,7 +19,7 @@ authors' earlier one, `split` of arXiv 1907.01773 and `ks_deconv` of arXiv 2306.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,9 @@ from experiments.sheets import Sheet
 Row = dict[str, Any]
 
 NAME = "b_gans"
+# After this time the slow layers of a quick run get fewer samples.
+QUICK_SECONDS = 0.3
+
 _SEED = 0
 
 _ASSUMED = (
@@ -69,7 +72,8 @@ def measure(layer: layers.Layer, settings: Settings) -> list[Row]:
     bytes_saved = saved_bytes(Geometry.conv_transpose(x.shape, weight.shape, **layer.options), x.itemsize)
     case = Case(layer.label, x, weight, layer.options)
     same = {"layers": [name for name in layer.names if name.rpartition(" ")[0] in NETWORKS], **asdict(bytes_saved)}
-    return [{**same, **row} for row in rows_of(case, METHODS, settings.device, settings.clock, settings.rounds)]
+    rounds = replace(settings.rounds, limit=QUICK_SECONDS) if settings.quick else settings.rounds
+    return [{**same, **row} for row in rows_of(case, METHODS, settings.device, settings.clock, rounds)]
 
 
 def sheets(result: Result) -> list[Sheet]:

@@ -44,7 +44,8 @@ def _speedups(axes: Axes, result: Result) -> None:
         ]
         for method in METHODS[1:]
     }
-    grouped_bars.draw(axes, (*NETWORKS, "geometric mean\nof the layers"), series, lambda value: f"{value:.2f}")
+    groups = (*NETWORKS, "geometric mean\nof the layers")
+    grouped_bars.draw(axes, groups, series, lambda value: f"{value:.2f}", reach=PAPER_SPEEDUP)
     axes.axhline(1, color="black", linewidth=1.0)
     label = f"paper: {PAPER_SPEEDUP}x on average, unified"
     axes.axhline(PAPER_SPEEDUP, color="black", linewidth=1.2, linestyle="--", label=label, zorder=0.5)
@@ -56,7 +57,7 @@ def _speedups(axes: Axes, result: Result) -> None:
 def _bytes(axes: Axes, result: Result) -> None:
     found = [saved(of_network(result.rows, network)) for network in NETWORKS]
     series = {title: [each[count] / 1e6 for each in found] for count, title in COUNTS.items()}
-    grouped_bars.draw(axes, NETWORKS, series, lambda value: f"{value:.1f}")
+    grouped_bars.draw(axes, NETWORKS, series, lambda value: f"{value:.1f}", reach=PAPER_BYTES / 1e6)
     place = NETWORKS.index("EB-GAN")
     label = f"paper: up to {PAPER_BYTES / 1e6:.0f} MB"
     axes.hlines(PAPER_BYTES / 1e6, place - 0.5, place + 0.5, color="black", linestyle="--", linewidth=1.2, label=label)

@@ -17,8 +17,12 @@ def draw(
     groups: Sequence[str],
     series: Mapping[str, Sequence[float]],
     word: Callable[[float], str],
+    reach: float = 0.0,
 ) -> None:
-    """Draw vertical bars, each with its value above it as `word` writes it; `series` has a value for each group."""
+    """Draw vertical bars, each with its value above it as `word` writes it.
+
+    `series` has a value for each group. The axis starts at 0 and has room for the words, and for `reach`.
+    """
     width = _GROUP / len(series)
     for number, ((label, values), (colour, hatch)) in enumerate(zip(series.items(), LOOKS, strict=False)):
         places = [group + (number - (len(series) - 1) / 2) * width for group in range(len(groups))]
@@ -37,5 +41,4 @@ def draw(
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
             )
     axes.set_xticks(range(len(groups)), groups)
-    axes.margins(y=0.18)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.22 * max(reach, *(max(values) for values in series.values())))
