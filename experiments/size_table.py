@@ -1,4 +1,4 @@
-"""Unified kernel segregation that keeps the sizes of its sub-kernels in an array, as arXiv 2502.20493 describes it.
+"""Unified kernel segregation that keeps the sizes of its sub-kernels in an array, as arXiv 2502.20493 is said to do.
 
 The library's `unified` needs no such array: the taps of a class are every `stride`-th of the filter, so a loop over
 them ends with the filter. To show what leaving the array out gains, this module has the method with it. On a GPU that

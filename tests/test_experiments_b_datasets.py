@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cupy_kst import gpu
 from cupy_kst.cpu import reference
-from experiments import b_datasets, paper_pages, results
+from experiments import b_datasets, charts, paper_pages, results
 from experiments.devices import Device
 from experiments.peers import Peers
 from experiments.segregation import allocated
@@ -247,3 +248,19 @@ def test_page_and_chart(tmp_path: Path, kind: str) -> None:
     (picture,) = pages.pictures
     picture.draw(tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("kind", "paper"), [("cpu", 3.89), ("gpu", 2.03)])
+def test_the_chart_has_a_panel_for_each_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, paper: float
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
+    b_datasets.PAPER.draw(made_result(kind), tmp_path / "a.png")
+    panels = drawn[0].axes
+    assert [panel.get_title().partition(",")[0] for panel in panels] == ["a", "b", "Sizes of sub-kernels from an array"]
+    assert all(panel.get_visible() for panel in panels)
+    first = panels[0]
+    assert [bar.get_height() for bar in first.containers[1]] == pytest.approx([8 / 3, 8 / 3])
+    assert any(paper == line.get_ydata()[0] for line in first.lines)
+    assert first.get_ylim()[1] > paper

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import cupy_kst
 from cupy_kst import Geometry
-from experiments import b_gans, b_gans_figures, layers, paper_pages, results
+from experiments import b_gans, b_gans_figures, charts, layers, paper_pages, results
 from experiments.segregation import saved_bytes
 from experiments.sheets import Sheet, markdown
 from tests.test_experiments import Runner, invoke
@@ -170,8 +171,25 @@ def test_the_papers_figures_stand_beside_ours() -> None:
     assert (padded[1:], plain[1:]) == (("-", "6.90 MB"), ("-", "690 kB"))
 
 
+def test_the_chart_shows_networks_and_the_papers_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.append(figure))
+    b_gans.PAPER.draw(made_result(), tmp_path / "a.png")
+    speedups, bytes_saved = drawn[0].axes
+    groups = [label.get_text() for label in speedups.get_xticklabels()]
+    assert groups == [*NETWORKS, "geometric mean\nof the layers"]
+    # unified: 5/3 for every network, but for the mean.
+    heights = [bar.get_height() for bar in speedups.containers[1]]
+    assert heights == pytest.approx([5 / 3] * 5 + [5 / 3 * 4 ** (1 / 14)])
+    assert [bar.get_height() for bar in bytes_saved.containers[0]][-1] == pytest.approx(69)
+    for axes, figure in ((speedups, "3.5x"), (bytes_saved, "35 MB")):
+        assert any(figure in text.get_text() for text in axes.get_legend().get_texts())
+    assert speedups.get_ylim()[1] > 3.5
+
+
 def test_layers_have_a_line_each() -> None:
     sheet = titled("Time by layer")
+    assert [row[0] for row in sheet.rows[:5]] == ["DCGAN 1", "DCGAN 2", "DCGAN 3", "DCGAN 4", "DiscoGAN 1"]
     assert len(sheet.rows) == 14
     assert sheet.rows[-1][:3] == ("EB-GAN 6", "64x128x128 to 64x256x256", "70.0")
     assert "Compiled by Numba: ks_deconv." in " ".join(sheet.notes)

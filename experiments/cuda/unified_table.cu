@@ -1,4 +1,4 @@
-// Unified kernel segregation (arXiv 2502.20493) with the array that the paper names, for two spatial axes: each thread
+// Unified kernel segregation with the array that arXiv 2502.20493 is said to keep, for two spatial axes: each thread
 // reads from memory how many rows and columns the sub-kernel of its class has. cuda/unified.cu needs no such array, as
 // its loops over the taps end with the filter.
 //
