@@ -17,16 +17,28 @@ class Entry(NamedTuple):
 # In the papers' order.
 PAPERS: tuple[Entry, ...] = (
     Entry(
+        "a_flowers",
+        "experiments.a_flowers",
+        "Photographs by zero insertion and by the segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
+        "a_mnist",
+        "experiments.a_mnist",
+        "Training with one transposed convolution, by zero insertion and by segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
         "b_datasets",
         "experiments.b_datasets",
-        "Upsample sets of images by unified kernel segregation, to odd and even sizes.",
-        "B, arXiv 2502.20493",
+        "Sets of images by unified kernel segregation, to odd and even sizes.",
+        "arXiv 2502.20493",
     ),
     Entry(
         "b_gans",
         "experiments.b_gans",
-        "Time the layers of five GANs by unified kernel segregation and others; count the bytes saved.",
-        "B, arXiv 2502.20493",
+        "The layers of five GANs by unified kernel segregation and others: time and bytes.",
+        "arXiv 2502.20493",
     ),
 )
 

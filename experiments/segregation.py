@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import cupy_kst
 from cupy_kst.cpu import reference
 from experiments.devices import Device
-from experiments.harness import BASELINE, Case, time_fields
+from experiments.harness import BASELINE, Case, cost_fields, time_fields
 from experiments.timing import Call, Clock, Rounds, time_in_turn
 
 Row = dict[str, Any]
@@ -106,7 +106,7 @@ def rows_of(
                 "dtype": case.input.dtype.name,
                 **time_fields(timing, clock),
                 "speedup": timings[BASELINE].median / timing.median,
-                **(asdict(costs[name]) if library else {"table_bytes": extras[name].table_bytes}),
+                **(cost_fields(costs[name]) if library else {"table_bytes": extras[name].table_bytes}),
                 "peak_bytes": allocated(device, calls[name]),
                 "max_abs_error": float(np.abs(device.get(results[name]) - expected).max()),
                 "tolerance": case.tolerance,

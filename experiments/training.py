@@ -313,7 +313,7 @@ def train_step(model: Sequential, loss: Loss, optimiser: Optimiser, x: Array, ta
     return value
 
 
-def batches(number: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def batches(number: int, size: int, seed: int | Sequence[int]) -> Iterator[NDArray[np.int64]]:
     """Return the places of each batch of an epoch: `number` samples in a drawn order, less an incomplete batch.
 
     They are NumPy's; what indexes a CuPy array must be put on its device first.
