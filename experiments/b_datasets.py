@@ -132,7 +132,7 @@ def _beside(result: Result) -> Sheet:
             "its images, filters and paddings are not known, and ratios differ with the device and with how both sides "
             "are written: on a GPU ours share one inner loop, on a CPU both are matrix products by NumPy's BLAS. A "
             "quarter of the multiplications are left, but with one to three channels a call moves much beside what it "
-            "multiplies, which keeps ratios below 4x; `b_gans` has layers of many channels.",
+            "multiplies, which pulls ratios towards 1; `b_gans` has layers of many channels.",
         ),
     )
 
