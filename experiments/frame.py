@@ -208,6 +208,8 @@ def run(paper: Paper, asked: Asked) -> None:
     for sheet in paper.sheets(result):
         say.print()
         say.print(*terminal(sheet), sep="\n", soft_wrap=False)
+    if asked.quick:
+        say.print("\n--quick proves that it runs: the times above measure nothing.")
     written = [asked.out / f"{paper.name}.json", asked.out / f"{paper.name}.png"]
     paper.draw(result, written[1])
     if asked.save:
