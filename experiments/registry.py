@@ -28,6 +28,18 @@ PAPERS: tuple[Entry, ...] = (
         "Training with one transposed convolution, by zero insertion and by segregated kernels.",
         "arXiv 2209.03704",
     ),
+    Entry(
+        "b_datasets",
+        "experiments.b_datasets",
+        "Sets of images by unified kernel segregation, to odd and even sizes.",
+        "arXiv 2502.20493",
+    ),
+    Entry(
+        "b_gans",
+        "experiments.b_gans",
+        "The layers of five GANs by unified kernel segregation and others: time and bytes.",
+        "arXiv 2502.20493",
+    ),
 )
 
 EXPERIMENTS = (
