@@ -15,7 +15,14 @@ class Entry(NamedTuple):
 
 
 # In the papers' order.
-PAPERS: tuple[Entry, ...] = ()
+PAPERS: tuple[Entry, ...] = (
+    Entry(
+        "c_operators",
+        "experiments.c_operators",
+        "C-K-S's three operators: work skipped, time saved, and where trimming pays.",
+        "arXiv 2306.15951",
+    ),
+)
 
 EXPERIMENTS = (
     Entry(
