@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -21,6 +22,9 @@ from experiments.results import Result
 # By the filter's taps: Okabe and Ito's blue, vermilion and black, told apart by shape as well.
 MARKS = {3: ("o", "#0072B2"), 4: ("^", "#D55E00"), 5: ("s", "#000000")}
 
+# Height of the legend, in parts of that of the panels.
+HEAD = 0.035
+
 Layers = Sequence[Sequence[Row]]
 
 
@@ -30,8 +34,9 @@ def draw(result: Result, path: Path) -> None:
     taps = sorted({row["kernel"][0] for row in result.rows})
     has_peer = any(row["role"] == PEER for row in result.rows)
     with charts.styled():
-        figure = Figure(figsize=(11.5, 8.6), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
-        grid = figure.subplots(3, len(operators), sharex=True, sharey="row", squeeze=False)
+        figure = Figure(figsize=(11.5, 8.8), layout=ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06))
+        head, body = np.asarray(figure.subfigures(2, 1, height_ratios=(HEAD, 1)))
+        grid = body.subplots(3, len(operators), sharex=True, sharey="row", squeeze=False)
         for column, (title, layers) in enumerate(operators):
             _skipped(grid[0, column], layers)
             _gained(grid[1, column], layers)
@@ -42,7 +47,7 @@ def draw(result: Result, path: Path) -> None:
         grid[1, 0].set_ylabel("time over that of the operator")
         grid[2, 0].set_ylabel("time not trimmed / trimmed")
         figure.suptitle("C-K-S: convolution and its gradients without products by zeros", weight="bold")
-        figure.legend(handles=_legend(taps, has_peer), loc="outside upper center", ncols=7, frameon=False)
+        head.legend(handles=_legend(taps, has_peer), loc="center", ncols=7, frameon=False)
         figure.supxlabel(_caption(result), fontsize=8, x=0.01, ha="left")
         charts.save(figure, path)
 

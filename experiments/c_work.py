@@ -78,7 +78,7 @@ class Rule(NamedTuple):
 
 
 # By operator; of ConvV2 for a filter that is repacked beforehand, as cupy_kst's is. Scale-ups of square maps are squares
-# of fractions, none of these is: whether the code says "more than" or "at least" makes no difference.
+# of fractions and none of these is, so it makes no difference whether the code says "more than" or "at least".
 RULES = {
     "ConvV2": (Rule("1.0", 1.05), Rule("1.2", 1.08, least_stride=2)),
     "KS-deconv": (Rule("1.0", 1.1), Rule("1.2", 1.08)),
