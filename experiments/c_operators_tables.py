@@ -104,14 +104,15 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         ratios = (ratio(ways, role, CALLED) for role in rivals)
         rows.append(
             [
-                f"{row['kernel'][0]}x{row['kernel'][0]}, {row['input_shape'][-1]} to {row['output_shape'][-1]}",
+                f"{row['kernel'][0]}x{row['kernel'][0]}",
+                f"{row['input_shape'][-1]}->{row['output_shape'][-1]}",
                 *(f"{100 * row[name]:.1f}%" for name in ("skipped_by_rule", "skipped_counted", "trimmed_counted")),
                 *(times[role] for role in roles),
                 *(f"{value:.2f}x" for value in ratios if value),
             ]
         )
-    columns = ["filter, maps", "skipped", "counted", "by trimming", *roles.values()]
-    columns += [f"{roles[role]} / as called" for role in rivals]
+    columns = ["filter", "X->Y", "skipped", "counted", "by trimming", *roles.values()]
+    columns += [f"{roles[role]} / called" for role in rivals]
     called = [way for ways in of_layers for way in ways if way["role"] == CALLED]
     return Sheet(
         f"{title}: {_WHAT[first[0]['operator']]}; times in ms",
@@ -120,7 +121,7 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         [
             f"Skipped: the share of the baseline's products, {methods[BASELINE]}'s, by the rule of the author's code, "
             "and as cupy_kst counts it; by trimming: the share that trimming alone saves.",
-            f"As called: method={methods[CALLED]!r} in the form that cupy_kst then takes, "
+            f"Called: method={methods[CALLED]!r} as a user calls it, which is in the form "
             f"{' or '.join(dict.fromkeys(way['form'] for way in called))}; whole, trimmed: its forms "
             f"{' and '.join(dict.fromkeys(way['form'] for way in first if way['role'] in (WHOLE, TRIMMED)))}.",
             f"Medians of {samples([way for ways in of_layers for way in ways])}, all in turn; {first[0]['dtype']}, "
@@ -133,7 +134,7 @@ _HEADINGS = {
     BASELINE: "baseline",
     WHOLE: "whole",
     TRIMMED: "trimmed",
-    CALLED: "as called",
+    CALLED: "called",
     PEER: "PyTorch",
 }
 _WHAT = {

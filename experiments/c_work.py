@@ -77,8 +77,8 @@ class Rule(NamedTuple):
         return scale_up > self.above if stride >= self.least_stride else None
 
 
-# By operator; of ConvV2 for a filter that is repacked beforehand, as cupy_kst's is. Scale-ups of square maps are squares
-# of fractions and none of these is, so it makes no difference whether the code says "more than" or "at least".
+# By operator; of ConvV2 for a filter that is repacked beforehand, as cupy_kst's is. Scale-ups of square maps
+# are squares of fractions and none of these is: "more than" and "at least", as the code has it, make no difference.
 RULES = {
     "ConvV2": (Rule("1.0", 1.05), Rule("1.2", 1.08, least_stride=2)),
     "KS-deconv": (Rule("1.0", 1.1), Rule("1.2", 1.08)),
