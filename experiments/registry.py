@@ -22,6 +22,12 @@ PAPERS: tuple[Entry, ...] = (
         "C-K-S's three operators: work skipped, time saved, and where trimming pays.",
         "arXiv 2306.15951",
     ),
+    Entry(
+        "c_training",
+        "experiments.c_training",
+        "Train a small classifier with the C-K-S operators: losses, time and memory against PyTorch.",
+        "arXiv 2306.15951",
+    ),
 )
 
 EXPERIMENTS = (
