@@ -99,9 +99,9 @@ class Learner(Protocol):
 class Ours:
     """Trains with the library's operators."""
 
-    def __init__(self, design: Design, device: Device, passes: Passes) -> None:
+    def __init__(self, design: Design, device: Device, passes: Passes, dtype: str) -> None:
         self._device = device
-        self._model = network(design, device, passes)
+        self._model = network(design, device, passes, dtype)
         self._adam = Adam(self._model.parameters, RATE)
 
     def step(self, x: Array, labels: Array) -> Any:
@@ -121,9 +121,9 @@ class Ours:
 class Torch:
     """Trains the same network, from the same weights, with PyTorch."""
 
-    def __init__(self, design: Design, torch: Any) -> None:
+    def __init__(self, design: Design, torch: Any, dtype: str) -> None:
         self._torch, self._functional = torch, torch.nn.functional
-        start = network(design, Device(), ConvPasses()).parameters
+        start = network(design, Device(), ConvPasses(), dtype).parameters
         self._parameters = [torch.from_numpy(each.value).requires_grad_() for each in start]
         self._adam = torch.optim.Adam(self._parameters, RATE)
 
@@ -153,9 +153,9 @@ class Torch:
         return y.flatten(1) @ weight + bias
 
 
-def learner(side: str, design: Design, device: Device, torch: Any = None) -> Learner:
+def learner(side: str, design: Design, device: Device, torch: Any = None, dtype: str = "float32") -> Learner:
     """Return the learner called `side`."""
-    return Torch(design, torch) if side == PEER else Ours(design, device, OURS[side])
+    return Torch(design, torch, dtype) if side == PEER else Ours(design, device, OURS[side], dtype)
 
 
 class Definition:

@@ -50,7 +50,7 @@ def draw(result: Result, path: Path) -> None:
 def _losses(axes: Axes, sides: Sequence[Trained]) -> None:
     for each in sides:
         axes.plot(range(1, len(each.losses) + 1), each.losses, label=each.side, **STYLES[each.side])
-    axes.set_title("Losses: the lines lie on each other")
+    axes.set_title("Losses, one line on the other")
     axes.set_xlabel("step")
     axes.set_ylabel("cross-entropy of the batch (nats)")
     axes.set_ylim(bottom=0)
@@ -60,12 +60,16 @@ def _losses(axes: Axes, sides: Sequence[Trained]) -> None:
 def _apart(axes: Axes, sides: Sequence[Trained]) -> None:
     ours, *others = sides
     for each in others:
-        # A difference of nothing has no place on a logarithmic axis.
-        values = [value or math.nan for value in apart(each, ours)]
-        style = {**STYLES[each.side], "linestyle": "-", "linewidth": 1.2}
-        axes.plot(range(1, len(values) + 1), values, label=f"{each.side} from {CKS}", **style)
+        for dtype, pair, line in (
+            ("float32", (each.losses, ours.losses), "-"),
+            ("float64", (each.wide_losses, ours.wide_losses), ":"),
+        ):
+            # A difference of nothing has no place on a logarithmic axis.
+            values = [value or math.nan for value in apart(*pair)]
+            style = {**STYLES[each.side], "linestyle": line, "linewidth": 1.2}
+            axes.plot(range(1, len(values) + 1), values, label=f"{each.side}, {dtype}", **style)
     axes.set_yscale("log")
-    axes.set_title("How far the losses are apart: rounding")
+    axes.set_title(f"How far the losses are from those of {CKS}: rounding")
     axes.set_xlabel("step")
     axes.set_ylabel("difference of the losses (nats)")
     axes.legend(frameon=False)
