@@ -43,7 +43,7 @@ def load(folder: Path | None) -> Task:
     """Return the task of --data, for None that of the two photographs."""
     if folder is None:
         return photographs()
-    if any("idx" in path.name for path in folder.iterdir()):
+    if any(folder.glob("*-ubyte*")):
         digits = data.digits(folder)
         return Task(f"digits of {digits.name}", digits.train, digits.test)
     return class_folders(folder)

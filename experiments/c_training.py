@@ -64,6 +64,7 @@ def units(settings: Settings) -> list[Unit]:
     """Return the network's work, the check of the first gradients, the training, and the memory of each side."""
     task = c_patches.load(settings.data)
     stages, batch = (QUICK_STAGES, QUICK_BATCH) if settings.quick else (STAGES, BATCH)
+    batch = min(batch, len(task.train.images))
     channels, side = task.train.images.shape[1:3]
     design = Design((channels, side), stages, task.classes)
     sides = [*OURS, *([PEER] if "torch" in settings.peers.modules and settings.device.kind == "cpu" else [])]

@@ -194,15 +194,14 @@ class LeakyReLU:
     def __init__(self, slope: float = 0.0) -> None:
         self.parameters: list[Parameter] = []
         self._slope = slope
-        self._factor: Array = None
+        self._above: Array = None
 
     def forward(self, x: Array) -> Array:
-        xp = module_of(x)
-        self._factor = xp.where(x > 0, x.dtype.type(1), x.dtype.type(self._slope))
-        return x * self._factor
+        self._above = x > 0
+        return module_of(x).where(self._above, x, self._slope * x)
 
     def backward(self, gradient: Array, to_input: bool = True) -> Array:
-        return gradient * self._factor
+        return module_of(gradient).where(self._above, gradient, self._slope * gradient)
 
 
 class Sigmoid:
@@ -213,8 +212,7 @@ class Sigmoid:
         self._y: Array = None
 
     def forward(self, x: Array) -> Array:
-        half = x.dtype.type(0.5)
-        self._y = half * module_of(x).tanh(half * x) + half
+        self._y = 0.5 * module_of(x).tanh(0.5 * x) + 0.5
         return self._y
 
     def backward(self, gradient: Array, to_input: bool = True) -> Array:
@@ -249,7 +247,7 @@ Loss = Callable[[Array, Array], tuple[Array, Array]]
 def mean_squared_error(output: Array, target: Array) -> tuple[Array, Array]:
     """Return the mean over all elements of the squared difference from `target`."""
     difference = output - target
-    return (difference * difference).mean(), difference * output.dtype.type(2 / output.size)
+    return (difference * difference).mean(), difference * (2 / output.size)
 
 
 def softmax_cross_entropy(output: Array, labels: Array) -> tuple[Array, Array]:
@@ -262,7 +260,7 @@ def softmax_cross_entropy(output: Array, labels: Array) -> tuple[Array, Array]:
     loss = (xp.log(sums[:, 0]) - shifted[samples, labels]).mean()
     gradient = powers / sums
     gradient[samples, labels] -= 1
-    return loss, gradient / output.dtype.type(len(output))
+    return loss, gradient / len(output)
 
 
 class Optimiser(Protocol):
@@ -279,7 +277,7 @@ class SGD:
 
     def step(self) -> None:
         for parameter in self._parameters:
-            parameter.value -= parameter.value.dtype.type(self._rate) * parameter.gradient
+            parameter.value -= self._rate * parameter.gradient
 
 
 class Adam:
@@ -298,11 +296,10 @@ class Adam:
         # Both means begin at zero; this takes out what that does to them.
         rate = self._rate * math.sqrt(1 - second**self._steps) / (1 - first**self._steps)
         for parameter, mean, square in self._state:
-            xp, number = module_of(mean), mean.dtype.type
-            mean += number(1 - first) * (parameter.gradient - mean)
-            square += number(1 - second) * (parameter.gradient**2 - square)
-            eps = number(self._eps * math.sqrt(1 - second**self._steps))
-            parameter.value -= number(rate) * mean / (xp.sqrt(square) + eps)
+            mean += (1 - first) * (parameter.gradient - mean)
+            square += (1 - second) * (parameter.gradient**2 - square)
+            eps = self._eps * math.sqrt(1 - second**self._steps)
+            parameter.value -= rate * mean / (module_of(mean).sqrt(square) + eps)
 
 
 def train_step(model: Sequential, loss: Loss, optimiser: Optimiser, x: Array, target: Array) -> Array:
@@ -313,7 +310,7 @@ def train_step(model: Sequential, loss: Loss, optimiser: Optimiser, x: Array, ta
     return value
 
 
-def batches(number: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def batches(number: int, size: int, seed: int | Sequence[int]) -> Iterator[NDArray[np.int64]]:
     """Return the places of each batch of an epoch: `number` samples in a drawn order, less an incomplete batch.
 
     They are NumPy's; what indexes a CuPy array must be put on its device first.
