@@ -13,11 +13,12 @@ make. The same code has a figure above which it trims, which the tables show bes
 it tell times on the author's GPU: for 3 taps, 128 samples, 256 channels and a map that grows from 16 to 32, KS-deconv
 takes 3.403 ms without and 3.189 ms with trimming. These are comments in code, not results of the paper.
 
-Different here: 64 samples and 64 channels, the least for which the author's code trims, on every map; channels first;
-a CPU, unless there is a GPU. There three things are timed beside the baseline, PyTorch, and the operator as a user
-calls it: NumPy's form of it without and with trimming, which differ in nothing else. Trimming divides a map into its
-inside and its borders, so that on a CPU it makes nine products of one; on small maps these are too small to be worth
-it. The author's GPU code has a block per output position, for which trimming costs next to nothing.
+Different here: every layer has 64 samples and 64 channels, the least for which the author's code trims; channels come
+first; and the device is a CPU, unless there is a GPU. Each operator takes turns with its baseline and, on a CPU, with
+PyTorch. Trimming alone is seen from two forms of the operator that differ in nothing else. On a CPU these are NumPy's,
+where trimming makes many small matrix products of one, a product for each part of the map whose outputs lose the same
+taps; so it pays on the smallest maps alone, if at all. The author's GPU code has a block of threads for every output
+position anyhow. What a user calls takes, where Numba is installed, a compiled form, which does not trim.
 """
 
 from __future__ import annotations

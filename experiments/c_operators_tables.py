@@ -11,6 +11,9 @@ from experiments.harness import samples
 from experiments.results import Result
 from experiments.sheets import Sheet
 
+# Samples without which quartiles say nothing.
+FEWEST = 3
+
 
 def sheets(result: Result) -> list[Sheet]:
     """Return where trimming pays, then a table for each operator."""
@@ -86,7 +89,8 @@ def _where_faster(of_layers: Sequence[Sequence[Row]]) -> str:
         whole, trimmed = of_role(ways, WHOLE), of_role(ways, TRIMMED)
         if whole is None or trimmed is None:
             return "not measured"
-        if trimmed["q3_s"] < whole["q1_s"]:
+        is_known = min(whole["repeats"], trimmed["repeats"]) >= FEWEST
+        if is_known and trimmed["q3_s"] < whole["q1_s"]:
             faster.append(f"{whole['input_shape'][-1]} ({whole['median_s'] / trimmed['median_s']:.1f}x)")
     return ", ".join(faster) or "none"
 

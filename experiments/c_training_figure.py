@@ -60,13 +60,13 @@ def _losses(axes: Axes, sides: Sequence[Trained]) -> None:
 def _apart(axes: Axes, sides: Sequence[Trained]) -> None:
     ours, *others = sides
     for each in others:
-        for dtype, pair, line in (
-            ("float32", (each.losses, ours.losses), "-"),
-            ("float64", (each.wide_losses, ours.wide_losses), ":"),
+        for dtype, pair, shape in (
+            ("float32", (each.losses, ours.losses), {"linestyle": "-"}),
+            ("float64", (each.wide_losses, ours.wide_losses), {"linestyle": ":", "marker": "."}),
         ):
             # A difference of nothing has no place on a logarithmic axis.
             values = [value or math.nan for value in apart(*pair)]
-            style = {**STYLES[each.side], "linestyle": line, "linewidth": 1.2}
+            style = {**STYLES[each.side], **shape, "linewidth": 1.2}
             axes.plot(range(1, len(values) + 1), values, label=f"{each.side}, {dtype}", **style)
     axes.set_yscale("log")
     axes.set_title(f"How far the losses are from those of {CKS}: rounding")

@@ -128,9 +128,10 @@ def _losses(result: Result) -> Sheet:
         rows,
         [
             f"Losses apart: the largest difference of a step's loss from that of {CKS}, in {len(ours.losses)} steps. "
-            "Every side sums in another order and so rounds differently, which grows from step to step: in float64, "
-            f"where rounding is 5e8 times finer, they are as far apart as the next column says, in "
-            f"{len(ours.wide_losses)} steps.",
+            "Every side sums in another order and so rounds differently. Where that takes an activation to the other "
+            "side of LeakyReLU's kink, its gradient jumps, and from there on the sides drift apart.",
+            f"In float64: the same in {len(ours.wide_losses)} steps of float64, whose rounding is 5e8 times finer and "
+            "hardly ever does so.",
             "Gradient error: of the first step's gradients from their definition in float64, the largest difference "
             "over the largest element.",
             f"Accuracy: on {tests} images that were not trained with, where guessing is right once in {classes}. It "

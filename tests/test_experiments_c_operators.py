@@ -237,6 +237,8 @@ def test_where_trimming_is_said_to_pay() -> None:
         # Faster, but not by more than the times scatter.
         [row(4, "whole", 1.1), row(4, "trimmed", 1.0)],
         [row(8, "whole", 1.0), row(8, "trimmed", 2.0)],
+        # Faster, but by too few samples.
+        [row(16, "whole", 9.0, repeats=2), row(16, "trimmed", 1.0)],
     ]
     assert c_operators_tables._where_faster(pairs) == "2 (2.0x)"
     assert c_operators_tables._where_faster(pairs[1:]) == "none"
