@@ -15,7 +15,7 @@ the whole map is made and all but every second row and column dropped; the gradi
 the map. The segregated side is our method `segregated`, and for the gradients `direct` and `sk_dilated`, which meet no
 inserted zeros either; what the paper does there is not known to us. A pass of one side runs the same code as that of
 the other. By default the digits are those of scikit-learn, 8 x 8 pixels; `--data` takes the four files of MNIST, of
-which the first 4096 images are learnt.
+which the first 2048 images are learnt.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from experiments.training import (
 CODE, CHANNELS, MAPS, KERNEL, STRIDE, PADDING = 32, 64, 32, 4, 2, 1
 BATCH, RATE = 32, 1e-3
 
-SEEDS, EPOCHS, MOST, MOST_TESTS = (0, 1, 2), 8, 4096, 1000
+SEEDS, EPOCHS, MOST, MOST_TESTS = (0, 1, 2), 8, 2048, 1000
 QUICK_SEEDS, QUICK_EPOCHS, QUICK_MOST = (0,), 3, 10 * BATCH
 
 Row = dict[str, Any]

@@ -137,7 +137,7 @@ def _idx(path: Path) -> NDArray[np.uint8]:
         raise ExperimentError(f"--data {path}: not an idx file of bytes")
     start = 4 + 4 * content[3]
     shape = tuple(map(int, np.frombuffer(content[4:start], ">u4"))) if len(content) >= start else ()
-    if len(content) - start != math.prod(shape) or not shape:
+    if len(content) - start != math.prod(shape):
         raise ExperimentError(f"--data {path}: {len(content)} bytes, which is not what its header says")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 

@@ -111,7 +111,7 @@ class Paper:
 
     @property
     def title(self) -> str:
-        return self.about.strip().partition("\n")[0]
+        return self.about.strip().partition("\n")[0].rstrip(".")
 
 
 @dataclass(frozen=True, kw_only=True)

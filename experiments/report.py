@@ -80,11 +80,12 @@ MEASURED: dict[str, Markdown] = {"cpu_bench": cpu_bench_tables.layers_markdown}
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written.")
 def report(results: Path, readme: Path, measured: Path, pages: Path, check: bool) -> None:
-    """Rewrite the tables of the README and of docs/measured.md, and docs/results, from measured results.
+    """Write the tables and pages of the documentation from measured results.
 
-    A table stands between the lines `<!-- NAME table: begin -->` and `<!-- NAME table: end -->`, NAME being the
-    experiment, and shows the newest result of each device. Where nothing stands yet, results may be missing. Under
-    docs/results each experiment of a paper has a page and a chart for each device.
+    In the README and in docs/measured.md a table stands between the lines `<!-- NAME table: begin -->` and
+    `<!-- NAME table: end -->`, NAME being the experiment, and shows the newest result of each device. Where nothing
+    stands yet, results may be missing. Under docs/results each experiment of a paper has a page, and a chart for each
+    device.
     """
     texts: dict[Path, str] = {}
     for path, markdowns in ((readme, README), (measured, MEASURED)):

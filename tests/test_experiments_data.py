@@ -167,6 +167,13 @@ def test_broken_idx_files(folder: Path, content: bytes, words: str) -> None:
         data.digits(folder)
 
 
+def test_empty_idx_files(folder: Path) -> None:
+    for name, array in zip(NAMES[:2], ARRAYS[:2], strict=True):
+        (folder / name).write_bytes(idx(array[:0]))
+    with pytest.raises(ExperimentError, match="the train images have shape"):
+        data.digits(folder)
+
+
 @pytest.mark.parametrize("length", [0, 5, 30])
 def test_broken_gzip_file(folder: Path, length: int) -> None:
     gzipped(folder)

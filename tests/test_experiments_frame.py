@@ -112,7 +112,7 @@ def test_a_run_writes_its_json_and_its_chart(toy: Toy, run: Runner, tmp_path: Pa
     assert written["parameters"] == {"threads": 1, "quick": False, "data": None}
     assert [(row["unit"], row["value"]) for row in written["rows"]] == [("a", 1), ("b", 2), ("c", 3), ("d", 4)]
     lines = out.splitlines()
-    assert lines[:2] == ["toy: A toy that measures nothing.", "Paper: Z, arXiv 0"]
+    assert lines[:2] == ["toy: A toy that measures nothing", "Paper: Z, arXiv 0"]
     assert ["a", "1.5", "ms"] in [line.split() for line in lines]
     assert "A note." in lines
     assert lines[-2:] == [f"written: {folder / name}" for name in ("toy.json", "toy.png")]
@@ -381,12 +381,12 @@ def test_report_writes_a_page_with_its_picture(paged: tuple[Path, list[object]],
     picture = Path(result.file_name).with_suffix(".png").name
     assert sorted(path.name for path in (folder / "pages").iterdir()) == ["README.md", picture, "toy.md"]
     page = (folder / "pages" / "toy.md").read_text()
-    assert page.startswith("# toy: A toy that measures nothing.\n\nPaper Z, arXiv 0.\n\nThe paper did this.\n\nHere")
+    assert page.startswith("# toy: A toy that measures nothing\n\nPaper Z, arXiv 0.\n\nThe paper did this.\n\nHere")
     assert f"\n\n## {result.device}\n\n`python -m experiments toy --device cpu --threads 1`; cupy_kst " in page
     assert "| a | 1.5 ms |\n" in page
     assert f"]({picture})\n" in page
     index = (folder / "pages" / "README.md").read_text()
-    assert "| [`toy`](toy.md) | A toy that measures nothing. | Z, arXiv 0 | " in index
+    assert "| [`toy`](toy.md) | A toy that measures nothing | Z, arXiv 0 | " in index
     assert run(*arguments, "--check").code == 0
 
 
