@@ -40,6 +40,18 @@ PAPERS: tuple[Entry, ...] = (
         "The layers of five GANs by unified kernel segregation and others: time and bytes.",
         "arXiv 2502.20493",
     ),
+    Entry(
+        "c_operators",
+        "experiments.c_operators",
+        "C-K-S's three operators: work skipped, time saved, and where trimming pays.",
+        "arXiv 2306.15951",
+    ),
+    Entry(
+        "c_training",
+        "experiments.c_training",
+        "Train a small classifier with the C-K-S operators: losses, time and memory against PyTorch.",
+        "arXiv 2306.15951",
+    ),
 )
 
 EXPERIMENTS = (
