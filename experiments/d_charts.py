@@ -1,0 +1,30 @@
+"""Bars side by side by network, for the charts of paper D's experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+# Okabe and Ito's, told apart by lightness and hatching in black and white.
+_LOOKS = (("#E69F00", "///"), ("#0072B2", ""), ("#56B4E9", ".."), ("#009E73", "xx"))
+
+_GROUP = 0.8
+
+
+def grouped_bars(axes: Axes, groups: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
+    """Draw for each group one vertical bar of each kind, the groups' names below."""
+    width = _GROUP / len(bars)
+    for place, ((label, heights), (colour, hatch)) in enumerate(zip(bars.items(), _LOOKS, strict=False)):
+        centres = [group + (place + 0.5) * width - _GROUP / 2 for group in range(len(groups))]
+        axes.bar(
+            centres, heights, width, label=label, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, zorder=2
+        )
+    axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right", rotation_mode="anchor")
+    axes.grid(axis="y", color="0.88", linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def legend_below(axes: Axes) -> None:
+    """Name the bars and marks below the groups' names, where no bar is hidden."""
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2, frameon=False)
