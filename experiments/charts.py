@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import environment
 from experiments.console import milliseconds
-from experiments.errors import ExperimentError, reason
+from experiments.files import write
 from experiments.harness import BASELINE
+from experiments.results import Result
 
 DPI = 150
 
@@ -57,10 +60,15 @@ def time_bars(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG."""
-    try:
-        figure.savefig(path, dpi=DPI)
-    except OSError as error:
-        raise ExperimentError(f"cannot write {path}: {reason(error)}") from None
+    data = BytesIO()
+    # Without the drawing program's version the same chart is the same file.
+    figure.savefig(data, dpi=DPI, format="png", metadata={"Software": None})
+    write(path, data.getvalue())
+
+
+def caption(result: Result) -> str:
+    """Return what stands below every chart: device, versions and date."""
+    return f"{result.device}; {environment.versions_label(result.environment)}; {result.date[:10]}"
 
 
 def styled() -> Any:

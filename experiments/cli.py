@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 from rich.table import Table
 
+from experiments import frame
 from experiments.console import TABLE_BOX, output
-from experiments.errors import ExperimentError
-from experiments.registry import EXPERIMENTS
+from experiments.errors import EXIT_CHECK, ExperimentError, complain
+from experiments.registry import EXPERIMENTS, PAPERS
 from experiments.report import report
 
 
@@ -54,12 +56,35 @@ def list_experiments() -> None:
 cli.add_command(report)
 
 
+@cli.command("all")
+@frame.options(out="all")
+def run_all(**chosen: Any) -> int:
+    """Run all experiments of the papers in turn.
+
+    What fails is reported in one line, and the others still run. All files go into one folder.
+    """
+    asked = frame.Asked(**chosen)
+    asked.prepare()
+    exit_code = 0
+    for entry in PAPERS:
+        try:
+            frame.run(import_module(entry.module).PAPER, asked)
+        except ExperimentError as error:
+            complain(f"{entry.name}: {error}")
+            exit_code = max(exit_code, error.exit_code)
+        except Exception as error:
+            complain(f"{entry.name}: {type(error).__name__}: {error}; python -m experiments {entry.name} shows where")
+            exit_code = max(exit_code, EXIT_CHECK)
+        output().print()
+    return exit_code
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line on `arguments` and return its exit code; errors are ExperimentError or KeyboardInterrupt."""
     try:
         result = cli.main(list(arguments), prog_name="python -m experiments", standalone_mode=False)
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as abort:
+        raise KeyboardInterrupt(*getattr(abort.__cause__, "args", ())) from None
     except click.ClickException as error:
         raise ExperimentError(error.format_message()) from None
     return result if isinstance(result, int) else 0

@@ -112,11 +112,13 @@ def command(
             "seconds_per_side": SECONDS,
             "left_out": [],
         }
-        result = results.Result(experiment=NAME, environment=where, parameters=asked, rows=[])
+        result = results.Result(experiment=NAME, environment=where, parameters=asked, rows=[], complete=False)
         if resume:
             result = _resumed(result, resume)
         todo = [(layer, size, each) for each in operations for size in batches for layer in chosen]
         _measure_all(todo, result, others, clock, out / f"{NAME}.json")
+    result = replace(result, complete=True)
+    result.write(out / f"{NAME}.json")
     say.print(*cpu_bench_tables.terminal(result.rows, say.width), sep="\n")
     say.print(cpu_bench_tables.LEGEND, cpu_bench_tables.spread_note(result.rows), sep="\n", soft_wrap=True)
     cpu_bench_chart.draw(out / f"{NAME}.png", result)
@@ -154,7 +156,6 @@ def _measure_all(
             bar.advance(task)
     if not result.rows:
         raise ExperimentError("no layer was measured: none of them fits into memory")
-    result.write(path)
 
 
 def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: bool = False) -> Row:
@@ -272,9 +273,7 @@ def _resumed(fresh: results.Result, path: Path) -> results.Result:
             for name in ("device", "threads", "versions", "blas")
         ),
     ]
-    for name, then, now in conditions:
-        if then != now:
-            raise ExperimentError(f"--resume {path}: its {name} is {then}, here it is {now}: rows would not compare")
+    results.require_same(path, conditions)
     return replace(fresh, rows=before.rows)
 
 

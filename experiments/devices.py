@@ -37,6 +37,11 @@ class Device:
     def kind(self) -> str:
         return "cpu" if self.cupy is None else "gpu"
 
+    @property
+    def xp(self) -> Any:
+        """The array module: NumPy or CuPy."""
+        return np if self.cupy is None else self.cupy
+
     def put(self, array: NDArray[Any]) -> Any:
         """Return `array` on the device."""
         return array if self.cupy is None else self.cupy.asarray(array)

@@ -29,7 +29,9 @@ _AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
 
 # Figures do not depend on what was measured before, so saving a result or rewriting the README makes no tree dirty.
-_NOT_CODE = (":(exclude)experiments/results", ":(exclude)README.md", ":(exclude)docs/measured.md")
+_NOT_CODE = tuple(
+    f":(exclude){path}" for path in ("experiments/results", "README.md", "docs/measured.md", "docs/results")
+)
 
 
 def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:

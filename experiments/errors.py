@@ -36,14 +36,19 @@ def guarded(main: Callable[[], int]) -> int:
         if module in EXTRA_MODULES:
             return _fail(f"{module} is not installed; install it with: pip install 'cupy_kst[experiments]'", EXIT_ERROR)
         raise
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPT, prefix="")
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "interrupted", EXIT_INTERRUPT, prefix="")
     except BrokenPipeError:
         # The reader of a pipe has gone, as `head` does; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CHECK
 
 
-def _fail(message: str, exit_code: int, prefix: str = "error: ") -> int:
+def complain(message: str, prefix: str = "error: ") -> None:
+    """Print `message` on standard error as one line."""
     print(prefix + " ".join(message.split()), file=sys.stderr)
+
+
+def _fail(message: str, exit_code: int, prefix: str = "error: ") -> int:
+    complain(message, prefix)
     return exit_code

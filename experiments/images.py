@@ -22,10 +22,11 @@ class Photo(NamedTuple):
     enlarged: bool
 
 
-def load(path: Path | None, side: int) -> Photo:
+def load(path: Path | None, side: int, option: str = "--image") -> Photo:
     """Return the central `side` x `side` pixels of a picture, or of the bundled photograph if `path` is None.
 
-    Of a picture with a shorter edge the central square is enlarged to that size.
+    Of a picture with a shorter edge the central square is enlarged to that size. `option` is the one that named the
+    picture, for errors.
     """
     if path is None:
         # Imported here: an own picture needs no scikit-learn.
@@ -33,17 +34,23 @@ def load(path: Path | None, side: int) -> Photo:
 
         image, name = Image.fromarray(load_sample_image("flower.jpg")), "flower.jpg of scikit-learn"
     else:
-        image, name = _open(path), path.name
+        image, name = _open(path, option), path.name
+    return Photo(centre(image, side), name, image.size, min(image.size) < side)
+
+
+def centre(image: Image.Image, side: int) -> NDArray[np.float32]:
+    """Return the central `side` x `side` pixels of an RGB picture, values in [0, 1]; smaller ones are enlarged."""
     # Cropped before it is enlarged: a long strip would otherwise become an enormous picture first.
     edge = min(side, *image.size)
     left, top = (image.width - edge) // 2, (image.height - edge) // 2
     crop = image.crop((left, top, left + edge, top + edge))
     if edge < side:
         crop = crop.resize((side, side), Image.Resampling.BICUBIC)
-    return Photo(np.asarray(crop, dtype=np.float32) / np.float32(255), name, image.size, edge < side)
+    pixels: NDArray[np.float32] = np.asarray(crop, dtype=np.float32) / np.float32(255)
+    return pixels
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, option: str) -> Image.Image:
     """Open a picture as 8-bit RGB, turned upright."""
     try:
         with warnings.catch_warnings():
@@ -56,11 +63,11 @@ def _open(path: Path) -> Image.Image:
                     upright = Image.fromarray((np.asarray(upright) // 257).clip(0, 255).astype(np.uint8))
                 return upright.convert("RGB")
     except UnidentifiedImageError:
-        raise ExperimentError(f"--image {path}: not an image that Pillow can read") from None
+        raise ExperimentError(f"{option} {path}: not an image that Pillow can read") from None
     except Image.DecompressionBombError:
-        raise ExperimentError(f"--image {path}: too many pixels to be a photograph") from None
+        raise ExperimentError(f"{option} {path}: too many pixels to be a photograph") from None
     except OSError as error:
-        raise ExperimentError(f"--image {path}: cannot be read: {reason(error)}") from None
+        raise ExperimentError(f"{option} {path}: cannot be read: {reason(error)}") from None
     except (SyntaxError, ValueError) as error:
         # What Pillow raises for some broken files, according to the format.
-        raise ExperimentError(f"--image {path}: a broken image: {error}") from None
+        raise ExperimentError(f"{option} {path}: a broken image: {error}") from None

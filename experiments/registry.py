@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One experiment; its module defines `command`, the click command of that name."""
+    """One experiment; its module defines `command`, the click command of that name, and a paper's also `PAPER`."""
 
     name: str
     module: str
     summary: str
     source: str
 
+
+# In the papers' order.
+PAPERS: tuple[Entry, ...] = ()
 
 EXPERIMENTS = (
     Entry(
@@ -33,4 +36,5 @@ EXPERIMENTS = (
         "Measure the prices by which NumPy's forms are chosen on the CPU.",
         "the layers of cpu_bench",
     ),
+    *PAPERS,
 )

@@ -1,4 +1,4 @@
-"""``report``: the tables of README and docs, written from the files under experiments/results and nothing else."""
+"""``report``: the tables of README and docs and the papers' pages, from the files under experiments/results alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, environment
+from experiments import cpu_bench_tables, environment, paper_pages
 from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
+from experiments.files import write
 from experiments.harness import COSTS_NOTE, samples
-from experiments.results import RESULTS, Result, read
+from experiments.results import RESULTS, Result, lacking, newest, writable_folder
 from experiments.tables import compiled_note, method_label
 
 
@@ -71,47 +72,62 @@ MEASURED: dict[str, Markdown] = {"cpu_bench": cpu_bench_tables.layers_markdown}
     default=environment.ROOT / "docs" / "measured.md",
     help="File to rewrite with the tables by layer; by default docs/measured.md of this checkout.",
 )
+@click.option(
+    "--pages",
+    type=click.Path(path_type=Path),
+    default=environment.ROOT / "docs" / "results",
+    help="Folder to write the papers' pages and charts to; by default docs/results of this checkout.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written.")
-def report(results: Path, readme: Path, measured: Path, check: bool) -> None:
-    """Rewrite the tables of the README and of docs/measured.md from measured results.
+def report(results: Path, readme: Path, measured: Path, pages: Path, check: bool) -> None:
+    """Rewrite the tables of the README and of docs/measured.md, and docs/results, from measured results.
 
     A table stands between the lines `<!-- NAME table: begin -->` and `<!-- NAME table: end -->`, NAME being the
-    experiment, and shows the newest result of each device. Where nothing stands yet, results may be missing.
+    experiment, and shows the newest result of each device. Where nothing stands yet, results may be missing. Under
+    docs/results each experiment of a paper has a page and a chart for each device.
     """
-    stale = []
+    texts: dict[Path, str] = {}
     for path, markdowns in ((readme, README), (measured, MEASURED)):
-        try:
-            before = path.read_text(encoding="utf-8")
-            after = before
-            for experiment, markdown in markdowns.items():
-                after = _rewritten(after, experiment, markdown, results, path)
-            stale += [path] if after != before else []
-            if after != before and not check:
-                path.write_text(after, encoding="utf-8")
-        except OSError as error:
-            raise ExperimentError(f"{path}: {reason(error)}") from None
-    if check and stale:
-        raise ExperimentError(
-            f"the tables in {' and '.join(map(str, stale))} are not those of the results; "
-            "run: python -m experiments report",
-            EXIT_CHECK,
-        )
-    for path in (readme, measured):
-        output().print(f"{path}: {'tables rewritten' if path in stale else 'up to date'}", soft_wrap=True)
+        texts[path] = _text(path)
+        for experiment, markdown in markdowns.items():
+            texts[path] = _rewritten(texts[path], experiment, markdown, results, path)
+    written = paper_pages.pages(pages, results)
+    texts |= written.texts
+    stale = [path for path, text in texts.items() if not path.exists() or _text(path) != text]
+    if check:
+        stale += [picture.path for picture in written.pictures if not picture.path.exists()]
+        if stale:
+            raise ExperimentError(
+                f"{' and '.join(map(str, stale))} are not those of the results; run: python -m experiments report",
+                EXIT_CHECK,
+            )
+    else:
+        if written.texts:
+            writable_folder(pages)
+        for path in stale:
+            write(path, texts[path])
+        for picture in written.pictures:
+            picture.draw(picture.path)
+    for path in texts:
+        output().print(f"{path}: {'rewritten' if path in stale else 'up to date'}", soft_wrap=True)
 
 
 def tables(folder: Path, experiment: str, markdown: Markdown) -> list[str]:
     """Return an experiment's tables, the newest result of each device, GPUs first."""
-    by_device: dict[tuple[bool, str], tuple[str, str]] = {}
-    for path in sorted(folder.glob(f"{experiment}-*.json")):
-        run = read(path)
+    found = []
+    for path, run in newest(folder, experiment):
         try:
-            device = (run.environment["device"]["kind"] == "cpu", run.device)
-            dated = (run.date, markdown(run))
+            found.append(markdown(run))
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ExperimentError(f"{path} lacks a figure: {type(error).__name__} {error}") from None
-        by_device[device] = max(dated, by_device.get(device, dated))
-    return [by_device[device][1] for device in sorted(by_device)]
+            raise lacking(path, error) from None
+    return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ExperimentError(f"{path}: {reason(error)}") from None
 
 
 def _rewritten(text: str, experiment: str, markdown: Markdown, folder: Path, path: Path) -> str:

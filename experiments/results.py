@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from experiments.environment import commit as current_commit
 from experiments.environment import device_label
 from experiments.errors import ExperimentError, reason
+from experiments.files import write
 
 SCHEMA = 1
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -38,6 +41,8 @@ class Result:
         What the run was asked to do.
     rows : list of dict
         The figures; `experiments.harness.compare` says which.
+    complete : bool
+        Whether the run came to its end.
     """
 
     schema: int = SCHEMA
@@ -47,6 +52,7 @@ class Result:
     environment: dict[str, Any]
     parameters: dict[str, Any]
     rows: list[dict[str, Any]]
+    complete: bool = True
 
     @property
     def device(self) -> str:
@@ -61,12 +67,7 @@ class Result:
     def write(self, path: Path) -> None:
         """Write the result to `path`, all of it or nothing."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        partial = path.with_name(path.name + ".part")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            raise ExperimentError(f"cannot write {path}: {reason(error)}") from None
+        write(path, text)
 
 
 def read(path: Path) -> Result:
@@ -84,6 +85,33 @@ def read(path: Path) -> Result:
         return Result(**document)
     except TypeError as error:
         raise ExperimentError(f"{path} does not hold a result: {error}") from None
+
+
+def newest(folder: Path, experiment: str) -> list[tuple[Path, Result]]:
+    """Return the newest result of each device, GPUs first, and the file of each."""
+    by_device: dict[tuple[bool, str], tuple[str, Path, Result]] = {}
+    for path in sorted(folder.glob(f"{experiment}-*.json")):
+        run = read(path)
+        if not run.complete:
+            raise ExperimentError(f"{path} is of a run that did not come to its end")
+        try:
+            device = (run.environment["device"]["kind"] == "cpu", run.device)
+        except (KeyError, TypeError) as error:
+            raise lacking(path, error) from None
+        by_device[device] = max((run.date, path, run), by_device.get(device, (run.date, path, run)), key=itemgetter(0))
+    return [by_device[device][1:] for device in sorted(by_device)]
+
+
+def lacking(path: Path, error: Exception) -> ExperimentError:
+    """Return what to say of a result in which a figure was not found."""
+    return ExperimentError(f"{path} lacks a figure: {type(error).__name__} {error}")
+
+
+def require_same(path: Path, conditions: Sequence[tuple[str, Any, Any]]) -> None:
+    """Refuse to go on with the result at `path` if a condition, (name, then, now), has changed."""
+    for name, then, now in conditions:
+        if then != now:
+            raise ExperimentError(f"--resume {path}: its {name} is {then}, here it is {now}: rows would not compare")
 
 
 def writable_folder(path: Path) -> Path:

@@ -132,7 +132,7 @@ def test_result_costs_are_those_of_the_papers(done: Quickstart) -> None:
 
 def test_result_says_where_it_was_measured(done: Quickstart) -> None:
     document = json.loads((done.folder / "quickstart.json").read_text(encoding="utf-8"))
-    assert list(document) == ["schema", "experiment", "date", "commit", "environment", "parameters", "rows"]
+    assert list(document) == ["schema", "experiment", "date", "commit", "environment", "parameters", "rows", "complete"]
     assert document["schema"] == 1
     assert document["date"].endswith("+00:00")
     where = document["environment"]

@@ -63,6 +63,7 @@ def reported(tmp_path: Path) -> tuple[Path, list[object]]:
     (tmp_path / "measured.md").write_text("<!-- cpu_bench table: begin -->\n<!-- cpu_bench table: end -->\n")
     made_result().write(tmp_path / "quickstart-a.json")
     files = ("--readme", tmp_path / "README.md", "--measured", tmp_path / "measured.md")
+    files += ("--pages", tmp_path / "pages")
     return tmp_path, ["report", "--results", tmp_path, *files]
 
 
