@@ -10,10 +10,10 @@ element sums one output, a cycle is one tap of one input channel; small maps of 
 side. Memory never makes them wait, and what does not fill a block or a tile idles. So they show what the shape of an
 array makes of the paper's ratio of multiply-adds, and nothing else; they compare with inserted zeros (NZP) alone.
 
-Split deconvolution is counted in two ways. Stacked: all sub-filters are the output channels of one convolution, as in the
-models that the paper's authors put on an Edge TPU; all of them are then computed at every position, also those cropped
-afterwards. Apart: a convolution for each sub-filter, at the positions that it needs, which is what the program in the
-authors' repository counts.
+Split deconvolution is counted in two ways. Stacked: all sub-filters are the output channels of one convolution, as in
+the models that the paper's authors put on an Edge TPU; all of them are then computed at every position, also those
+cropped afterwards. Apart: a convolution for each sub-filter, at the positions that it needs, which is what the program
+in the authors' repository counts.
 
 A model of energy would need the energy of each access to memory, of which we know nothing. Energy is measured instead:
 of this machine, for the same layers, by the counters of the CPU (RAPL) or the GPU (NVML); where there is none, the
@@ -177,7 +177,7 @@ def _cycle_sheet(result: Result, kind: str) -> Sheet:
     def cells(row: Row) -> list[str]:
         counts = [row[f"{way}_cycles"] for way in ("nzp", "stacked", "apart")]
         busy = [row["original_macs"] / (row["multipliers"] * cycles) for cycles in counts]
-        ratios = [f"{counts[0] / cycles:.2f}x" for cycles in counts[1:]]
+        ratios = [_over_nzp(row, way) for way in ("stacked", "apart")]
         return [row["network"], *(f"{each / 1e3:,.0f}" for each in counts), *ratios, *(f"{each:.0%}" for each in busy)]
 
     return Sheet(
@@ -205,30 +205,27 @@ def _cycle_sheet(result: Result, kind: str) -> Sheet:
 
 _REASONS = {
     "dot products": (
-        "Busy: multiply-adds of the original layer over what the array could do in that time. Stacking fills the blocks "
-        "of output channels: a layer with 3 output channels leaves most lanes idle with NZP, and fewer with 12. So a "
-        "ratio may exceed that of the multiply-adds, which is 4 at most."
+        "Busy: multiply-adds of the original layer over what the array could do in that time. Stacking fills the "
+        "blocks of output channels: a layer with 3 of them leaves most lanes idle with NZP and apart, and fewer with "
+        "12. But with 4x4 filters (SNGAN, GP-GAN, ArtGAN) stacked sub-filters take one position more per axis than "
+        "there are inputs."
     ),
     "2-D grid": (
         "Busy: multiply-adds of the original layer over what the array could do in that time. With 4x4 filters (SNGAN, "
-        "GP-GAN, ArtGAN) stacked sub-filters take one position more per axis than there are inputs: 17 rows need two "
-        "tiles of 16. Apart they take as many as there are inputs, and the ratio is that of the multiply-adds."
+        "GP-GAN, ArtGAN) stacked sub-filters take one position more per axis than there are inputs, and 17 rows need "
+        "two tiles of 16. Apart they take as many as there are inputs, and the ratio is that of the multiply-adds."
     ),
 }
 
 
 def _size_sheet(result: Result) -> Sheet:
     def cells(network: str) -> list[str]:
-        found = []
-        for kind in KINDS:
-            for side in SIDES:
-                (row,) = (each for each in _cycles(result, kind, side) if each["network"] == network)
-                found.append(f"{row['nzp_cycles'] / _better(row):.2f}x")
-        return [network, *found]
+        rows = [row for kind in KINDS for side in SIDES for row in _cycles(result, kind, side)]
+        return [network, *(_over_nzp(row, "stacked") for row in rows if row["network"] == network)]
 
     return Sheet(
-        "Speed-up over NZP by size of the array, the better of stacked and apart",
-        ("network", *(f"{kind}, {side} x {side}" for kind in KINDS for side in SIDES)),
+        "Cycles of NZP over those of split, stacked, by size of the array",
+        ("network", *(f"{kind}, {side}" for kind in KINDS for side in SIDES)),
         [cells(network) for network in NETWORKS],
         (d_layers.SHAPES_NOTE,),
     )
@@ -239,9 +236,11 @@ def _energy_sheet(result: Result) -> Sheet:
     columns = ("network", "NZP: zero_insertion", "split", "auto", "split saves", "auto saves", "power with split")
     title = f"Energy of one pass through the deconvolution layers on {result.device}, mJ"
     paper = f"Paper (abstract): {PAPER_SAVING[0]} % to {PAPER_SAVING[1]} % less energy, simulated, over prior schemes."
+    networks = dict.fromkeys(row["network"] for row in rows)
     missing = next((row["missing"] for row in rows if "missing" in row), None)
     if missing is not None:
-        return Sheet(title, columns[:4], [[row["network"], *["not measured"] * 3] for row in rows], (paper, missing + "."))
+        nothing = [[network, *["not measured"] * len(METHODS)] for network in networks]
+        return Sheet(title, columns[: 1 + len(METHODS)], nothing, (paper, f"Not measured: {missing}."))
 
     def cells(network: str) -> list[str]:
         nzp, split, auto = (
@@ -254,12 +253,12 @@ def _energy_sheet(result: Result) -> Sheet:
     return Sheet(
         title,
         columns,
-        [cells(network) for network in dict.fromkeys(row["network"] for row in rows)],
+        [cells(network) for network in networks],
         (
             paper,
             f"Measured by {first['source']}, with all that else ran or idled there: median, least and most of "
-            f"{first['turns']} turns of {first['seconds_per_turn']} s. A machine draws about the same power whatever it "
-            "multiplies, so what is saved here is mostly time.",
+            f"{first['turns']} turns of {first['seconds_per_turn']} s. A processor that idles draws power, too, so "
+            "most of what is saved here is time.",
         ),
     )
 
@@ -270,10 +269,12 @@ def draw(result: Result, path: Path) -> None:
         figure = Figure(figsize=(11, 4.6), layout="constrained")
         for axes, kind in zip(figure.subplots(1, len(KINDS), sharey=True), KINDS, strict=True):
             _draw_kind(axes, result, kind)
-        figure.suptitle("Cycles of inserted zeros (NZP) over those of split deconvolution, by our models", weight="bold")
+        figure.suptitle(
+            "Cycles with inserted zeros (NZP) over those of split deconvolution, by our models", weight="bold"
+        )
         figure.supxlabel(
-            f"Counted from the layers' shapes, not measured. Grey: the range in the paper's abstract, of its own arrays "
-            f"and over prior schemes.\n{charts.caption(result)}",
+            "Counted from the layers' shapes by models, not measured. Grey: the range in the paper's abstract, of its "
+            f"own arrays and over prior schemes.\n{charts.caption(result)}",
             fontsize=8,
             x=0.01,
             ha="left",
@@ -284,9 +285,7 @@ def draw(result: Result, path: Path) -> None:
 def _draw_kind(axes: Axes, result: Result, kind: str) -> None:
     rows = _cycles(result, kind, SHOWN)
     axes.axhspan(*PAPER_SPEED, color="0.85", zorder=0, label=f"paper: {PAPER_SPEED[0]}x to {PAPER_SPEED[1]}x")
-    bars = {
-        f"split, {way}": [row["nzp_cycles"] / row[f"{way}_cycles"] for row in rows] for way in ("stacked", "apart")
-    }
+    bars = {f"split, {way}": [row["nzp_cycles"] / row[f"{way}_cycles"] for row in rows] for way in ("stacked", "apart")}
     grouped_bars(axes, [row["network"] for row in rows], bars)
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_ylabel("cycles of NZP over those of split")
@@ -299,8 +298,8 @@ def _cycles(result: Result, kind: str, side: int) -> list[Row]:
     return [row for row in rows if (row["array"], row["side"]) == (kind, side)]
 
 
-def _better(row: Row) -> int:
-    return min(int(row["stacked_cycles"]), int(row["apart_cycles"]))
+def _over_nzp(row: Row, way: str) -> str:
+    return f"{row['nzp_cycles'] / row[f'{way}_cycles']:.2f}x"
 
 
 def _range(rows: Sequence[Row], way: str) -> str:

@@ -5,24 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
 
 # Okabe and Ito's, told apart by lightness and hatching in black and white.
 _LOOKS = (("#E69F00", "///"), ("#0072B2", ""), ("#56B4E9", ".."), ("#009E73", "xx"))
 
-_GROUP = 0.8
+_GROUP = 0.7
 
 
-def grouped_bars(axes: Axes, groups: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
-    """Draw for each group one vertical bar of each kind, the groups' names below."""
+def grouped_bars(axes: Axes, groups: Sequence[str], bars: Mapping[str, Sequence[float]], start: float = 0.0) -> None:
+    """Draw for each group one vertical bar of each kind, from `start` up or down, the groups' names below."""
     width = _GROUP / len(bars)
     for place, ((label, heights), (colour, hatch)) in enumerate(zip(bars.items(), _LOOKS, strict=False)):
         centres = [group + (place + 0.5) * width - _GROUP / 2 for group in range(len(groups))]
         axes.bar(
-            centres, heights, width, label=label, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, zorder=2
+            centres,
+            [height - start for height in heights],
+            width,
+            bottom=start,
+            label=label,
+            color=colour,
+            hatch=hatch,
+            edgecolor="black",
+            linewidth=0.6,
         )
     axes.set_xticks(range(len(groups)), groups, rotation=30, ha="right", rotation_mode="anchor")
     axes.grid(axis="y", color="0.88", linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def speedup_bars(axes: Axes, groups: Sequence[str], bars: Mapping[str, Sequence[float]]) -> None:
+    """Draw ratios of times on a logarithmic axis, from 1 up where they are gains and down where they are losses."""
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    grouped_bars(axes, groups, bars, start=1.0)
+    axes.axhline(1, color="black", linewidth=0.8)
+
+
+def marks(axes: Axes, label: str, marker: str, heights: Sequence[float]) -> None:
+    """Draw a mark to the right of each group's bars."""
+    places = [group + 0.5 * _GROUP + 0.08 for group in range(len(heights))]
+    axes.plot(places, heights, marker, color="black", markerfacecolor="white", markersize=5, label=label)
 
 
 def legend_below(axes: Axes) -> None:

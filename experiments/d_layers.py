@@ -8,7 +8,11 @@ from functools import cache
 from math import prod
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import cupy_kst
+from cupy_kst.cpu import reference
 from experiments import layers
 from experiments.devices import Device
 from experiments.layers import Layer
@@ -111,3 +115,10 @@ def prepared(works: Sequence[Work], method: str, device: Device) -> list[Side]:
 def in_turn(sides: Sequence[Side]) -> Callable[[], list[Any]]:
     """Return the call that runs one layer after another."""
     return lambda: [side.call() for side in sides]
+
+
+def definition(x: NDArray[Any], weight: NDArray[Any], options: dict[str, Any]) -> NDArray[np.float64]:
+    """Return the transposed convolution in float64 by its definition: the gradient of a convolution's input."""
+    shape = cupy_kst.Geometry.conv_transpose(x.shape, weight.shape, **options).output_shape
+    conv_options = {name: value for name, value in options.items() if name != "output_padding"}
+    return reference.conv_input(shape, weight, x, **conv_options)

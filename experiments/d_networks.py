@@ -1,17 +1,17 @@
 """Six generative networks by split deconvolution: work, and time against inserted zeros.
 
 The paper takes the deconvolution layers of DCGAN, SNGAN, GP-GAN, FST, MDE and ArtGAN to processors that only have
-ordinary convolutions. There "naive zero padding" (NZP) inserts zeros first; split deconvolution needs none, as it makes
-of each filter stride x stride equal sub-filters and interleaves what they give. The paper counts multiply-adds, simulates
-two kinds of processor arrays, and measures commodity chips.
+ordinary convolutions. There "naive zero padding" (NZP) inserts zeros first; split deconvolution (SD) needs none, as it
+makes of each filter stride x stride equal sub-filters and interleaves what they give. The paper simulates two kinds of
+processor arrays, which d_arrays is about, and measures commodity chips.
 
-Here multiply-adds are counted from the layers' shapes, the paper's way (nominal) and as our methods really do them: the
-paper leaves out the outputs that split deconvolution computes and crops. Then the deconvolution layers of a network run
-one after another on this machine, each on an input of its own: by this library's `zero_insertion`, `split` and "auto",
-all with weights prepared beforehand, as the paper splits them offline.
+Here multiply-adds are counted from the layers' shapes: nominally, as the program of the paper's authors does, and as
+our methods really do them, with the outputs that split deconvolution computes and crops. Then the deconvolution layers
+of a network run one after another on this machine, each on an input of its own: by this library's `zero_insertion`,
+`split` and "auto", all with weights prepared beforehand, as the authors split theirs offline.
 
-ONNX Runtime stands in for the commodity chips. Its native ConvTranspose runs against models made of ordinary
-convolutions alone, one with inserted zeros and one split. Interleaving and cropping are in the time, as they were there.
+ONNX Runtime stands in for the commodity chips. Its native ConvTranspose runs beside models made of ordinary
+convolutions alone, one with inserted zeros and one split. Interleaving and cropping are in the time, as in theirs.
 
 The paper's layer tables and its own figures for single networks were not at hand: shapes are those of public code. The
 figures of the Edge TPU and the NCS2 are from the README of the authors' repository, not from the paper.
@@ -20,7 +20,7 @@ figures of the Edge TPU and the NCS2 are from the README of the authors' reposit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from experiments import charts, d_layers, onnx_models, peers
 from experiments.console import milliseconds
-from experiments.d_charts import grouped_bars, legend_below
+from experiments.d_charts import grouped_bars, legend_below, marks, speedup_bars
 from experiments.d_layers import METHODS, NETWORKS
 from experiments.frame import Paper, Settings, Unit
 from experiments.frame import command as frame_command
@@ -38,7 +38,7 @@ from experiments.harness import samples, time_fields
 from experiments.results import Result
 from experiments.sheets import Sheet
 from experiments.sides import Side, Work
-from experiments.timing import time_in_turn
+from experiments.timing import Timing, time_in_turn
 
 Row = dict[str, Any]
 
@@ -48,6 +48,9 @@ MODELS: dict[str, Callable[[Work], bytes]] = {
     "native": onnx_models.native,
 }
 OURS, ONNX = "cupy_kst", "onnxruntime"
+
+# For each library and network.
+SECONDS = 6.0
 
 # As printed in the README of warmthless/split-deconvolution: NZP over SD on an Edge TPU, by the `.tflite` model and by
 # the compiled one; native transposed convolution over SD on an Intel NCS2.
@@ -84,12 +87,19 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
     if runtime is not None:
         sides |= {(ONNX, name): _onnx(works, name, settings, runtime) for name in MODELS}
 
-    calls = {f"{runtime} {name}": d_layers.in_turn(layers) for (runtime, name), layers in sides.items()}
-    timings, outputs = time_in_turn(calls, settings.clock, settings.rounds)
-    exact = [np.concatenate([part for _, part in work.exact()]) for work in works]
+    rounds = settings.rounds if settings.quick else replace(settings.rounds, seconds=SECONDS)
+    timings: dict[tuple[str, str], Timing] = {}
+    outputs: dict[tuple[str, str], list[Any]] = {}
+    # The threads of one library spin for a while after a call, so the libraries do not take turns with each other.
+    for library in (OURS, ONNX):
+        calls = {name: d_layers.in_turn(layers) for (of, name), layers in sides.items() if of == library}
+        taken, results = time_in_turn(calls, settings.clock, rounds)
+        timings |= {(library, name): timing for name, timing in taken.items()}
+        outputs |= {(library, name): result for name, result in results.items()}
+    exact = [d_layers.definition(work.input, work.weight, work.layer.options) for work in works]
     rows = []
     for (runtime, name), layers in sides.items():
-        made = [side.fetch(output) for side, output in zip(layers, outputs[f"{runtime} {name}"], strict=True)]
+        made = [side.fetch(output) for side, output in zip(layers, outputs[runtime, name], strict=True)]
         rows.append(
             {
                 "kind": "time",
@@ -98,7 +108,7 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
                 "method": name,
                 "batch": 1,
                 "dtype": "float32",
-                **time_fields(timings[f"{runtime} {name}"], settings.clock),
+                **time_fields(timings[runtime, name], settings.clock),
                 **_worst(works, made, exact),
             }
         )
@@ -138,14 +148,26 @@ def _work_sheet(result: Result) -> Sheet:
 
     return Sheet(
         "Multiply-adds of the deconvolution layers, millions",
-        ("network", "layers", "original", "NZP", "split", "NZP / split", "NZP done", "split done", "ours done", "useful"),
+        (
+            "network",
+            "layers",
+            "original",
+            "NZP",
+            "split",
+            "NZP / split",
+            "NZP done",
+            "split done",
+            "ours done",
+            "useful",
+        ),
         [cells(row) for row in _work(result)],
         (
             "Original, NZP, split: nominal counts, derived here from the layers' shapes by the paper's rules. Split is "
-            "above the original where the stride does not divide the filter's size, which then is filled up with zeros.",
+            "above the original where the stride does not divide the filter's size, which is then filled up with "
+            "zeros.",
             "Done: what the methods really multiply. A 4x4 filter with stride 2 and padding 1 makes split compute one "
-            "position more per axis than there are inputs, of which half is cropped. Ours: `ks_deconv`. Useful: products "
-            "of a filter element and an input that both exist, the least there can be.",
+            "position more per axis than there are inputs, of which half is cropped. Ours: `ks_deconv`. Useful: "
+            "products of a filter element and an input that both exist, the least there can be.",
             d_layers.SHAPES_NOTE,
         ),
     )
@@ -155,26 +177,20 @@ def _own_sheet(result: Result) -> Sheet:
     def cells(network: str) -> list[str]:
         nzp, split, auto = (_time(result, network, OURS, method) for method in METHODS)
         ratios = [_ratio(nzp, split), _ratio(nzp, auto), _ratio(split, auto)]
-        error = max(row["max_abs_error"] / row["tolerance"] for row in (nzp, split, auto))
-        return [network, *map(_spread, (nzp, split, auto)), *ratios, f"{error:.0e}"]
+        return [network, *map(_spread, (nzp, split, auto)), *ratios]
 
+    compiled = (
+        'Numba compiled what "auto" takes here, and NumPy computes the other two: "auto" is how fast these layers can '
+        "be, and NZP / split is what the paper's method makes of them by the same code."
+    )
     return Sheet(
         f"Time of all deconvolution layers by this library on {result.device}, ms",
-        (
-            "network",
-            "NZP: zero_insertion",
-            "split",
-            "auto",
-            "NZP / split",
-            "NZP / auto",
-            "split / auto",
-            "error / bound",
-        ),
+        ("network", "NZP", "split", "auto", "NZP / split", "NZP / auto", "split / auto"),
         [cells(network) for network in _networks(result)],
         (
-            f"Median and quartiles of {samples(_times(result))}, all sides in turn; float32, batch 1, weights prepared "
-            "beforehand. Auto: the method that the library takes by itself.",
-            "Error / bound: largest difference from float64 over what rounding can explain.",
+            f"NZP: `zero_insertion`. Auto: the method that the library takes by itself. {_timed(result)}",
+            *((compiled,) if _is_compiled(result) else ()),
+            "Every output was compared with the definition in float64; what differs is rounding.",
         ),
     )
 
@@ -187,11 +203,11 @@ def _onnx_sheet(result: Result) -> Sheet:
     version = result.environment["versions"][ONNX]
     return Sheet(
         f"Time of the same layers by ONNX Runtime {version} on {result.device}, ms",
-        ("network", "NZP: Conv", "split: Conv + DepthToSpace", "native ConvTranspose", "NZP / split", "native / split"),
+        ("network", "NZP", "split", "native", "NZP / split", "native / split"),
         [cells(network) for network in _networks(result)],
         (
-            "A library without transposed convolutions would be given the first two. NZP: Reshape, Pad, Reshape, Conv; "
-            "split: Conv by stacked sub-filters, DepthToSpace, Slice; each layer a model of its own.",
+            "NZP: Reshape, Pad, Reshape, Conv. Split: Conv by stacked sub-filters, DepthToSpace, Slice. Native: "
+            "ConvTranspose. Each layer is a model of its own.",
         ),
     )
 
@@ -200,36 +216,39 @@ def _ratio_sheet(result: Result) -> Sheet:
     with_onnx = _has_onnx(result)
 
     def cells(network: str) -> list[str]:
-        found = [_ratio(_time(result, network, OURS, "zero_insertion"), _time(result, network, OURS, "split"))]
+        over_nzp = [_ratio(_time(result, network, OURS, "zero_insertion"), _time(result, network, OURS, "split"))]
+        over_native = []
         if with_onnx:
             nzp, split, native = (_time(result, network, ONNX, name) for name in MODELS)
-            found += [_ratio(nzp, split), _ratio(native, split)]
-        chips = (EDGE_TPU, EDGE_TPU_COMPILED, NCS2)
-        return [network, *found, *(f"{chip[network]:.2f}x" for chip in chips)]
+            over_nzp.append(_ratio(nzp, split))
+            over_native.append(_ratio(native, split))
+        tpu = [f"{chip[network]:.2f}x" for chip in (EDGE_TPU, EDGE_TPU_COMPILED)]
+        return [network, *over_nzp, *tpu, *over_native, f"{NCS2[network]:.2f}x"]
 
-    onnx = ("ONNX Runtime: NZP / split", "ONNX Runtime: native / split") if with_onnx else ()
     missing = (
-        "The rows of ONNX Runtime are left out: it was not installed (pip install 'cupy_kst[bench]')."
+        "ONNX Runtime is left out: it was not installed (pip install 'cupy_kst[bench]')."
         if result.environment["device"]["kind"] == "cpu"
-        else "The rows of ONNX Runtime are left out: they are those of a CPU; run with --device cpu."
+        else "ONNX Runtime is left out: it is measured on a CPU, by --device cpu."
     )
     return Sheet(
-        "Speed-up by splitting, beside the chips of the paper's group",
+        "Speed-up by splitting: here, and on the chips of the paper's group",
         (
             "network",
-            "ours: NZP / split",
-            *onnx,
-            "README, Edge TPU .tflite: NZP / SD",
-            "README, Edge TPU compiled: NZP / SD",
-            "README, NCS2: native / SD",
+            "over NZP: ours",
+            *(("ONNX Runtime",) if with_onnx else ()),
+            "Edge TPU .tflite",
+            "Edge TPU compiled",
+            *(("over native: ONNX Runtime",) if with_onnx else ()),
+            "NCS2" if with_onnx else "over native: NCS2",
         ),
         [cells(network) for network in _networks(result)],
         (
-            "README: as printed in the README of the repository of the paper's authors, warmthless/split-deconvolution; "
-            "these are not the paper's figures. Only single layers ran there, and the host interleaved their outputs.",
-            "The ratios differ with the machine: those chips have fixed arrays of multipliers and no cache for maps of "
-            "this size, so larger maps cost them more or less than the multiply-adds say. On a CPU gathering windows, "
-            "interleaving and cropping go through memory and take a share that multiply-adds do not show.",
+            "Edge TPU and NCS2: as printed in the README of the authors' repository, warmthless/split-deconvolution. "
+            "They are not the paper's figures. Single layers ran there, whose outputs the host interleaved.",
+            "Why ours differ: by that README, larger maps and filters run more efficiently on an Edge TPU, which gives "
+            "NZP a part of its multiply-adds back. On a CPU windows are gathered, and outputs interleaved and cropped, "
+            "through memory, which multiply-adds do not show; and a native operator may be better or worse than those "
+            "chips'.",
             *(() if with_onnx else (missing,)),
         ),
     )
@@ -247,8 +266,7 @@ def draw(result: Result, path: Path) -> None:
             _draw_native(axes, result)
         figure.suptitle("Split deconvolution: work and speed-up by network", weight="bold")
         figure.supxlabel(
-            f"Medians of {samples(_times(result))}, all sides in turn. README: warmthless/split-deconvolution, not the "
-            f"paper.\n{charts.caption(result)}",
+            f"README: of warmthless/split-deconvolution, not the paper's. {_timed(result)}\n{charts.caption(result)}",
             fontsize=8,
             x=0.01,
             ha="left",
@@ -278,25 +296,20 @@ def _draw_nzp(axes: Axes, result: Result, with_onnx: bool) -> None:
     }
     if with_onnx:
         bars["ONNX Runtime: split"] = _ratios(result, ONNX, "zero_insertion", "split")
-    grouped_bars(axes, networks, bars)
-    _chips(axes, {"README: Edge TPU .tflite, SD": ("D", EDGE_TPU), "README: compiled, SD": ("v", EDGE_TPU_COMPILED)}, networks)
-    axes.set_ylabel("time of NZP over that of ...")
+    speedup_bars(axes, networks, bars)
+    marks(axes, "README: Edge TPU .tflite", "D", [EDGE_TPU[network] for network in networks])
+    marks(axes, "README: Edge TPU compiled", "v", [EDGE_TPU_COMPILED[network] for network in networks])
+    axes.set_ylabel("time of NZP over that of each")
     axes.set_title("speed-up over inserted zeros")
+    legend_below(axes)
 
 
 def _draw_native(axes: Axes, result: Result) -> None:
     networks = _networks(result)
-    grouped_bars(axes, networks, {"ONNX Runtime: split": _ratios(result, ONNX, "native", "split")})
-    _chips(axes, {"README: NCS2, SD": ("o", NCS2)}, networks)
-    axes.set_ylabel("time of the native operator over that of ...")
-    axes.set_title("speed-up over native transposed convolution")
-
-
-def _chips(axes: Axes, chips: dict[str, tuple[str, dict[str, float]]], networks: Sequence[str]) -> None:
-    for label, (marker, ratios) in chips.items():
-        heights = [ratios[network] for network in networks]
-        axes.plot(range(len(networks)), heights, marker, color="black", markerfacecolor="white", label=label)
-    axes.axhline(1, color="black", linewidth=0.8)
+    speedup_bars(axes, networks, {"ONNX Runtime: split": _ratios(result, ONNX, "native", "split")})
+    marks(axes, "README: NCS2", "o", [NCS2[network] for network in networks])
+    axes.set_ylabel("time of the native operator over that of split")
+    axes.set_title("speed-up over the native operator")
     legend_below(axes)
 
 
@@ -319,6 +332,17 @@ def _has_onnx(result: Result) -> bool:
 def _time(result: Result, network: str, runtime: str, method: str) -> Row:
     asked = (network, runtime, method)
     return next(row for row in _times(result) if (row["network"], row["runtime"], row["method"]) == asked)
+
+
+def _timed(result: Result) -> str:
+    return (
+        f"Medians and quartiles of {samples(_times(result))}, those of each library in turn; float32, batch 1, weights "
+        "prepared beforehand."
+    )
+
+
+def _is_compiled(result: Result) -> bool:
+    return result.environment["device"]["kind"] == "cpu" and "numba" in result.environment["versions"]
 
 
 def _ratios(result: Result, runtime: str, over: str, under: str) -> list[float]:

@@ -92,7 +92,9 @@ def sub_filters(weight: Array, stride: Sequence[int]) -> Array:
     from there on, rotated by 180 degrees. Those of one output channel stand side by side.
     """
     down, across = stride
-    expanded = np.pad(weight, [(0, 0), (0, 0), *((-taps % s, 0) for taps, s in zip(weight.shape[2:], stride, strict=True))])
+    expanded = np.pad(
+        weight, [(0, 0), (0, 0), *((-taps % s, 0) for taps, s in zip(weight.shape[2:], stride, strict=True))]
+    )
     parts = [expanded[:, :, r::down, c::across][:, :, ::-1, ::-1] for r in range(down) for c in range(across)]
     stacked = np.stack(parts, axis=2)
     return np.ascontiguousarray(stacked.reshape(len(weight), -1, *stacked.shape[3:]).swapaxes(0, 1))
