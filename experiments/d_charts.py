@@ -7,8 +7,19 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-# Okabe and Ito's, told apart by lightness and hatching in black and white.
-_LOOKS = (("#E69F00", "///"), ("#0072B2", ""), ("#56B4E9", ".."), ("#009E73", "xx"))
+# What means the same has one look in all panels: Okabe and Ito's colours, told apart in black and white by their
+# lightness and hatching.
+_LOOKS = {
+    "NZP": ("#E69F00", "///"),
+    "split, nominal": ("#0072B2", ""),
+    "split, done": ("#56B4E9", ".."),
+    "ours, done": ("#009E73", "xx"),
+    "ours: split": ("#56B4E9", ".."),
+    "ours: auto": ("#009E73", "xx"),
+    "ONNX Runtime: split": ("#CC79A7", "\\\\"),
+    "split, stacked": ("#56B4E9", ".."),
+    "split, apart": ("#0072B2", ""),
+}
 
 _GROUP = 0.7
 
@@ -16,7 +27,8 @@ _GROUP = 0.7
 def grouped_bars(axes: Axes, groups: Sequence[str], bars: Mapping[str, Sequence[float]], start: float = 0.0) -> None:
     """Draw for each group one vertical bar of each kind, from `start` up or down, the groups' names below."""
     width = _GROUP / len(bars)
-    for place, ((label, heights), (colour, hatch)) in enumerate(zip(bars.items(), _LOOKS, strict=False)):
+    for place, (label, heights) in enumerate(bars.items()):
+        colour, hatch = _LOOKS[label]
         centres = [group + (place + 0.5) * width - _GROUP / 2 for group in range(len(groups))]
         axes.bar(
             centres,

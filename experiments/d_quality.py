@@ -59,6 +59,8 @@ DETAIL = 64
 # Grey levels: less than half of one cannot be seen in a picture of 8 bits.
 VISIBLE = 0.5
 
+_EPSILON = float(np.finfo(np.float32).eps)
+
 MOVED = "moved by one pixel"
 
 
@@ -164,17 +166,22 @@ def network_rows(device: Device, samples: int) -> list[Row]:
 def _by_definition(
     x: NDArray[Any], options: Sequence[dict[str, Any]], weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any]]
 ) -> tuple[Pixels, float]:
-    """Return what the layers make of `x` in float64, and how far, in grey levels, float32 may be from it."""
-    y, bound = np.asarray(x, np.float64), np.zeros(x.shape)
+    """Return what the layers make of `x` in float64, and how far, in grey levels, float32 may be from it.
+
+    A bound that holds whatever the signs of the rounding errors be is thousands of grey levels after three layers. So
+    they are taken as independent: their variance goes through the layers, and four standard deviations are the bound.
+    """
+    y, variance = np.asarray(x, np.float64), np.zeros(x.shape)
     for place, (option, weight, bias) in enumerate(zip(options, weights, biases, strict=True)):
-        size, along = np.abs(weight), bias.astype(np.float64)[:, None, None]
-        # What the inputs' rounding comes to, and that of the products and sums; ReLU and tanh make it no larger, and
-        # tanh is rounded itself, which one more unit covers.
-        rounding = (weight[:, 0].size + 2) * float(np.finfo(np.float32).eps)
-        bound = definition(bound, size, option) + rounding * (definition(np.abs(y), size, option) + np.abs(along))
-        y = definition(y, weight, option) + along
+        # Each of the additions rounds a partial sum, whose square is the sum of its terms' on average.
+        squares = np.square(weight, dtype=np.float64)
+        rounded = _EPSILON**2 * weight[:, 0].size * definition(y**2, squares, option)
+        # ReLU and tanh make no error larger.
+        variance = definition(variance, squares, option) + rounded
+        y = definition(y, weight, option) + bias[:, None, None]
         y = np.tanh(y) if place == len(weights) - 1 else np.maximum(y, 0)
-    return y, 127.5 * (float(bound.max()) + float(np.finfo(np.float32).eps))
+    # The last term: tanh and bias are rounded as well.
+    return y, 127.5 * (4 * float(variance.max()) ** 0.5 + 4 * _EPSILON)
 
 
 def _grey(tanh: NDArray[Any]) -> Pixels:
