@@ -85,7 +85,7 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
     # ONNX Runtime is measured as a processor of its own, which a GPU's clock cannot time.
     runtime = settings.peers.modules.get(ONNX) if settings.device.kind == "cpu" else None
     if runtime is not None:
-        sides |= {(ONNX, name): _onnx(works, name, settings, runtime) for name in MODELS}
+        sides |= {(ONNX, name): on_onnxruntime(works, name, runtime, settings.threads) for name in MODELS}
 
     rounds = settings.rounds if settings.quick else replace(settings.rounds, seconds=SECONDS)
     timings: dict[tuple[str, str], Timing] = {}
@@ -115,9 +115,10 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
     return rows
 
 
-def _onnx(works: Sequence[Work], name: str, settings: Settings, runtime: Any) -> list[Side]:
+def on_onnxruntime(works: Sequence[Work], name: str, runtime: Any, threads: int) -> list[Side]:
+    """Return a side of ONNX Runtime for each layer, by the model of this name."""
     return [
-        Side(name, peers.bound_session(runtime, MODELS[name](work), work.input, settings.threads), peers.fetch_bound)
+        Side(name, peers.bound_session(runtime, MODELS[name](work), work.input, threads), peers.fetch_bound)
         for work in works
     ]
 

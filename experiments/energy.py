@@ -53,9 +53,8 @@ class Rapl:
 
 
 def _rapl(powercap: Path) -> Rapl:
-    # "intel-rapl:0" is a package, "intel-rapl:0:1" a part of it; AMD's processors have the same names.
-    packages = sorted(path for path in powercap.glob("intel-rapl:*") if path.name.count(":") == 1)
-    packages = [path for path in packages if _text(path / "name").startswith("package")]
+    # "intel-rapl:0:1" is a part of the package "intel-rapl:0", named "core" or "dram"; AMD's have the same names.
+    packages = [path for path in sorted(powercap.glob("intel-rapl:*")) if _text(path / "name").startswith("package")]
     if not packages:
         raise NoMeter(f"Linux shows no RAPL counter of this CPU under {powercap}")
     found = Rapl(packages)

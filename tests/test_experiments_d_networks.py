@@ -156,6 +156,20 @@ def test_onnx_models_agree_exactly_on_integers(made: Layer, model: Any) -> None:
     assert (output == right).all()
 
 
+def test_sides_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr(peers, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model))
+    operators = {}
+    for name in d_networks.MODELS:
+        (side,) = d_networks.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)
+        operators[name] = [node.op_type for node in side.call().graph.node]
+    assert operators == {
+        "zero_insertion": ["Reshape", "Pad", "Reshape", "Conv"],
+        "split": ["Conv", "DepthToSpace", "Slice"],
+        "native": ["ConvTranspose"],
+    }
+
+
 # A run
 
 

@@ -37,9 +37,9 @@ def test_ssim_of_the_same_and_of_opposite_pictures() -> None:
 
 
 def test_ssim_by_hand() -> None:
-    """Means 1 and 3, variances 1 and 1, covariance 1; C1 is 6.5025, C2 58.5225."""
-    expected = (2 * 1 * 3 + 6.5025) / (1 + 9 + 6.5025) * (2 * 1 + 58.5225) / (1 + 1 + 58.5225)
-    assert d_quality.ssim(np.array([0, 2]), np.array([2, 4])) == pytest.approx(expected)
+    """Means 1 and 4, variances 1 and 9, covariance 3; C1 is 6.5025, C2 58.5225."""
+    expected = (2 * 1 * 4 + 6.5025) / (1 + 16 + 6.5025) * (2 * 3 + 58.5225) / (1 + 9 + 58.5225)
+    assert d_quality.ssim(np.array([0, 2]), np.array([1, 7])) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -65,16 +65,16 @@ def faulty(monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
     monkeypatch.setattr(cupy_kst, "conv_transpose2d", wrong)
 
 
-def one_more(output: Any) -> Any:
-    output[0, 0, 0, 0] += 1
+def two_more(output: Any) -> Any:
+    output[:, 0, 0, 0] += 1
     return output
 
 
-def test_one_wrong_integer_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_integers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["differing"] for row in d_quality.integer_rows(Device())] == [0, 0, 0, 0]
-    faulty(monkeypatch, one_more)
+    faulty(monkeypatch, two_more)
     for row in d_quality.integer_rows(Device()):
-        assert (row["differing"], row["max_abs_error"]) == (row["cases"], 1.0)
+        assert (row["differing"], row["max_abs_error"]) == (2 * row["cases"], 1.0)
 
 
 @pytest.mark.parametrize("part", ["integer_rows", "photo_rows", "network_rows"])
