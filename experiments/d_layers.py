@@ -53,7 +53,7 @@ class Macs:
     original : int
         Inputs times taps: what the layer asks for, borders counted in full.
     nzp : int
-        Outputs times taps: with inserted zeros ("naive zero padding" is the paper's baseline).
+        Outputs times taps: with inserted zeros, NZP in the tables of the paper's authors.
     split : int
         Outputs times the taps of a sub-filter, expansion zeros counted, cropped outputs not.
     nzp_done, split_done, ours_done : int

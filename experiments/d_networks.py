@@ -1,8 +1,8 @@
 """Six generative networks by split deconvolution: work, and time against inserted zeros.
 
 The paper takes the deconvolution layers of DCGAN, SNGAN, GP-GAN, FST, MDE and ArtGAN to processors that only have
-ordinary convolutions. There "naive zero padding" (NZP) inserts zeros first; split deconvolution (SD) needs none, as it
-makes of each filter stride x stride equal sub-filters and interleaves what they give. The paper simulates two kinds of
+ordinary convolutions. What it compares with (NZP) inserts zeros first; split deconvolution (SD) needs none, as it makes
+of each filter stride x stride equal sub-filters and interleaves what they give. The paper simulates two kinds of
 processor arrays, which d_arrays is about, and measures commodity chips.
 
 Here multiply-adds are counted from the layers' shapes: nominally, as the program of the paper's authors does, and as

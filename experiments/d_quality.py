@@ -1,4 +1,4 @@
-"""Does split deconvolution change the result? Error and SSIM against the definition, on integers and on pictures.
+"""Does split deconvolution change the result? Error and SSIM against the definition.
 
 The paper compares the pictures that networks make with split deconvolution with those of the original layers, and
 also two earlier conversions to ordinary convolutions, by Shi et al. and by Chang et al., which only approximate them.
@@ -54,7 +54,9 @@ SIDE, QUICK_SIDE = 224, 64
 SAMPLES, LATENT, SPREAD = 4, 100, 0.25
 
 SEED = 0
-DETAIL = 64
+
+# The photograph's filter of which the chart shows a detail, and that in pixels.
+SHOWN, DETAIL = "4x4", 64
 
 # Grey levels: less than half of one cannot be seen in a picture of 8 bits.
 VISIBLE = 0.5
@@ -129,10 +131,12 @@ def photo_rows(case: Case, device: Device) -> list[Row]:
     right = 255 * definition(case.input, case.weight, case.options)
     x, weight = device.put(case.input), device.put(case.weight)
     made = {
-        method: 255.0 * device.get(cupy_kst.conv_transpose2d(x, weight, method=method, **case.options))
+        method: 255 * np.asarray(device.get(cupy_kst.conv_transpose2d(x, weight, method=method, **case.options)), "f8")
         for method in METHODS
     }
-    return list(_picture_rows(f"photograph, {case.label} filter", made, right, 255 * case.tolerance))
+    name = f"photograph, {case.label} filter"
+    rows = list(_picture_rows(name, made, right, 255 * case.tolerance))
+    return rows + list(_detail_rows(name, made["split"], right)) if case.label == SHOWN else rows
 
 
 def network_rows(device: Device, samples: int) -> list[Row]:
@@ -158,9 +162,9 @@ def network_rows(device: Device, samples: int) -> list[Row]:
         return _grey(device.get(y))
 
     right, bound = _by_definition(x, [layer.options for layer in layers], weights, biases)
-    return list(
-        _picture_rows("DCGAN, random weights", {method: run(method) for method in METHODS}, _grey(right), bound)
-    )
+    made = {method: run(method) for method in METHODS}
+    name = "DCGAN, random weights"
+    return [*_picture_rows(name, made, _grey(right), bound), *_detail_rows(name, made["split"], _grey(right))]
 
 
 def _by_definition(
@@ -190,14 +194,18 @@ def _grey(tanh: NDArray[Any]) -> Pixels:
 
 
 def _picture_rows(case: str, made: dict[str, NDArray[Any]], right: Pixels, tolerance: float) -> Iterator[Row]:
-    """Return a row for each method's pictures, one for the control, and details of pictures for the chart."""
+    """Return a row for each method's pictures, and one for the control."""
     for method, pictures in made.items():
         yield {"kind": "picture", "case": case, "method": method, **_measures(pictures, right), "tolerance": tolerance}
     yield {"kind": "picture", "case": case, "method": MOVED, **_measures(np.roll(right, 1, axis=-1), right)}
+
+
+def _detail_rows(case: str, made: NDArray[Any], right: Pixels) -> Iterator[Row]:
+    """Return the middle of the first picture for the chart: by definition, by split deconvolution, and the error."""
     top, left = ((size - DETAIL) // 2 for size in right.shape[2:])
     detail = (0, slice(None), slice(top, top + DETAIL), slice(left, left + DETAIL))
-    error = np.abs(made["split"] - right)
-    shown = {"definition": right[detail], "split": made["split"][detail], "error": error[detail].max(axis=0)}
+    error = np.abs(made - right)
+    shown = {"definition": right[detail], "split": made[detail], "error": error[detail].max(axis=0)}
     for what, pixels in shown.items():
         largest = float(pixels.max())
         scaled = 255 * pixels / (largest or 1) if what == "error" else pixels
@@ -282,11 +290,10 @@ def _picture_sheet(result: Result) -> Sheet:
 def draw(result: Result, path: Path) -> None:
     """Write the chart: details of two pictures above, the largest errors of all below."""
     cases = list(dict.fromkeys(row["case"] for row in _pictures(result)))
-    shown = [cases[1], cases[-1]]
     with charts.styled():
         figure = Figure(figsize=(11, 7.2), layout="constrained")
         top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(2.3, 4.4)))
-        for axes, row in zip(top.subplots(1, 6), _details(result, shown), strict=True):
+        for axes, row in zip(top.subplots(1, 6), _details(result), strict=True):
             _draw_detail(axes, row)
         _draw_errors(bottom.subplots(), result, cases)
         figure.suptitle("Split deconvolution against the definition: the same pictures up to rounding", weight="bold")
@@ -321,9 +328,8 @@ def _draw_errors(axes: Axes, result: Result, cases: Sequence[str]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
 
 
-def _details(result: Result, cases: Sequence[str]) -> list[Row]:
-    rows = [row for row in result.rows if row["kind"] == "detail"]
-    return [row for case in cases for row in rows if row["case"] == case]
+def _details(result: Result) -> list[Row]:
+    return [row for row in result.rows if row["kind"] == "detail"]
 
 
 def _pictures(result: Result) -> list[Row]:
