@@ -278,10 +278,8 @@ def _resumed(fresh: results.Result, path: Path) -> results.Result:
 
 
 def _introduction(where: dict[str, Any], others: peers.Peers) -> list[str]:
-    lines = [f"Device: {environment.device_label(where)} ({environment.versions_label(where)})", *others.missing]
-    idle = where["device"]["logical_cores"] - where["load_average"]
-    if idle < where["threads"] - 1:
-        lines.append(
-            f"Other programs leave {max(idle, 0):.1f} cores: the times will be noisy, and the ratios with them."
-        )
-    return [*lines, slow] if (slow := environment.slow_blas(where)) else lines
+    return [
+        f"Device: {environment.device_label(where)} ({environment.versions_label(where)})",
+        *others.missing,
+        *environment.warnings(where),
+    ]

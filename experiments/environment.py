@@ -98,6 +98,13 @@ def slow_blas(environment: dict[str, Any]) -> str:
     )
 
 
+def warnings(environment: dict[str, Any]) -> list[str]:
+    """Return a line on each thing that spoils times measured on a CPU."""
+    idle = environment["device"]["logical_cores"] - environment["load_average"]
+    noisy = f"Other programs leave {max(idle, 0):.1f} cores: the times will be noisy, and the ratios with them."
+    return [line for line in (noisy if idle < environment["threads"] - 1 else "", slow_blas(environment)) if line]
+
+
 def commit() -> str | None:
     """Return the checkout's commit, with "-dirty" if its code differs from it; None outside a checkout."""
     top = _run("git", "-C", str(ROOT), "rev-parse", "--show-toplevel")

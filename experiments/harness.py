@@ -80,7 +80,7 @@ def compare(
             "dtype": case.input.dtype.name,
             **time_fields(timings[method], clock),
             "speedup": timings[BASELINE].median / timings[method].median,
-            **_cost_fields(cost),
+            **cost_fields(cost),
             "max_abs_error": float(np.abs(outputs[method] - expected).max()),
             "tolerance": case.tolerance,
         }
@@ -117,7 +117,8 @@ def time_fields(timing: Timing, clock: Clock) -> dict[str, Any]:
     }
 
 
-def _cost_fields(cost: cupy_kst.Cost) -> dict[str, int | None]:
+def cost_fields(cost: cupy_kst.Cost) -> dict[str, int | None]:
+    """Return what a row tells of a cost."""
     return {
         "nominal_macs": cost.nominal_macs,
         "useful_macs": cost.useful_macs,

@@ -17,6 +17,18 @@ class Entry(NamedTuple):
 # In the papers' order.
 PAPERS: tuple[Entry, ...] = (
     Entry(
+        "a_flowers",
+        "experiments.a_flowers",
+        "Photographs by zero insertion and by the segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
+        "a_mnist",
+        "experiments.a_mnist",
+        "Training with one transposed convolution, by zero insertion and by segregated kernels.",
+        "arXiv 2209.03704",
+    ),
+    Entry(
         "d_networks",
         "experiments.d_networks",
         "Six networks by split deconvolution: work, and time against inserted zeros and native operators.",
