@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
+from experiments import onnx_models
 from experiments.environment import PEERS
 from experiments.sides import Side, Work
 
@@ -124,49 +125,31 @@ def _symmetric(pads: tuple[int, int], extra: int, stride: int) -> tuple[int, int
 
 
 def _onnxruntime(runtime: Any, work: Work, threads: int) -> Side:
-    """Return ONNX Runtime's side: a model of one node, its weight a constant, so that it may be packed beforehand.
+    """Return ONNX Runtime's side: a model of one node, its weight a constant, so that it may be packed beforehand."""
+    return Side("onnxruntime", bound_session(runtime, onnx_models.native(work), work.input, threads), fetch_bound)
 
-    Input and output are bound, which spares it the copies of its NumPy interface.
+
+def bound_session(runtime: Any, model: bytes, x: Any, threads: int) -> Callable[[], Any]:
+    """Return the call that runs an ONNX model of one input `x` and one output `y`, and what it returns.
+
+    Input and output are bound, which spares ONNX Runtime the copies of its NumPy interface.
     """
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = runtime.InferenceSession(_model(work), options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    binding.bind_ortvalue_input("x", runtime.OrtValue.ortvalue_from_numpy(work.input))
+    binding.bind_ortvalue_input("x", runtime.OrtValue.ortvalue_from_numpy(x))
     binding.bind_output("y", "cpu")
 
     def call() -> Any:
         session.run_with_iobinding(binding)
         return binding
 
-    return Side("onnxruntime", call, lambda bound: bound.copy_outputs_to_cpu()[0])
+    return call
 
 
-def _model(work: Work) -> bytes:
-    from onnx import TensorProto, helper, numpy_helper
-
-    layer = work.layer
-    lows, highs = zip(*layer.padding, strict=True)
-    node = helper.make_node(
-        "ConvTranspose",
-        ["x", "w"],
-        ["y"],
-        kernel_shape=layer.kernel,
-        strides=layer.stride,
-        pads=[*lows, *highs],
-        output_padding=layer.output_padding,
-        group=layer.groups,
-    )
-    graph = helper.make_graph(
-        [node],
-        "layer",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, layer.input_shape(work.batch))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, layer.output_shape(work.batch))],
-        [numpy_helper.from_array(work.weight, "w")],
-    )
-    # The versions that every ONNX Runtime this experiment accepts can read.
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+def fetch_bound(bound: Any) -> Any:
+    """Return the array that such a call computed."""
+    return bound.copy_outputs_to_cpu()[0]

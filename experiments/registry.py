@@ -52,6 +52,24 @@ PAPERS: tuple[Entry, ...] = (
         "Train a small classifier with the C-K-S operators: losses, time and memory against PyTorch.",
         "arXiv 2306.15951",
     ),
+    Entry(
+        "d_networks",
+        "experiments.d_networks",
+        "Six networks by split deconvolution: work, and time against inserted zeros and native operators.",
+        "arXiv 1907.01773",
+    ),
+    Entry(
+        "d_arrays",
+        "experiments.d_arrays",
+        "Split deconvolution on arrays of multipliers: cycles by two models, energy where it can be read.",
+        "arXiv 1907.01773",
+    ),
+    Entry(
+        "d_quality",
+        "experiments.d_quality",
+        "Split deconvolution against the definition: error and SSIM on integers and on pictures.",
+        "arXiv 1907.01773",
+    ),
 )
 
 EXPERIMENTS = (
