@@ -199,7 +199,7 @@ def main(start: int, seconds: float, compiles: bool) -> None:
 
 def compile_cases(cupy: Any, every: list[GpuCase]) -> None:
     """Compile the kernels of cases, so that this process and later ones find them in CuPy's cache."""
-    with gpu_compile.recorded(cupy) as found:
+    with gpu_compile.recorded() as found:
         for case in every:
             call = case.call(cupy)
             for _ in range(2):

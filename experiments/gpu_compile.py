@@ -9,40 +9,32 @@ from typing import Any
 from unittest import mock
 
 from cupy_kst import gpu
-from cupy_kst.gpu.engine import Engine
+from cupy_kst.gpu.runtime import CuPyRuntime
 from experiments.devices import logical_cores
 
 # What `Runtime.compile` is asked for.
 Request = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]
 
 
-class Recorder:
-    """A runtime that launches nothing and notes what it would compile."""
-
-    def __init__(self, runtime: Any) -> None:
-        self._runtime = runtime
-        self.requests: dict[Request, None] = {}
-
-    def limits(self) -> Any:
-        return self._runtime.limits()
-
-    def empty(self, shape: Any, dtype: Any) -> Any:
-        return self._runtime.empty(shape, dtype)
-
-    def compile(self, *args: Any, **kwargs: Any) -> Any:
-        self.requests[args, tuple(sorted(kwargs.items()))] = None
-
-    def launch(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing."""
-
-
 @contextmanager
-def recorded(cupy: Any) -> Iterator[dict[Request, None]]:
-    """Let calls on the current GPU launch nothing; what they would compile is in the dict."""
-    recorder = Recorder(gpu.engine(cupy.cuda.Device().id).runtime)
-    engine = Engine(recorder)
-    with mock.patch.object(gpu, "engine", lambda device: engine):
-        yield recorder.requests
+def recorded() -> Iterator[dict[Request, None]]:
+    """Let calls on GPUs launch nothing; what they would compile is in the dict."""
+    found: dict[Request, None] = {}
+
+    def note(runtime: CuPyRuntime, *args: Any, **kwargs: Any) -> None:
+        del runtime
+        found[args, tuple(sorted(kwargs.items()))] = None
+
+    def nothing(runtime: CuPyRuntime, *args: Any, **kwargs: Any) -> None:
+        del runtime, args, kwargs
+
+    # Engines remember kernels, and here these are none.
+    gpu.engine.cache_clear()
+    try:
+        with mock.patch.object(CuPyRuntime, "compile", note), mock.patch.object(CuPyRuntime, "launch", nothing):
+            yield found
+    finally:
+        gpu.engine.cache_clear()
 
 
 def compile_all(cupy: Any, found: Sequence[Request], tick: Callable[[], object] = lambda: None) -> list[str]:

@@ -283,7 +283,7 @@ def useful_flops(task: Task) -> int:
 def requests(machine: Machine, tasks: Sequence[Task], method: str) -> list[gpu_compile.Request]:
     """Return what the rows of these tasks compile."""
     free = machine.free_bytes()
-    with gpu_compile.recorded(machine.cupy) as found, machine.current():
+    with gpu_compile.recorded() as found, machine.current():
         for task in tasks:
             if bytes_needed(task, 0) > free:
                 continue

@@ -6,16 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from cupy_kst import gpu
 from cupy_kst.gpu import runtime
-from cupy_kst.gpu.engine import Engine
 from experiments import gpu_machine
 from tests.emulator.runtime import DEVICE, Emulator
 
@@ -26,6 +24,16 @@ class FakeDevice:
     """Device 0, which is always the current one."""
 
     id = 0
+    compute_capability = "{}{}".format(*DEVICE.capability)
+    attributes: ClassVar = {
+        "MultiProcessorCount": DEVICE.multiprocessors,
+        "L2CacheSize": DEVICE.l2_bytes,
+        "MaxSharedMemoryPerBlock": DEVICE.shared_bytes,
+        "MaxSharedMemoryPerBlockOptin": DEVICE.shared_bytes_optin,
+        "MaxThreadsPerBlock": DEVICE.max_threads,
+        **{f"MaxBlockDim{axis}": most for axis, most in zip("XYZ", DEVICE.max_block, strict=True)},
+        **{f"MaxGridDim{axis}": most for axis, most in zip("XYZ", DEVICE.max_grid, strict=True)},
+    }
 
     def __init__(self, number: int = 0) -> None:
         assert number == 0
@@ -77,54 +85,58 @@ def _unwrapped(value: Any) -> Any:
 
 
 class Noting:
-    """A runtime that launches nothing and notes the kernels, by text and name, that it compiles and launches."""
+    """Compiles and launches nothing, and notes the kernels, by text and name."""
 
     def __init__(self) -> None:
         self.compiled: list[tuple[str, str]] = []
         self.launched: list[tuple[str, str]] = []
 
-    def limits(self) -> Any:
-        return DEVICE
-
-    def empty(self, shape: Any, dtype: Any) -> Array:
-        return Array(np.empty(shape, dtype))
-
-    def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> Any:
-        del shared_bytes, feature
+    def compile(self, text: str, name: str) -> tuple[str, str]:
         self.compiled.append((text, name))
         return text, name
 
-    def launch(self, kernel: Any, grid: Any, block: Any, args: Any) -> None:
+    def launch(self, kernel: tuple[str, str], grid: Any, block: Any, args: Any) -> None:
         del grid, block, args
         self.launched.append(kernel)
 
 
-class Emulated:
-    """The emulator, on this CuPy's arrays."""
+class Emulated(Noting):
+    """Compiles and launches on the emulator, too."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._emulator = Emulator()
-        self.compiled: list[tuple[str, str]] = []
 
-    def limits(self) -> Any:
-        return DEVICE
-
-    def empty(self, shape: Any, dtype: Any) -> Array:
-        return Array(self._emulator.empty(shape, dtype))
-
-    def compile(self, text: str, name: str, *more: Any) -> Any:
-        self.compiled.append((text, name))
-        return self._emulator.compile(text, name, *more)
+    def compile(self, text: str, name: str) -> Any:
+        super().compile(text, name)
+        return self._emulator.compile(text, name)
 
     def launch(self, kernel: Any, grid: Any, block: Any, args: Any) -> None:
         self._emulator.launch(kernel, grid, block, [_unwrapped(arg) for arg in args])
 
 
-def fake_cupy() -> ModuleType:
+def _raw_kernel(kernels: Noting) -> type:
+    class RawKernel:
+        def __init__(self, text: str, name: str, options: Any) -> None:
+            del options
+            self._text, self._name = text, name
+
+        def compile(self) -> None:
+            self._compiled = kernels.compile(self._text, self._name)
+
+        def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
+            del shared_mem
+            kernels.launch(self._compiled, grid, block, args)
+
+    return RawKernel
+
+
+def fake_cupy(kernels: Noting) -> ModuleType:
     """Return the module."""
     module: Any = ModuleType("cupy")
     module.__version__ = "0"
     module.ndarray = Array
+    module.RawKernel = _raw_kernel(kernels)
     module.asarray = module.ascontiguousarray = lambda array: Array(np.ascontiguousarray(_unwrapped(array)))
     module.asnumpy = _unwrapped
     module.empty = lambda shape, dtype: Array(np.empty(shape, dtype))
@@ -151,18 +163,20 @@ def fake_cupy() -> ModuleType:
 
 
 @contextmanager
-def installed(monkeypatch: pytest.MonkeyPatch, launches: Any) -> Iterator[Any]:
-    """Let the library find this CuPy, and run its kernels on the runtime `launches`."""
-    module = fake_cupy()
-    engine = Engine(launches)
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", module)
-        patch.setattr(gpu, "engine", lambda device: engine)
-        runtime.load_cupy.cache_clear()
+def installed(kernels: Noting) -> Iterator[Any]:
+    """Let the library find this CuPy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", fake_cupy(kernels))
+        _forget()
         try:
-            yield module
+            yield sys.modules["cupy"]
         finally:
-            runtime.load_cupy.cache_clear()
+            _forget()
+
+
+def _forget() -> None:
+    for remembered in (runtime.load_cupy, runtime._limits, gpu.engine):
+        remembered.cache_clear()
 
 
 class FakeMachine(gpu_machine.Machine):
@@ -216,6 +230,3 @@ class FakeMachine(gpu_machine.Machine):
 
     def free(self) -> None:
         """There are no pools."""
-
-
-ROOT = Path(__file__).resolve().parent.parent
