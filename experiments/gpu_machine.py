@@ -16,11 +16,10 @@ from experiments.errors import ExperimentError
 
 @dataclass(frozen=True)
 class Graph:
-    """A captured graph of `calls` calls; `keep` is memory that it writes."""
+    """A captured graph of `calls` calls."""
 
     calls: int
     replay: Callable[[], None]
-    keep: Any = None
 
 
 class Machine:
@@ -65,7 +64,7 @@ class Machine:
     def synchronize(self) -> None:
         self.torch.cuda.synchronize()
 
-    def capture(self, call: Callable[[int], object], calls: int, keep: Any = None) -> Graph:
+    def capture(self, call: Callable[[int], object], calls: int) -> Graph:
         """Return a graph of `calls` calls of CuPy, numbered from 0. They must have run before, outside of it."""
         self._stream.begin_capture()
         try:
@@ -75,9 +74,9 @@ class Machine:
             self._abandon(self._stream.end_capture)
             raise
         graph = self._stream.end_capture()
-        return Graph(calls, lambda: graph.launch(self._stream), keep)
+        return Graph(calls, lambda: graph.launch(self._stream))
 
-    def capture_torch(self, call: Callable[[int], object], calls: int, keep: Any = None) -> Graph:
+    def capture_torch(self, call: Callable[[int], object], calls: int) -> Graph:
         """Return a graph of `calls` calls of PyTorch. They must have run before, so that cuDNN has searched."""
         graph = self.torch.cuda.CUDAGraph()
         graph.capture_begin(capture_error_mode="relaxed")
@@ -88,7 +87,7 @@ class Machine:
             self._abandon(graph.capture_end)
             raise
         graph.capture_end()
-        return Graph(calls, graph.replay, keep)
+        return Graph(calls, graph.replay)
 
     @staticmethod
     def _abandon(end: Callable[[], object]) -> None:

@@ -173,7 +173,7 @@ def _ours(
         call,
         eager,
         lambda: as_torch(written[0], layout),
-        lambda of, calls: machine.capture(lambda number: call(of(number)), calls, written),
+        lambda of, calls: machine.capture(lambda number: call(of(number)), calls),
         lambda: written[0].fill_(float("nan")),
         _taken(explained),
     )
@@ -203,12 +203,11 @@ def _torch(machine: Machine, task: Task, arrays: Arrays, data_format: DataFormat
         outputs[number] = eager(number)
 
     def capture(of: Callable[[int], int], calls: int) -> Graph:
-        # What was kept before is of another pool.
+        # What was kept before is of another pool; what is kept meanwhile stays the graph's.
         outputs[:] = [None] * arrays.copies
         graph = machine.capture_torch(lambda number: call(of(number)), calls)
-        kept = Graph(graph.calls, graph.replay, list(outputs))
         outputs[:] = [None] * arrays.copies
-        return kept
+        return graph
 
     return Side(TORCH, data_format, call, eager, lambda: outputs[0], capture, note=operation.note)
 
