@@ -53,8 +53,9 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runner:
 
 
 @pytest.fixture
-def machine() -> Iterator[FakeMachine]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(gpu_row, "_MOST_SAMPLES", 3)
     with installed(Emulated()) as cupy:
         yield FakeMachine(cupy, torch)
 
