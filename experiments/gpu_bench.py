@@ -219,15 +219,15 @@ def _compile(machine: Machine, tasks: Sequence[Task], method: str, budget: Budge
     say, before = console.output(), budget.left
     try:
         found = requests(machine, tasks, method)
+        with console.progress() as bar, gpu_compile.processes() as pool:
+            task = bar.add_task("compiling", total=len(found))
+            failed = gpu_compile.compile_all(found, pool, machine.cupy.cuda.Device().id, lambda: bar.advance(task))
     except Exception as error:
         check_device(machine, f"looking for kernels to compile failed: {error}")
         # Rows compile what they need themselves, one after the other.
         note = f"kernels are not compiled beforehand: {type(error).__name__}: {' '.join(str(error).split())}"
         say.print(note, soft_wrap=True)
         return [note]
-    with console.progress() as bar:
-        task = bar.add_task("compiling", total=len(found))
-        failed = gpu_compile.compile_all(machine.cupy, found, lambda: bar.advance(task))
     say.print(f"{len(found)} kernels compiled in {before - budget.left:.0f} s, {len(failed)} failed", soft_wrap=True)
     return [f"does not compile: {line[:300]}" for line in failed]
 

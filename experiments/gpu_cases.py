@@ -204,7 +204,8 @@ def compile_cases(cupy: Any, every: list[GpuCase]) -> None:
             call = case.call(cupy)
             for _ in range(2):
                 call()
-    failed = gpu_compile.compile_all(cupy, list(found))
+    with gpu_compile.processes() as pool:
+        failed = gpu_compile.compile_all(list(found), pool, cupy.cuda.Device().id)
     print(f"{len(found)} kernels compiled, {len(failed)} failed", *failed, sep="\n", flush=True)
 
 

@@ -62,8 +62,6 @@ def sides(
     machine: Machine, task: Task, arrays: Arrays, method: str = "auto"
 ) -> Iterator[tuple[str, Callable[[], Side]]]:
     """Yield the names of a row's sides and what makes each; `method` is that of ours where the operation has it."""
-    known = cupy_kst.methods(OP[task.operation])
-    method = method if method in known else "auto"
     yield from own(machine, task, arrays, method)
     for data_format in FORMATS:
         yield _name(TORCH, data_format), partial(_torch, machine, task, arrays, data_format)
@@ -71,6 +69,8 @@ def sides(
 
 def own(machine: Machine, task: Task, arrays: Arrays, method: str) -> Iterator[tuple[str, Callable[[], Side]]]:
     """Yield those of ours."""
+    if method not in cupy_kst.methods(OP[task.operation]):
+        method = "auto"
     for data_format in task.formats:
         where = (machine, task, arrays, data_format)
         yield _name(UNPREPARED, data_format), partial(_unprepared, *where, method, UNPREPARED)

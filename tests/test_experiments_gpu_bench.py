@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -66,6 +67,7 @@ def bench(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     monkeypatch.setattr(gpu_machine, "find", lambda experiment: machine)
     monkeypatch.setattr(gpu_parts, "unique", lambda: tuple(SMALL[:2]))
     monkeypatch.setattr(gpu_ceilings, "measure", lambda machine: CEILINGS)
+    monkeypatch.setattr(gpu_compile, "processes", partial(ThreadPoolExecutor, 1))
     return machine
 
 
@@ -285,20 +287,23 @@ def test_rows_compile_nothing_that_was_not_compiled_before(monkeypatch: pytest.M
         machine = FakeMachine(cupy, torch)
         with monkeypatch.context() as patch:
             patch.setattr(Emulated, "launch", Noting.launch)
-            found = gpu_row.requests(machine, tasks, "auto")
+            found = gpu_row.requests(machine, tasks, "ks_deconv")
             assert kernels.compiled == kernels.launched == []
-        assert gpu_compile.compile_all(cupy, found) == []
+        assert gpu_compile.compile_all(found, ThreadPoolExecutor(1)) == []
         before = sorted(kernels.compiled)
         assert len(before) == len(set(before)) == len(found)
         for each in tasks:
-            assert gpu_row.wrong_sides([gpu_row.measure(machine, each, CEILINGS)]) == []
+            assert gpu_row.wrong_sides([gpu_row.measure(machine, each, CEILINGS, "ks_deconv")]) == []
         assert sorted(kernels.compiled) == before
 
 
-def test_what_does_not_compile_is_named(machine: FakeMachine) -> None:
-    found = [(("not CUDA", "kernel"), ()), *gpu_row.requests(machine, [task()], "auto")]
-    (line,) = gpu_compile.compile_all(machine.cupy, found)
+def test_what_does_not_compile_is_named_by_its_process() -> None:
+    ticks: list[int] = []
+    with gpu_compile.processes() as pool:
+        (line,) = gpu_compile.compile_all([(("not CUDA", "kernel"), ())], pool, tick=lambda: ticks.append(1))
+    # Without a GPU nothing compiles.
     assert line.startswith("kernel: ")
+    assert ticks == [1]
 
 
 # The command

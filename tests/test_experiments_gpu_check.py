@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS
-from experiments import gpu_cases, gpu_check, results, sanitizer
+from experiments import gpu_cases, gpu_check, gpu_compile, results, sanitizer
 from experiments.gpu_cases import GpuCase
 from experiments.sanitizer import Findings
 from tests.fake_gpu import Emulated, Noting, installed
@@ -126,7 +127,8 @@ def test_the_script_names_each_case_before_it_runs(monkeypatch: pytest.MonkeyPat
     assert (late.exit_code, late.output) == (0, "out of time\n")
 
 
-def test_kernels_of_cases_are_compiled_first() -> None:
+def test_kernels_of_cases_are_compiled_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_compile, "processes", partial(ThreadPoolExecutor, 1))
     with installed(kernels := Noting()) as cupy:
         chosen = [GpuCase("split", "float32", "channels_first", "ieee", shape) for shape in gpu_cases.SHAPES]
         gpu_cases.compile_cases(cupy, chosen)
