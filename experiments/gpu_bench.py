@@ -193,8 +193,9 @@ def run(
             check_device(machine, notes[-1])
         finally:
             left.remove(task.title)
-            result.write(path)
+            result.write(path, indent=None)
         pace.add(task, time.monotonic() - started)
+    result.write(path)
     if not result.rows:
         raise ExperimentError("no row was measured: " + (notes[-1] if notes else "there was no time for any"))
 

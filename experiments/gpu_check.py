@@ -92,7 +92,7 @@ def command(minutes: float, only: tuple[str, ...], select: str | None, out: Path
 
 def run_tests(end: float, log: Path, workers: int, select: str | None) -> Row:
     """Run pytest on the tests marked `gpu` until they are done or `end` has come."""
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "--durations=10"]
     command += ["-n", str(workers)] if find_spec("xdist") else []
     command += ["-k", select] if select else []
     begun = time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -661,16 +659,19 @@ def test_report_renders_the_result(tmp_path: Path, run: Runner) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
 def test_on_a_gpu(run: Runner, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("this PyTorch finds no GPU")
     for part, batch in (("core", 16), ("grad", 1)):
         done = run("gpu_bench", "--part", part, "--layers", "DiscoGAN 4", "--batch", batch, "--out", tmp_path)
-        assert (done.code, done.err) == (0, "")
-        for row in results.read(tmp_path / f"gpu_bench_{part}.json").rows:
-            assert not any("failed" in side for side in row["sides"].values())
+        assert done.code == 0, done
+        result = results.read(tmp_path / f"gpu_bench_{part}.json")
+        assert result.parameters["left"] == result.parameters["notes"] == []
+        for row in result.rows:
             for side in row["sides"].values():
-                assert np.isfinite(side["relative_l2_error"])
-                assert 0 < side["floor_share"] < 1.2
-                assert math.log10(side["eager"]["median_s"]) < -1
+                # What PyTorch's sides are checked by is PyTorch too, but by other products.
+                assert side["relative_l2_error"] < 0.02
+                # Other processes may use the device, too.
+                assert 0 < side["warm"]["min_s"] <= 2 * side["cold"]["max_s"]
