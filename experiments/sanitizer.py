@@ -18,13 +18,16 @@ TOOLS = ("memcheck", "racecheck", "synccheck")
 # What it exits with where it found something and the program did not fail by itself.
 _FOUND = 66
 _OPTIONS = {
-    # What a kernel does out of bounds ends the kernel, not the context, so that the next case runs.
-    "memcheck": ("--destroy-on-device-error", "kernel"),
+    # What a kernel does out of bounds ends the kernel, not the context, so that the next case runs. CuPy looks at what
+    # each call returns, and some calls are made to see whether they fail.
+    "memcheck": ("--destroy-on-device-error", "kernel", "--padding", "64", "--report-api-errors", "no"),
     "racecheck": (),
     "synccheck": (),
 }
-# CuPy looks at what each call returns, and some calls are made to see whether they fail.
-_COMMON = ("--error-exitcode", str(_FOUND), "--report-api-errors", "no", "--print-limit", "1000")
+# Stacks of the host are Python's, long and slow to print.
+_COMMON = ("--error-exitcode", str(_FOUND), "--launch-timeout", "0", "--show-backtrace", "no", "--print-limit", "1000")
+# Tools that run at one time need ports of their own.
+_PORT, _PORTS = 49152, 10
 # Between the last case that may begin and the end.
 _CASE_SECONDS = 10.0
 
@@ -115,7 +118,10 @@ def watch(tool: str, program: str, end: float, folder: Path) -> Findings:
 def command(tool: str, program: str, start: int, seconds: float) -> list[str]:
     """Return the command line of the cases from number `start` on."""
     cases = [sys.executable, "-m", "experiments.gpu_cases", "--start", str(start), "--seconds", f"{seconds:.0f}"]
-    return [program, "--tool", tool, *_OPTIONS[tool], *_COMMON, *cases] if tool else [*cases, "--compile"]
+    if not tool:
+        return [*cases, "--compile"]
+    port = str(_PORT + _PORTS * TOOLS.index(tool))
+    return [program, "--tool", tool, *_OPTIONS[tool], *_COMMON, "--port", port, *cases]
 
 
 def _process(found: Findings, arguments: list[str], end: float, log: Path) -> int | None:

@@ -15,7 +15,7 @@ import pytest
 from cupy_kst import gpu
 from cupy_kst.gpu import runtime
 from experiments import gpu_machine
-from tests.emulator.runtime import DEVICE, Emulator
+from tests.emulator import DEVICE, Emulator, require
 
 NAME = "fake GPU"
 
@@ -105,6 +105,7 @@ class Emulated(Noting):
 
     def __init__(self) -> None:
         super().__init__()
+        require()
         self._emulator = Emulator()
 
     def compile(self, text: str, name: str) -> Any:

@@ -276,6 +276,9 @@ def test_command_lines() -> None:
     line = sanitizer.command("memcheck", "/bin/compute-sanitizer", 7, 99.6)
     assert line[:3] == ["/bin/compute-sanitizer", "--tool", "memcheck"]
     assert "--error-exitcode" in line
+    ports = {(line := sanitizer.command(tool, "x", 0, 1))[line.index("--port") + 1] for tool in sanitizer.TOOLS}
+    assert len(ports) == len(sanitizer.TOOLS)
+    line = sanitizer.command("memcheck", "/bin/compute-sanitizer", 7, 99.6)
     assert line[-7:] == [sys.executable, "-m", "experiments.gpu_cases", "--start", "7", "--seconds", "100"]
     assert sanitizer.command("", "", 0, 9)[:3] == [sys.executable, "-m", "experiments.gpu_cases"]
     assert sanitizer.command("", "", 0, 9)[-1] == "--compile"
