@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -193,11 +194,18 @@ def run(
             check_device(machine, notes[-1])
         finally:
             left.remove(task.title)
-            result.write(path, indent=None)
+            _keep(result, path)
         pace.add(task, time.monotonic() - started)
     result.write(path)
     if not result.rows:
         raise ExperimentError("no row was measured: " + (notes[-1] if notes else "there was no time for any"))
+
+
+def _keep(result: results.Result, path: Path) -> None:
+    """Write the result quickly, on one line: a run that is ended leaves all of its rows."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(vars(result), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    partial.replace(path)
 
 
 def resumed(fresh: results.Result, path: Path) -> results.Result:

@@ -28,12 +28,6 @@ EXPERIMENTS = (
         "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
     ),
     Entry(
-        "cpu_calibrate",
-        "experiments.cpu_calibrate",
-        "Measure the prices by which NumPy's forms are chosen on the CPU.",
-        "the layers of cpu_bench",
-    ),
-    Entry(
         "gpu_bench",
         "experiments.gpu_bench",
         "Time the layers of published networks on a GPU against PyTorch's cuDNN.",
@@ -44,5 +38,11 @@ EXPERIMENTS = (
         "experiments.gpu_check",
         "Run the tests on a GPU, and compute-sanitizer over every kernel.",
         "all methods",
+    ),
+    Entry(
+        "cpu_calibrate",
+        "experiments.cpu_calibrate",
+        "Measure the prices by which NumPy's forms are chosen on the CPU.",
+        "the layers of cpu_bench",
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,9 @@ class Result:
         slug = re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
         return f"{self.experiment}-{slug}.json"
 
-    def write(self, path: Path, indent: int | None = 2) -> None:
-        """Write the result to `path`, all of it or nothing; without an indent quickly, on one line."""
-        document = {each.name: getattr(self, each.name) for each in fields(self)}
-        text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    def write(self, path: Path) -> None:
+        """Write the result to `path`, all of it or nothing."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         partial = path.with_name(path.name + ".part")
         try:
             partial.write_text(text, encoding="utf-8")

@@ -365,6 +365,22 @@ def test_a_part_ends_in_time_and_says_what_is_left(
     assert len(results.read(tmp_path / "gpu_bench_core.json").rows) == 10
 
 
+def test_a_run_that_is_ended_leaves_its_rows(
+    bench: FakeMachine, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = iter(range(9))
+
+    def measure(machine: Any, each: Task, *more: Any) -> dict[str, Any]:
+        if next(number) == 2:
+            raise KeyboardInterrupt
+        return made_row(each.layer.label, each.kind.name, each.batch)
+
+    monkeypatch.setattr(gpu_bench, "measure", measure)
+    done = run("gpu_bench", "--out", tmp_path)
+    assert (done.code, done.err) == (130, "interrupted\n")
+    assert len(results.read(tmp_path / "gpu_bench_core.json").rows) == 2
+
+
 def test_large_rows_take_as_long_as_their_products() -> None:
     def of(gigaflops: float) -> Task:
         # 1 x 1 filters: a product for each input channel and output element.
