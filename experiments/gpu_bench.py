@@ -192,9 +192,8 @@ def run(
             why = " ".join(f"{type(error).__name__}: {error}".split())
             notes.append(f"{task.title} failed: {why[:300]}")
             check_device(machine, notes[-1])
-        finally:
-            left.remove(task.title)
-            _keep(result, path)
+        left.remove(task.title)
+        _keep(result, path)
         pace.add(task, time.monotonic() - started)
     result.write(path)
     if not result.rows:

@@ -377,8 +377,10 @@ def test_a_run_that_is_ended_leaves_its_rows(
 
     monkeypatch.setattr(gpu_bench, "measure", measure)
     done = run("gpu_bench", "--out", tmp_path)
-    assert (done.code, done.err) == (130, "interrupted\n")
-    assert len(results.read(tmp_path / "gpu_bench_core.json").rows) == 2
+    assert (done.code, done.err.strip()) == (130, "interrupted")
+    result = results.read(tmp_path / "gpu_bench_core.json")
+    assert len(result.rows) == 2
+    assert len(result.parameters["left"]) == 3 * 2 * 3 - 2
 
 
 def test_large_rows_take_as_long_as_their_products() -> None:
