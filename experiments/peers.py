@@ -79,7 +79,7 @@ def _torch(torch: Any, work: Work) -> Side:
     say what the layer crops, its users compute more and crop that, and so does this side; the crop is a view.
     """
     layer = work.layer
-    pads, extras, crops = zip(*map(_symmetric, layer.padding, layer.output_padding, layer.stride), strict=True)
+    pads, extras, crops = zip(*map(symmetric, layer.padding, layer.output_padding, layer.stride), strict=True)
     cropped = any(map(any, crops))
     note = f"computed with padding {pads} and cropped, as one padding holds for both ends" if cropped else ""
     x, w, g = map(torch.from_numpy, (work.input, work.weight, work.grad_output))
@@ -115,7 +115,7 @@ def _torch(torch: Any, work: Work) -> Side:
     return Side("torch", calls[work.operation], lambda tensor: tensor.numpy(), note)
 
 
-def _symmetric(pads: tuple[int, int], extra: int, stride: int) -> tuple[int, int, tuple[int, int]]:
+def symmetric(pads: tuple[int, int], extra: int, stride: int) -> tuple[int, int, tuple[int, int]]:
     """Return PyTorch's padding and output padding of an axis, and what is to be cropped of the result."""
     lo, hi = pads
     if 0 <= extra + lo - hi < stride:

@@ -86,6 +86,18 @@ EXPERIMENTS = (
         "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
     ),
     Entry(
+        "gpu_bench",
+        "experiments.gpu_bench",
+        "Time the layers of published networks on a GPU against PyTorch's cuDNN.",
+        "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
+    ),
+    Entry(
+        "gpu_check",
+        "experiments.gpu_check",
+        "Run the tests on a GPU, and compute-sanitizer over every kernel.",
+        "all methods",
+    ),
+    Entry(
         "cpu_calibrate",
         "experiments.cpu_calibrate",
         "Measure the prices by which NumPy's forms are chosen on the CPU.",

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, environment, paper_pages
+from experiments import cpu_bench_tables, environment, gpu_bench_tables, paper_pages
 from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.files import write
+from experiments.gpu_parts import PARTS
 from experiments.harness import COSTS_NOTE, samples
 from experiments.results import RESULTS, Result, lacking, newest, writable_folder
 from experiments.tables import compiled_note, method_label
@@ -49,8 +50,15 @@ def quickstart_table(run: Result) -> str:
 # What turns a result of an experiment into Markdown.
 Markdown = Callable[[Result], str]
 
-README: dict[str, Markdown] = {"quickstart": quickstart_table, "cpu_bench": cpu_bench_tables.markdown}
-MEASURED: dict[str, Markdown] = {"cpu_bench": cpu_bench_tables.layers_markdown}
+README: dict[str, Markdown] = {
+    "quickstart": quickstart_table,
+    "cpu_bench": cpu_bench_tables.markdown,
+    "gpu_bench_core": gpu_bench_tables.markdown,
+}
+MEASURED: dict[str, Markdown] = {
+    "cpu_bench": cpu_bench_tables.layers_markdown,
+    **{f"gpu_bench_{part}": gpu_bench_tables.layers_markdown for part in PARTS},
+}
 
 
 @click.command("report")

@@ -21,9 +21,22 @@ from rich.console import Console
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.compiled import threads
-from experiments import cpu_bench, cpu_bench_tables, devices, environment, layers, peers, ratios, results, sides, timing
+from experiments import (
+    cpu_bench,
+    cpu_bench_tables,
+    devices,
+    environment,
+    layers,
+    peers,
+    ratios,
+    report,
+    results,
+    sides,
+    timing,
+)
 from experiments.layers import Layer
 from tests.test_experiments import THREADS, Run, Runner, invoke, spawn
+from tests.test_experiments_report import empty_tables
 
 HERE = peers.load()
 OWN = {
@@ -229,7 +242,7 @@ def test_all_sides_compute_the_same(layer: Layer, operation: sides.Operation) ->
     ],
 )
 def test_symmetric_padding(arguments: tuple[Any, ...], padding: tuple[Any, ...]) -> None:
-    assert peers._symmetric(*arguments) == padding
+    assert peers.symmetric(*arguments) == padding
 
 
 # Peers
@@ -562,14 +575,11 @@ def test_means_of_ratios() -> None:
     assert (last.operation, last.batch, last.rival, last.ratios) == ("weight", 16, "zero_dilation", (2.5,))
 
 
-TABLES = "<!-- {0} table: begin -->\n<!-- {0} table: end -->\n"
-
-
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[tuple[Path, list[object]]]:
     """A README and a page with markers, one result, and the arguments that name them."""
-    (tmp_path / "README.md").write_text("# A\n" + TABLES.format("quickstart") + TABLES.format("cpu_bench") + "B\n")
-    (tmp_path / "measured.md").write_text(TABLES.format("cpu_bench"))
+    (tmp_path / "README.md").write_text("# A\n" + empty_tables(report.README) + "B\n")
+    (tmp_path / "measured.md").write_text(empty_tables(report.MEASURED))
     made_result().write(tmp_path / "cpu_bench-a.json")
     files = ("--readme", tmp_path / "README.md", "--measured", tmp_path / "measured.md", "--pages", tmp_path / "pages")
     yield tmp_path, ["report", "--results", tmp_path, *files]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments import results
+from experiments import report, results
 from experiments.errors import ExperimentError
 from tests.test_experiments import Runner, invoke
 
@@ -50,9 +51,13 @@ def made_result(**changes: Any) -> results.Result:
     return results.Result(**(fields | changes))
 
 
-README = (
-    "# Title\n\n<!-- quickstart table: begin -->\nold\n<!-- quickstart table: end -->\n\nRest.\n"
-    "<!-- cpu_bench table: begin -->\n<!-- cpu_bench table: end -->\n"
+def empty_tables(experiments: Iterable[str]) -> str:
+    """The markers of tables that wait for results."""
+    return "".join(f"<!-- {name} table: begin -->\n<!-- {name} table: end -->\n" for name in experiments)
+
+
+README = "# Title\n\n<!-- quickstart table: begin -->\nold\n<!-- quickstart table: end -->\n\nRest.\n" + empty_tables(
+    name for name in report.README if name != "quickstart"
 )
 
 
@@ -60,7 +65,7 @@ README = (
 def reported(tmp_path: Path) -> tuple[Path, list[object]]:
     """A README and one result, and the arguments that name them."""
     (tmp_path / "README.md").write_text(README)
-    (tmp_path / "measured.md").write_text("<!-- cpu_bench table: begin -->\n<!-- cpu_bench table: end -->\n")
+    (tmp_path / "measured.md").write_text(empty_tables(report.MEASURED))
     made_result().write(tmp_path / "quickstart-a.json")
     files = ("--readme", tmp_path / "README.md", "--measured", tmp_path / "measured.md")
     files += ("--pages", tmp_path / "pages")
