@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -134,10 +134,25 @@ class Settled:
         shape = _shape_of(OPERATIONS[operation].output, geometry, data_format)
         return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, form, shape)
 
-    def run(
-        self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None, workspace: Any = None
-    ) -> Any:
-        """Return the result, which is `out` if that is given; `packed` and `workspace` as the engines take them."""
+    def of_weight(self, weight: Any, bias: Any, packed: Packed) -> Callable[[Any, Any, Any], Any]:
+        """Return what takes an input, an `out` and a workspace, which may be None, and returns the result.
+
+        The weight and the bias are C-contiguous; `packed` keeps what is made of the weight.
+        """
+        if self.engine == "cupy" and self.geometry.samples:
+            from .gpu.call import Call
+
+            return Call(self, weight, bias, packed)
+        read: Role = "small" if self.operation == "conv_transpose" else "large"
+
+        def call(x: Any, out: Any, workspace: Any) -> Any:
+            del workspace
+            return self.run({read: ("x", x), "weight": ("weight", weight), "bias": ("bias", bias)}, out, packed)
+
+        return call
+
+    def run(self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None) -> Any:
+        """Return the result, which is `out` if that is given; on the CPU `packed` keeps what is made of the weight."""
         module = np if self.engine == "numpy" else _cupy(given, out)
         if out is None:
             beside = next(array for _, array in given.values() if array is not None)
@@ -156,7 +171,7 @@ class Settled:
             from . import gpu
 
             last = self.data_format == "channels_last"
-            gpu.run(self.method, self.geometry, self.dtype, by_role, packed, workspace, last, self.form)
+            gpu.run(self.method, self.geometry, self.dtype, by_role, last, self.form)
         return out
 
     def _run_numpy(self, by_role: dict[Role, Any], packed: Packed | None) -> None:

@@ -22,7 +22,17 @@ def engine(device: int) -> Engine:
 
 def packed() -> Packed:
     """Return a store of what is made of one weight."""
-    return Packed(lambda: load_cupy().cuda.get_current_stream().synchronize())
+    return Packed(_wait)
+
+
+def wait_for(array: Any) -> None:
+    """Wait until the current stream of an array's device has made it: then calls on other streams may read it."""
+    with array.device:
+        _wait()
+
+
+def _wait() -> None:
+    load_cupy().cuda.get_current_stream().synchronize()
 
 
 def run(
@@ -30,8 +40,6 @@ def run(
     geometry: Geometry,
     dtype: DType,
     arrays: Mapping[Role, Any],
-    packed: Packed | None = None,
-    workspace: Any = None,
     channels_last: bool = False,
     form: str | None = None,
 ) -> None:
@@ -47,4 +55,4 @@ def run(
             name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()
         }
         given[output] = out
-        engine(device.id).run(method, geometry, dtype, given, packed, workspace, channels_last, form)
+        engine(device.id).run(method, geometry, dtype, given, channels_last=channels_last, form=form)

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from math import prod
 from threading import Lock
 from typing import Any, Literal
-
-import numpy as np
 
 from ..axis import Axis
 from ..dtypes import DTYPES, DType
@@ -28,9 +25,10 @@ from . import (
     zero_insertion,
 )
 from . import form as forms
+from .bound import Bound, workspace_bytes
 from .choice import needs_wide
 from .form import Form
-from .plan import NULL, Launches, Plan, Workspace
+from .plan import Plan
 from .runtime import Runtime
 from .target import Target
 
@@ -139,40 +137,22 @@ class Engine:
         """
         if geometry.samples == 0:
             return
-        constants = self._constants(method, geometry, dtype, channels_last)
-        planned, kernels = self._bound(method, geometry, dtype.name, channels_last, form, constants)
-        null, bias = np.uintp(0), arrays.get("bias")
-        known = {**arrays, "bias": null if bias is None else bias, NULL: null}
-        offset = 0
-        for name, each in planned.workspaces.items():
-            element = each.dtype or dtype.storage
-            if packed is not None and name in planned.packed:
-                continue
-            if workspace is None:
-                known[name] = self.runtime.empty(each.shape, element)
-            else:
-                size = prod(each.shape) * element.itemsize
-                known[name] = workspace[offset : offset + size].view(element).reshape(each.shape)
-                offset += _aligned(size)
-        for step, kernel in zip(planned.steps, kernels, strict=True):
+        bound = self.bind(method, geometry, dtype, channels_last, form)
+        weight = bound.of_weight(arrays["weight"], arrays.get("bias"), packed)
+        bound(arrays["small"], arrays["large"], weight, workspace)
 
-            def launch(step: Launches = step, kernel: Any = kernel) -> None:
-                pointers = [known[name] for name in step.arrays]
-                for number in range(len(step.params)):
-                    self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
-
-            if packed is None or not planned.packs(step):
-                launch()
-                continue
-            name = step.arrays[1]
-            each = planned.workspaces[name]
-
-            def make(name: str = name, each: Workspace = each, launch: Callable[[], None] = launch) -> Any:
-                known[name] = self.runtime.empty(each.shape, each.dtype or dtype.storage)
-                launch()
-                return known[name]
-
-            known[name] = packed.get(step.key, make)
+    def bind(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        form: str | None = None,
+        build: Build | None = None,
+    ) -> Bound:
+        """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
+        constants = self._constants(method, geometry, dtype, channels_last, build or self._build)
+        return self._bound(method, geometry, dtype.name, channels_last, form, constants)
 
     def _bind(
         self,
@@ -182,8 +162,7 @@ class Engine:
         channels_last: bool,
         form: str | None,
         constants: Constants | None,
-    ) -> tuple[Plan, tuple[Any, ...]]:
-        """Return a plan with its kernels, compiled."""
+    ) -> Bound:
         planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form)
         wide = self._is_wide(geometry)
         texts = (
@@ -192,9 +171,10 @@ class Engine:
             )
             for step in planned.steps
         )
-        return planned, tuple(
+        kernels = tuple(
             self.runtime.compile(text, step.kernel) for text, step in zip(texts, planned.steps, strict=True)
         )
+        return Bound(self.runtime, planned, kernels, DTYPES[dtype].storage)
 
     def plan(
         self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, form: str | None = None
@@ -204,24 +184,23 @@ class Engine:
         target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned)
         return plan(method, geometry, target)
 
-    def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType, form: str | None = None) -> int:
+    def workspace_bytes(
+        self, method: str, geometry: Geometry, dtype: DType, form: str | None = None, channels_last: bool = False
+    ) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
-        planned = self.plan(method, geometry, dtype, form=form)
-        return sum(
-            _aligned(prod(each.shape) * (each.dtype or dtype.storage).itemsize)
-            for name, each in planned.workspaces.items()
-            if name not in planned.packed
-        )
+        return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form), dtype.storage)
 
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
 
-    def _constants(self, method: str, geometry: Geometry, dtype: DType, channels_last: bool) -> Constants | None:
+    def _constants(
+        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, build: Build | None
+    ) -> Constants | None:
         constants = _constants_of(geometry)
-        if self._build is None:
+        if build is None:
             key = (method, dtype.name, self._is_wide(geometry), channels_last, constants)
             return constants if self._seen.before(key) else None
-        return constants if self._build == "specialised" else None
+        return constants if build == "specialised" else None
 
 
 @lru_cache(maxsize=1024)
@@ -231,11 +210,6 @@ def _constants_of(geometry: Geometry) -> Constants:
         Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
     )
     return depth, height, width
-
-
-def _aligned(size: int) -> int:
-    """Return a size that the next part of a workspace may begin at."""
-    return -(-size // 256) * 256
 
 
 class _Seen:
