@@ -8,15 +8,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from .emulator import DEVICE
+from .emulator.arguments import offset
 
 
 class Kernels(Protocol):
-    """What a fake compiles and launches by, such as the emulator."""
+    """What a fake allocates, compiles and launches by, such as the emulator."""
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> Any: ...
 
     def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> Any: ...
 
@@ -25,6 +28,9 @@ class Kernels(Protocol):
 
 class NoKernels:
     """Compiles and launches nothing."""
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> Any:
+        return np.empty(shape, dtype)
 
     def compile(self, text: str, name: str, shared_bytes: int = 0, feature: str = "") -> Any:
         return name
@@ -36,7 +42,7 @@ class NoKernels:
 class Device:
     """A device, which is current inside a `with` statement."""
 
-    attributes = {
+    attributes: ClassVar = {
         "MultiProcessorCount": DEVICE.multiprocessors,
         "L2CacheSize": DEVICE.l2_bytes,
         "MaxSharedMemoryPerBlock": DEVICE.shared_bytes,
@@ -85,7 +91,8 @@ class Array:
         self.host, self._cupy, self.device = host, cupy, device
         self.shape, self.dtype, self.ndim, self.size = host.shape, host.dtype, host.ndim, host.size
         self.nbytes, self.strides, self.flags = host.nbytes, host.strides, host.flags
-        self.data = SimpleNamespace(ptr=host.ctypes.data)
+        # On a device the memory of an array that is no view begins at a multiple of 512.
+        self.data = SimpleNamespace(ptr=offset(host))
 
     def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> Array:
         self._note("empty")
@@ -134,6 +141,7 @@ class FakeCuPy:
 
     def __init__(self, kernels: Kernels) -> None:
         self.log: list[str] = []
+        self._kernels = kernels
         stream = SimpleNamespace(synchronize=lambda: self.log.append("synchronize"))
         self.cuda = SimpleNamespace(
             runtime=SimpleNamespace(
@@ -175,10 +183,7 @@ class FakeCuPy:
 
     def empty(self, shape: Any, dtype: Any) -> Array:
         self.log.append("empty")
-        # The memory of a device's arrays begins at multiples of 512.
-        memory = np.full(int(np.prod(shape)) * np.dtype(dtype).itemsize + 512, 255, np.uint8)
-        start = -memory.ctypes.data % 512
-        return self.asarray(memory[start : start + memory.size - 512].view(dtype).reshape(shape))
+        return self.asarray(self._kernels.empty(shape, dtype))
 
     def ascontiguousarray(self, array: Array) -> Array:
         return array if array.flags.c_contiguous else array.astype(array.dtype, order="C")
