@@ -49,6 +49,11 @@ def _kind(name: str, array: Any) -> Engine:
     raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
 
 
+def module_of(engine: Engine) -> ModuleType:
+    """Return the module of arrays that an engine computes: that of arrays there are is loaded."""
+    return np if engine == "numpy" else sys.modules["cupy"]
+
+
 def check_out(
     module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Iterable[tuple[str, Any]]
 ) -> None:

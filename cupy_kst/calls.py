@@ -146,7 +146,8 @@ class Settled:
         read: Role = "small" if self.operation == "conv_transpose" else "large"
 
         def call(x: Any, out: Any, workspace: Any) -> Any:
-            del workspace
+            if workspace is not None:
+                arrays.check_workspace(arrays.module_of(self.engine), workspace, 0, 1, {"x": x, "out": out})
             return self.run({read: ("x", x), "weight": ("weight", weight), "bias": ("bias", bias)}, out, packed)
 
         return call

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +15,6 @@ from .calls import DataFormat, Precision, Settled, channels_first_shape, check_a
 from .costs import Cost, count
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
-from .gpu.bound import ALIGNMENT
 from .gpu.engine import Engine, form_of
 from .methods import OPERATION_OF, Operation, choose
 from .options import per_axis, per_axis_padding, whole_number
@@ -196,7 +194,7 @@ class Prepared:
         shape = x.shape
         call = calls.get(shape) or self._settle(prepared, shape)
         if workspace is not None:
-            self._check_workspace(workspace, x, out)
+            arrays.engine_of({"workspace": workspace}, x=x)
         return call(x, out, workspace)
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
@@ -269,11 +267,6 @@ class Prepared:
             weight.calls.clear()
         weight.calls[shape] = call
         return call
-
-    def _check_workspace(self, workspace: Any, x: Any, out: Any) -> None:
-        arrays.engine_of({"workspace": workspace}, x=x)
-        needed = self.workspace_bytes(x.shape)
-        arrays.check_workspace(sys.modules[self._engine], workspace, needed, ALIGNMENT, {"x": x, "out": out})
 
     def _set(self, weight: Any) -> None:
         own = arrays.copy_of(weight, self._dtype.storage, conjugate=self._op not in get_args(Operation))

@@ -156,7 +156,7 @@ def geometry(case: Case) -> Geometry:
 
 
 def options_of_prepared(case: Case) -> dict[str, Any]:
-    """Return options of `prepare` that give a case's sizes: those of the larger map that no filter explains are extra."""
+    """Return a case's options for `prepare`: sizes of the larger map that no filter explains are output padding."""
     if case.op in ("conv", "conv_transpose"):
         return case.options
     options = {name: value for name, value in case.options.items() if name != "output_padding"}

@@ -65,11 +65,16 @@ class Bound:
         The runtime's kernel of each of the plan's steps.
     storage : dtype
         Element type of workspaces that name none.
+
+    Attributes
+    ----------
+    workspace_bytes : int
+        What `workspace_bytes` gives for the plan.
     """
 
     def __init__(self, runtime: Runtime, plan: Plan, kernels: tuple[Any, ...], storage: np.dtype[Any]) -> None:
         self._runtime = runtime
-        parts, _ = _parts(plan, storage)
+        parts, self.workspace_bytes = _parts(plan, storage)
         names = [name for name in parts if name in plan.packed]
         scratch = [name for name in parts if name not in plan.packed]
         self._parts = tuple(parts[name] for name in scratch)

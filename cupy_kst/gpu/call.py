@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import arrays
 from ..packed import Packed
 from . import engine
+from .bound import ALIGNMENT
 from .runtime import load_cupy
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class Call:
             out = arrays.empty_beside(cupy, x, self._shape, self._dtype)
         else:
             arrays.check_out(cupy, out, self._shape, self._dtype, (("x", x),))
+        if workspace is not None:
+            needed = self._bound.workspace_bytes
+            arrays.check_workspace(cupy, workspace, needed, ALIGNMENT, {"x": x, "out": out})
         if cupy.cuda.runtime.getDevice() == device:
             self._launch(x, out, workspace)
         else:
