@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -78,7 +78,7 @@ def compute(
     """
     check_choice("precision", precision, Precision)
     engine, dtype = check_arrays(dict(given.values()), out)
-    return Settled.of(engine, operation, method, geometry, dtype, data_format).run(given, out)
+    return Settled.of(engine, operation, method, geometry, dtype, data_format, precision).run(given, out)
 
 
 def check_arrays(named: Mapping[str, Any], out: Any) -> tuple[Engine, DType]:
@@ -86,6 +86,15 @@ def check_arrays(named: Mapping[str, Any], out: Any) -> tuple[Engine, DType]:
     others = {name: array for name, array in named.items() if name != "bias"}
     engine = arrays.engine_of({"bias": named.get("bias"), "out": out}, **others)
     return engine, dtypes.common(**named)
+
+
+class WeightCall(Protocol):
+    """Calls by one weight on inputs of one shape, with a workspace of at least `workspace_bytes`."""
+
+    workspace_bytes: int
+
+    def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
+        """Return the result, which is `out` if that is given; this and the workspace may be None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +109,8 @@ class Settled:
         The method that computes it.
     auto : bool
         Whether an exact method may take its place.
-    data_format : str
-        Layout of the maps.
+    data_format, precision : str
+        Layout of the maps, and how exactly float32 has to be multiplied.
     form : str, optional
         The method's form; without it, the engine chooses.
     shape : tuple of int
@@ -115,6 +124,7 @@ class Settled:
     method: str
     auto: bool
     data_format: str
+    precision: str
     form: str | None
     shape: tuple[int, ...]
 
@@ -127,30 +137,21 @@ class Settled:
         geometry: Geometry,
         dtype: DType,
         data_format: str,
+        precision: str,
         form: str | None = None,
     ) -> Settled:
         """Settle the method and the shape of the output."""
         chosen = choose(method, operation, geometry, engine).name
         shape = _shape_of(OPERATIONS[operation].output, geometry, data_format)
-        return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, form, shape)
+        return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, precision, form, shape)
 
-    def of_weight(self, weight: Any, bias: Any, packed: Packed) -> Callable[[Any, Any, Any], Any]:
-        """Return what takes an input, an `out` and a workspace, which may be None, and returns the result.
-
-        The weight and the bias are C-contiguous; `packed` keeps what is made of the weight.
-        """
+    def of_weight(self, weight: Any, bias: Any, packed: Packed) -> WeightCall:
+        """Return the calls by one weight; it and its bias are C-contiguous, and `packed` keeps what is made of it."""
         if self.engine == "cupy" and self.geometry.samples:
             from .gpu.call import Call
 
             return Call(self, weight, bias, packed)
-        read: Role = "small" if self.operation == "conv_transpose" else "large"
-
-        def call(x: Any, out: Any, workspace: Any) -> Any:
-            if workspace is not None:
-                arrays.check_workspace(arrays.module_of(self.engine), workspace, 0, 1, {"x": x, "out": out})
-            return self.run({read: ("x", x), "weight": ("weight", weight), "bias": ("bias", bias)}, out, packed)
-
-        return call
+        return _Run(self, weight, bias, packed)
 
     def run(self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None) -> Any:
         """Return the result, which is `out` if that is given; on the CPU `packed` keeps what is made of the weight."""
@@ -172,7 +173,7 @@ class Settled:
             from . import gpu
 
             last = self.data_format == "channels_last"
-            gpu.run(self.method, self.geometry, self.dtype, by_role, last, self.form)
+            gpu.run(self.method, self.geometry, self.dtype, by_role, last, self.form, self.precision)
         return out
 
     def _run_numpy(self, by_role: dict[Role, Any], packed: Packed | None) -> None:
@@ -181,6 +182,23 @@ class Settled:
                 if role in by_role:
                     by_role[role] = channels_first(by_role[role], self.geometry.rank, self.data_format)
         cpu.run(self.method, self.geometry, self.dtype, by_role, packed, self.form, self.auto)
+
+
+class _Run:
+    """Calls by one weight that need no workspace: on the CPU, or of nothing."""
+
+    workspace_bytes = 0
+
+    def __init__(self, settled: Settled, weight: Any, bias: Any, packed: Packed) -> None:
+        self._settled, self._packed = settled, packed
+        self._read: Role = "small" if settled.operation == "conv_transpose" else "large"
+        self._of_weight: dict[Role, tuple[str, Any]] = {"weight": ("weight", weight), "bias": ("bias", bias)}
+
+    def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
+        if workspace is not None:
+            module = arrays.module_of(self._settled.engine)
+            arrays.check_workspace(module, workspace, self.workspace_bytes, 1, {"x": x, "out": out})
+        return self._settled.run({self._read: ("x", x), **self._of_weight}, out, self._packed)
 
 
 def _cupy(given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:

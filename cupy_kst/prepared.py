@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
@@ -11,7 +11,16 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from . import arrays, cpu, dtypes
-from .calls import DataFormat, Precision, Settled, channels_first_shape, check_arrays, check_bias, check_choice
+from .calls import (
+    DataFormat,
+    Precision,
+    Settled,
+    WeightCall,
+    channels_first_shape,
+    check_arrays,
+    check_bias,
+    check_choice,
+)
 from .costs import Cost, count
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
@@ -108,16 +117,12 @@ def prepare(
     )
 
 
-# A prepared weight's calls on inputs of one shape: they take an input, an `out` and a workspace.
-_Call = Callable[[Any, Any, Any], Any]
-
-
 class _Weight(NamedTuple):
     """A weight, what was made of it, and its calls by the shape of their input."""
 
     array: Any
     packed: Packed
-    calls: dict[tuple[int, ...], _Call]
+    calls: dict[tuple[int, ...], WeightCall]
 
 
 class Prepared:
@@ -199,7 +204,9 @@ class Prepared:
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
         """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU."""
-        return self._bytes(self._geometry(tuple(input_shape)))
+        shape = tuple(input_shape)
+        settled = self._weight.calls.get(shape)
+        return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
         """Return what `cupy_kst.costs` returns for a call on this shape."""
@@ -251,7 +258,7 @@ class Prepared:
                 for _ in pool.map(lambda shape: self._settle(weight, shape), each):
                     pass
 
-    def _settle(self, weight: _Weight, shape: tuple[int, ...]) -> _Call:
+    def _settle(self, weight: _Weight, shape: tuple[int, ...]) -> WeightCall:
         """Return the calls of a weight on inputs of one shape."""
         settled = Settled.of(
             self._engine,
@@ -260,6 +267,7 @@ class Prepared:
             self._geometry(shape),
             self._dtype,
             self._data_format,
+            self._precision,
             self._form,
         )
         call = settled.of_weight(weight.array, self._bias, weight.packed)
@@ -347,7 +355,7 @@ class Prepared:
             return 0
         method = choose(self._method, self._operation, geometry, self._engine).name
         last = self._data_format == "channels_last"
-        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form, last)
+        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form, last, self._precision)
 
     def _gpu(self) -> Engine:
         """Return the engine of the device that the weight is on."""

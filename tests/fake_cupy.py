@@ -6,7 +6,7 @@ It has what `cupy_kst` asks of CuPy, and notes what a CUDA graph could not captu
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 
@@ -123,6 +123,54 @@ class Array:
         return Array(host, self._cupy, self.device)
 
 
+class Graph:
+    """Launches that a stream captured."""
+
+    def __init__(self) -> None:
+        self.launches: list[Callable[[], None]] = []
+
+    def launch(self) -> None:
+        for launch in self.launches:
+            launch()
+
+
+class Stream:
+    """A stream, which notes that somebody waits for it; all are one in what they do."""
+
+    def __init__(self, cupy: FakeCuPy) -> None:
+        self._cupy = cupy
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        self._cupy.log.append("synchronize")
+
+    def begin_capture(self) -> None:
+        self._cupy.capturing = Graph()
+
+    def end_capture(self) -> Graph:
+        captured, self._cupy.capturing = self._cupy.capturing, None
+        assert captured is not None
+        return captured
+
+
+class Event:
+    """A point in the time of the fake: a launch takes a millisecond."""
+
+    def __init__(self, cupy: FakeCuPy) -> None:
+        self._cupy, self.time = cupy, 0
+
+    def record(self, stream: Stream) -> None:
+        self.time = self._cupy.time
+
+    def synchronize(self) -> None:
+        self._cupy.log.append("synchronize")
+
+
 class FakeCuPy:
     """Stands in `sys.modules` for cupy.
 
@@ -135,6 +183,10 @@ class FakeCuPy:
     ----------
     log : list of str
         What happened, in order: ``"empty"``, ``"synchronize"``, ``"compile NAME"``, ``"launch NAME"``.
+    time : int
+        Launches that ran.
+    capturing : Graph or None
+        What takes launches instead of the device.
     """
 
     ndarray = Array
@@ -142,7 +194,8 @@ class FakeCuPy:
     def __init__(self, kernels: Kernels) -> None:
         self.log: list[str] = []
         self._kernels = kernels
-        stream = SimpleNamespace(synchronize=lambda: self.log.append("synchronize"))
+        self.time = 0
+        self.capturing: Graph | None = None
         self.cuda = SimpleNamespace(
             runtime=SimpleNamespace(
                 is_hip=False,
@@ -153,9 +206,12 @@ class FakeCuPy:
             ),
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
             Device=Device,
-            get_current_stream=lambda: stream,
+            get_current_stream=lambda: Stream(self),
+            Stream=lambda non_blocking: Stream(self),
+            Event=lambda: Event(self),
+            get_elapsed_time=lambda start, stop: stop.time - start.time,
         )
-        log = self.log
+        cupy = self
 
         class RawKernel:
             """A kernel of the device that is current when it is compiled."""
@@ -164,22 +220,36 @@ class FakeCuPy:
                 self.text, self.name = text, name
 
             def compile(self) -> None:
-                log.append(f"compile {self.name}")
+                cupy.log.append(f"compile {self.name}")
                 self.device = Device.current()
                 self.kernel = kernels.compile(self.text, self.name)
 
             def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
-                log.append(f"launch {self.name}")
+                cupy.log.append(f"launch {self.name}")
                 for each in args:
                     assert not isinstance(each, Array) or each.device.id == self.device == Device.current()
                 hosts = [each.host if isinstance(each, Array) else each for each in args]
-                kernels.launch(self.kernel, grid, block, hosts)
+
+                def launch() -> None:
+                    cupy.time += 1
+                    kernels.launch(self.kernel, grid, block, hosts)
+
+                launch() if cupy.capturing is None else cupy.capturing.launches.append(launch)
 
         self.RawKernel = RawKernel
 
     def asarray(self, host: Any) -> Array:
         """Return an array on the current device with the elements of a NumPy array, whose memory it shares."""
         return Array(host, self, Device(Device.current()))
+
+    def array(self, host: Any) -> Array:
+        """Return a new array on the current device with the elements of a NumPy array."""
+        made = self.empty(host.shape, host.dtype)
+        made.host[...] = host
+        return made
+
+    def asnumpy(self, array: Array) -> Any:
+        return array.host.copy()
 
     def empty(self, shape: Any, dtype: Any) -> Array:
         self.log.append("empty")
@@ -190,3 +260,6 @@ class FakeCuPy:
 
     def may_share_memory(self, one: Array, other: Array) -> bool:
         return one.device == other.device and np.may_share_memory(one.host, other.host)
+
+
+Fake = Callable[[Kernels], FakeCuPy]

@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import os
-import sys
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Barrier
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from cupy_kst import Prepared, conv_transpose2d, gpu, grad, prepare
-from cupy_kst.gpu import runtime
+from cupy_kst import Prepared, conv_transpose2d, grad, prepare
 from cupy_kst.methods import methods
 from cupy_kst.testing import examples
 
-from . import emulator
 from .engines import RESTRICTIONS, expected, last, options_of_prepared
-from .fake_cupy import Array, Device, FakeCuPy, Kernels, NoKernels
+from .fake_cupy import Array, Device, Fake, FakeCuPy, NoKernels
 
 OPS = ("conv_transpose", "conv", "conv_input", "conv_transpose_input")
 DRAW = np.random.default_rng(0)
 X, W = DRAW.integers(-3, 4, (2, 4, 7, 6)).astype("f4"), DRAW.integers(-3, 4, (4, 3, 3, 3)).astype("f4")
 B = np.arange(3, dtype="f4")
-
-Fake = Callable[[Kernels], FakeCuPy]
-
-
-@pytest.fixture(name="fake")
-def _fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    caches = (runtime.load_cupy, runtime._limits, gpu.engine)
-
-    def install(kernels: Kernels) -> FakeCuPy:
-        cupy = FakeCuPy(kernels)
-        monkeypatch.setitem(sys.modules, "cupy", cupy)
-        # Hypothesis looks into all modules, and so would load this one, if it is to be loaded on its first use.
-        monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
-        for cache in caches:
-            cache.cache_clear()
-        return cupy
-
-    yield install
-    for cache in caches:
-        cache.cache_clear()
-
-
-@pytest.fixture(name="emulated")
-def _emulated(fake: Fake) -> FakeCuPy:
-    emulator.require()
-    return fake(emulator.Emulator("asan"))
 
 
 def workspace_of(cupy: FakeCuPy, prepared: Prepared, shape: Any) -> Array | None:

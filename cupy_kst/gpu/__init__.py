@@ -42,6 +42,7 @@ def run(
     arrays: Mapping[Role, Any],
     channels_last: bool = False,
     form: str | None = None,
+    precision: str = "ieee",
 ) -> None:
     """Write what `method` computes of CuPy arrays, on their device and its current stream, as `Engine.run` does.
 
@@ -55,4 +56,6 @@ def run(
             name: None if array is None else cupy.ascontiguousarray(array) for name, array in arrays.items()
         }
         given[output] = out
-        engine(device.id).run(method, geometry, dtype, given, channels_last=channels_last, form=form)
+        engine(device.id).run(
+            method, geometry, dtype, given, channels_last=channels_last, form=form, precision=precision
+        )

@@ -29,6 +29,11 @@ class Call:
         C-contiguous, on one device; the bias may be None.
     packed : Packed
         Keeps what is made of the weight, for calls of all shapes.
+
+    Attributes
+    ----------
+    workspace_bytes : int
+        Bytes that a workspace has at least.
     """
 
     def __init__(self, settled: Settled, weight: Any, bias: Any, packed: Packed) -> None:
@@ -43,8 +48,10 @@ class Call:
                 settled.dtype,
                 settled.data_format == "channels_last",
                 settled.form,
+                settled.precision,
                 "specialised",
             )
+            self.workspace_bytes = self._bound.workspace_bytes
             self._of_weight = self._bound.of_weight(weight, bias, packed)
 
     def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
@@ -57,8 +64,7 @@ class Call:
         else:
             arrays.check_out(cupy, out, self._shape, self._dtype, (("x", x),))
         if workspace is not None:
-            needed = self._bound.workspace_bytes
-            arrays.check_workspace(cupy, workspace, needed, ALIGNMENT, {"x": x, "out": out})
+            arrays.check_workspace(cupy, workspace, self.workspace_bytes, ALIGNMENT, {"x": x, "out": out})
         if cupy.cuda.runtime.getDevice() == device:
             self._launch(x, out, workspace)
         else:

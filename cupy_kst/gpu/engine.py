@@ -20,6 +20,7 @@ from . import (
     sk_dilated,
     source,
     split,
+    tuned,
     unified,
     zero_dilation,
     zero_insertion,
@@ -27,6 +28,7 @@ from . import (
 from . import form as forms
 from .bound import Bound, workspace_bytes
 from .choice import needs_wide
+from .device import Device
 from .form import Form
 from .plan import Plan
 from .runtime import Runtime
@@ -67,6 +69,22 @@ def form_names(method: str, dtype: DType) -> tuple[str, ...]:
 def _threads(dtype: DType) -> str:
     """Return the name of the only form of methods that have a thread per output."""
     return f"{dtype.short}/threads"
+
+
+def has_forms(method: str) -> bool:
+    """Return whether a method has more than one form."""
+    return method in _OPTIONS
+
+
+def tuned_form(
+    method: str, geometry: Geometry, dtype: DType, device: Device, channels_last: bool, precision: str
+) -> Form | None:
+    """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
+    if not has_forms(method) or not tuned.enabled():
+        return None
+    name = tuned.store().get(tuned.key(device, method, geometry, dtype, channels_last, precision))
+    # Another version of the library may have had a form that this one has not.
+    return None if name is None else forms.parse(name, dtype, _OPTIONS[method])
 
 
 def form_taken(method: str, geometry: Geometry, target: Target) -> str:
@@ -116,6 +134,7 @@ class Engine:
         workspace: Any = None,
         channels_last: bool = False,
         form: str | None = None,
+        precision: str = "ieee",
     ) -> None:
         """Write what `method` computes.
 
@@ -133,11 +152,13 @@ class Engine:
         channels_last : bool
             Whether maps have their channels behind their pixels.
         form : str, optional
-            One of `form_names`.
+            One of `form_names`; without it, that which was tuned for this call, or which `choice` estimates.
+        precision : str
+            How exactly float32 has to be multiplied.
         """
         if geometry.samples == 0:
             return
-        bound = self.bind(method, geometry, dtype, channels_last, form)
+        bound = self.bind(method, geometry, dtype, channels_last, form, precision)
         weight = bound.of_weight(arrays["weight"], arrays.get("bias"), packed)
         bound(arrays["small"], arrays["large"], weight, workspace)
 
@@ -148,11 +169,12 @@ class Engine:
         dtype: DType,
         channels_last: bool = False,
         form: str | None = None,
+        precision: str = "ieee",
         build: Build | None = None,
     ) -> Bound:
         """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
         constants = self._constants(method, geometry, dtype, channels_last, build or self._build)
-        return self._bound(method, geometry, dtype.name, channels_last, form, constants)
+        return self._bound(method, geometry, dtype.name, channels_last, form, precision, constants, tuned.state())
 
     def _bind(
         self,
@@ -161,9 +183,13 @@ class Engine:
         dtype: str,
         channels_last: bool,
         form: str | None,
+        precision: str,
         constants: Constants | None,
+        state: int,
     ) -> Bound:
-        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form)
+        # Only so that what was bound is not found again once forms are tuned.
+        del state
+        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form, precision)
         wide = self._is_wide(geometry)
         texts = (
             source.text(
@@ -177,18 +203,48 @@ class Engine:
         return Bound(self.runtime, planned, kernels, DTYPES[dtype].storage)
 
     def plan(
-        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, form: str | None = None
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        form: str | None = None,
+        precision: str = "ieee",
     ) -> Plan:
         """Return the launches by which `method` computes `geometry` on this device."""
-        pinned = None if form is None else form_of(method, dtype, form)
-        target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned)
-        return plan(method, geometry, target)
+        if form is None:
+            device = self.runtime.limits()
+            pinned = tuned_form(method, geometry, dtype, device, channels_last, precision)
+        else:
+            pinned = form_of(method, dtype, form)
+        return self._planned(method, geometry, dtype, channels_last, precision, pinned)
+
+    def estimated(
+        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, precision: str = "ieee"
+    ) -> Plan:
+        """Return the launches that `plan` returns where nothing was tuned."""
+        return self._planned(method, geometry, dtype, channels_last, precision, None)
+
+    def _planned(
+        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, precision: str, form: Form | None
+    ) -> Plan:
+        # All forms that there are multiply as ieee asks for.
+        del precision
+        return plan(
+            method, geometry, Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, form)
+        )
 
     def workspace_bytes(
-        self, method: str, geometry: Geometry, dtype: DType, form: str | None = None, channels_last: bool = False
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        form: str | None = None,
+        channels_last: bool = False,
+        precision: str = "ieee",
     ) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
-        return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form), dtype.storage)
+        return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form, precision), dtype.storage)
 
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
