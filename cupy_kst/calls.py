@@ -10,13 +10,12 @@ import numpy as np
 
 from . import arrays, cpu, dtypes
 from .arrays import Engine
-from .dtypes import DType
+from .dtypes import DType, Precision
 from .geometry import Geometry
 from .methods import OPERATIONS, Operation, Role, choose
 from .packed import Packed
 
 DataFormat = Literal["channels_first", "channels_last"]
-Precision = Literal["ieee", "tf32", "tf32x3"]
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
@@ -61,7 +60,7 @@ def compute(
     *,
     out: Any,
     data_format: str,
-    precision: str,
+    precision: Precision,
 ) -> Any:
     """Return what `operation` makes of arrays in the given format, by `method`.
 
@@ -124,7 +123,7 @@ class Settled:
     method: str
     auto: bool
     data_format: str
-    precision: str
+    precision: Precision
     form: str | None
     shape: tuple[int, ...]
 
@@ -137,7 +136,7 @@ class Settled:
         geometry: Geometry,
         dtype: DType,
         data_format: str,
-        precision: str,
+        precision: Precision,
         form: str | None = None,
     ) -> Settled:
         """Settle the method and the shape of the output."""

@@ -10,6 +10,8 @@ import ml_dtypes  # noqa: F401  (by which NumPy knows bfloat16 by its name)
 import numpy as np
 
 Bits = Literal["", "half", "bfloat"]
+# How exactly products of float32 are to be made.
+Precision = Literal["ieee", "tf32", "tf32x3"]
 
 
 @dataclass(frozen=True)

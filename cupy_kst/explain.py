@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from . import cpu, dtypes
 from .arrays import Engine
-from .calls import DataFormat, Precision, check_choice
+from .calls import DataFormat, check_choice
 from .costs import Cost, count
-from .dtypes import DType
+from .dtypes import DType, Precision
 from .geometry import Geometry
 from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import arrays
-from .calls import DataFormat, Precision, channels_first_shape, check_bias, check_choice, check_rank, compute
+from .calls import DataFormat, channels_first_shape, check_bias, check_choice, check_rank, compute
+from .dtypes import Precision
 from .geometry import Geometry
 
 IntOrAxes = int | Sequence[int]
@@ -162,7 +163,7 @@ def _conv_transpose(
     output_size: IntOrAxes | None,
     method: str,
     data_format: str,
-    precision: str,
+    precision: Precision,
     out: Any,
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)
@@ -313,7 +314,7 @@ def _conv(
     options: tuple[Any, ...],
     method: str,
     data_format: str,
-    precision: str,
+    precision: Precision,
     out: Any,
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)

@@ -14,7 +14,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from . import arrays, dtypes
-from .calls import DataFormat, Precision, channels_first, channels_first_shape, check_choice, check_rank, compute
+from .calls import DataFormat, channels_first, channels_first_shape, check_choice, check_rank, compute
+from .dtypes import Precision
 from .geometry import Geometry
 from .options import shape
 

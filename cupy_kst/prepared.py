@@ -13,7 +13,6 @@ import numpy as np
 from . import arrays, cpu, dtypes
 from .calls import (
     DataFormat,
-    Precision,
     Settled,
     WeightCall,
     channels_first_shape,
@@ -22,6 +21,7 @@ from .calls import (
     check_choice,
 )
 from .costs import Cost, count
+from .dtypes import Precision
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import dtypes
-from .calls import DataFormat, Precision, check_choice
+from .calls import DataFormat, check_choice
+from .dtypes import Precision
 from .gpu.search import Tuning
 from .methods import OPERATION_OF, Op, choose, geometry_of
 

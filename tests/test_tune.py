@@ -97,6 +97,23 @@ def test_calls_that_were_bound_before_take_the_tuned_form_too(monkeypatch: pytes
     assert engine.plan("ks_deconv", GEOMETRY, F32) is engine.estimated("ks_deconv", GEOMETRY, F32)
 
 
+def test_forms_that_cannot_be_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Limited(Engine):
+        def plan(self, method: str, geometry: Geometry, dtype: Any, last: Any, form: Any = None, *rest: Any) -> Any:
+            if form is not None and form.startswith("f32/128"):
+                raise ValueError("this device has no such tensor cores")
+            return super().plan(method, geometry, dtype, last, form, *rest)
+
+    task = TASK._replace(method="sk_dilated")
+    # Sums in more parts take more memory than this.
+    monkeypatch.setattr(search, "_WORKSPACE", 8 * 4 * 180)
+    monkeypatch.setattr(search, "_TIMES", 0)
+    found = run(task, Bench(), Limited(Nothing()))
+    assert set(found.seconds) == {
+        f"f32/{tile}{parts}" for tile in ("64x64", "32x32") for parts in ("", "/split2", "/split4", "/split8")
+    }
+
+
 def test_a_form_with_wrong_results_is_left_out() -> None:
     emulator.require()
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..dtypes import DType
+from ..dtypes import DType, Precision
 from ..geometry import Geometry
 from ..methods import METHODS, OPERATIONS, Role
 from ..packed import Packed
@@ -42,7 +42,7 @@ def run(
     arrays: Mapping[Role, Any],
     channels_last: bool = False,
     form: str | None = None,
-    precision: str = "ieee",
+    precision: Precision = "ieee",
 ) -> None:
     """Write what `method` computes of CuPy arrays, on their device and its current stream, as `Engine.run` does.
 

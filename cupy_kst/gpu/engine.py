@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from ..axis import Axis
-from ..dtypes import DTYPES, DType
+from ..dtypes import DTYPES, DType, Precision
 from ..geometry import Geometry
 from ..packed import Packed
 from . import (
@@ -77,7 +77,7 @@ def has_forms(method: str) -> bool:
 
 
 def tuned_form(
-    method: str, geometry: Geometry, dtype: DType, device: Device, channels_last: bool, precision: str
+    method: str, geometry: Geometry, dtype: DType, device: Device, channels_last: bool, precision: Precision
 ) -> Form | None:
     """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
     if not has_forms(method) or not tuned.enabled():
@@ -134,7 +134,7 @@ class Engine:
         workspace: Any = None,
         channels_last: bool = False,
         form: str | None = None,
-        precision: str = "ieee",
+        precision: Precision = "ieee",
     ) -> None:
         """Write what `method` computes.
 
@@ -153,8 +153,8 @@ class Engine:
             Whether maps have their channels behind their pixels.
         form : str, optional
             One of `form_names`; without it, that which was tuned for this call, or which `choice` estimates.
-        precision : str
-            How exactly float32 has to be multiplied.
+        precision : {"ieee", "tf32", "tf32x3"}
+            How exactly products of float32 are to be made.
         """
         if geometry.samples == 0:
             return
@@ -169,7 +169,7 @@ class Engine:
         dtype: DType,
         channels_last: bool = False,
         form: str | None = None,
-        precision: str = "ieee",
+        precision: Precision = "ieee",
         build: Build | None = None,
     ) -> Bound:
         """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
@@ -183,7 +183,7 @@ class Engine:
         dtype: str,
         channels_last: bool,
         form: str | None,
-        precision: str,
+        precision: Precision,
         constants: Constants | None,
         state: int,
     ) -> Bound:
@@ -209,7 +209,7 @@ class Engine:
         dtype: DType,
         channels_last: bool = False,
         form: str | None = None,
-        precision: str = "ieee",
+        precision: Precision = "ieee",
     ) -> Plan:
         """Return the launches by which `method` computes `geometry` on this device."""
         if form is None:
@@ -217,22 +217,25 @@ class Engine:
             pinned = tuned_form(method, geometry, dtype, device, channels_last, precision)
         else:
             pinned = form_of(method, dtype, form)
-        return self._planned(method, geometry, dtype, channels_last, precision, pinned)
+        return plan(method, geometry, self._target(geometry, dtype, channels_last, pinned, precision))
 
     def estimated(
-        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool = False, precision: str = "ieee"
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        precision: Precision = "ieee",
     ) -> Plan:
         """Return the launches that `plan` returns where nothing was tuned."""
-        return self._planned(method, geometry, dtype, channels_last, precision, None)
+        return plan(method, geometry, self._target(geometry, dtype, channels_last, None, precision))
 
-    def _planned(
-        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, precision: str, form: Form | None
-    ) -> Plan:
+    def _target(
+        self, geometry: Geometry, dtype: DType, channels_last: bool, form: Form | None, precision: Precision
+    ) -> Target:
         # All forms that there are multiply as ieee asks for.
         del precision
-        return plan(
-            method, geometry, Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, form)
-        )
+        return Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, form)
 
     def workspace_bytes(
         self,
@@ -241,7 +244,7 @@ class Engine:
         dtype: DType,
         form: str | None = None,
         channels_last: bool = False,
-        precision: str = "ieee",
+        precision: Precision = "ieee",
     ) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
         return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form, precision), dtype.storage)

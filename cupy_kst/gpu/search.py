@@ -12,20 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import DType
+from ..dtypes import DType, Precision
 from ..geometry import Geometry
 from ..methods import METHODS, OPERATIONS, Operation, Role
 from . import tuned
 from .bench import Bench
 from .bound import Bound
 from .engine import Engine, form_names
-from .form import SPLIT
 
 # Methods with a thread per output, by whose results those of forms are judged.
 REFERENCES: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "zero_dilation"}
 
 # Numbers of parts that are tried where a form has any number.
 _PARTS = (2, 4, 8, 16, 32, 64)
+# Bytes of workspace that a form may take, or so many times those of its arrays.
+_WORKSPACE, _TIMES = 256 * 2**20, 4
 # Another form than that of the estimate has to take less time than this share of its.
 _BETTER = 0.98
 # Copies of the arrays that calls are timed on: as many as hold four times what the L2 cache does, within reason.
@@ -42,7 +43,7 @@ class Task(NamedTuple):
     geometry: Geometry
     dtype: DType
     channels_last: bool
-    precision: str
+    precision: Precision
 
 
 class Tuning(NamedTuple):
@@ -69,7 +70,7 @@ class Tuning(NamedTuple):
 def search(engine: Engine, bench: Bench, store: tuned.Store, task: Task) -> Tuning:
     """Time all forms of a call that has more than one, keep the fastest in `store`, and return all."""
     estimated = _estimated(engine, task)
-    names = [*dict.fromkeys([estimated, *_candidates(task)])]
+    names = [name for name in dict.fromkeys([estimated, *_candidates(task)]) if _is_possible(engine, task, name)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         bounds = dict(zip(names, pool.map(lambda name: _bind(engine, task, name), names), strict=True))
     right = set(_right(engine, bench, task, bounds))
@@ -90,10 +91,21 @@ def _estimated(engine: Engine, task: Task) -> str:
     return str(engine.estimated(method, geometry, dtype, channels_last, precision).form)
 
 
+def _is_possible(engine: Engine, task: Task, form: str) -> bool:
+    """Return whether the device has a form, and it takes no more than a few times the memory of the call's arrays."""
+    method, geometry, dtype, channels_last, precision = task
+    try:
+        needed = engine.workspace_bytes(method, geometry, dtype, form, channels_last, precision)
+    except ValueError:
+        return False
+    elements = (prod(shape) for shape in _shapes(geometry).values())
+    return needed <= max(_WORKSPACE, _TIMES * dtype.storage.itemsize * sum(elements))
+
+
 def _candidates(task: Task) -> Iterator[str]:
+    """Yield the forms that are tried, with some numbers of parts where a form has any number."""
     for name in form_names(task.method, task.dtype):
-        stem, parted, rest = name.partition(f"/{SPLIT}N")
-        yield from (f"{stem}/{SPLIT}{parts}{rest}" for parts in _PARTS) if parted else (name,)
+        yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
 
 
 def _bind(engine: Engine, task: Task, form: str | None) -> Bound:
@@ -137,16 +149,19 @@ def _times(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]
 
 def _arrays(task: Task, draw: Callable[[np.random.Generator, int], NDArray[Any]]) -> list[tuple[Role, NDArray[Any]]]:
     """Return maps and a weight with drawn values; how pixels and channels lie does not matter to them."""
-    geometry, generator = task.geometry, np.random.default_rng(0)
-    shapes: dict[Role, tuple[int, ...]] = {
+    generator = np.random.default_rng(0)
+    return [
+        (role, np.resize(draw(generator, _PERIOD), prod(shape)).astype(task.dtype.storage).reshape(shape))
+        for role, shape in _shapes(task.geometry).items()
+    ]
+
+
+def _shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
+    return {
         "small": geometry.full_small_shape,
         "large": geometry.full_large_shape,
         "weight": geometry.full_weight_shape,
     }
-    return [
-        (role, np.resize(draw(generator, _PERIOD), prod(shape)).astype(task.dtype.storage).reshape(shape))
-        for role, shape in shapes.items()
-    ]
 
 
 def _keep(store: tuned.Store, engine: Engine, task: Task, form: str, seconds: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-from ..dtypes import DType
+from ..dtypes import DType, Precision
 from ..geometry import Geometry
 from . import source
 from .device import Device
@@ -42,7 +42,9 @@ def state() -> int:
     return Store.changes if enabled() else -1
 
 
-def key(device: Device, method: str, geometry: Geometry, dtype: DType, channels_last: bool, precision: str) -> str:
+def key(
+    device: Device, method: str, geometry: Geometry, dtype: DType, channels_last: bool, precision: Precision
+) -> str:
     """Return what tells calls apart that may have different fastest forms, kernels of other texts included."""
     axes = (
         f"{axis.small}:{axis.large} kernel {axis.kernel} stride {axis.stride} dilation {axis.dilation} lo {axis.pad_lo}"
