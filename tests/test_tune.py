@@ -106,7 +106,7 @@ def test_forms_that_cannot_be_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> 
 
     task = TASK._replace(method="sk_dilated")
     # Sums in more parts take more memory than this.
-    monkeypatch.setattr(search, "_WORKSPACE", 8 * 4 * 180)
+    monkeypatch.setattr(search, "_WORKSPACE", 8 * 4 * 192)
     monkeypatch.setattr(search, "_TIMES", 0)
     found = run(task, Bench(), Limited(Nothing()))
     assert set(found.seconds) == {
