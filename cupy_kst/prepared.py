@@ -222,6 +222,9 @@ class Prepared:
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.
 
+        It is packed by the first call on each shape, or by `compile`. A CUDA graph that captured calls goes on with the
+        old weight, and with memory that is given back: capture it again.
+
         Raises
         ------
         TypeError, ValueError

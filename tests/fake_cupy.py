@@ -228,11 +228,12 @@ class FakeCuPy:
                 cupy.log.append(f"launch {self.name}")
                 for each in args:
                     assert not isinstance(each, Array) or each.device.id == self.device == Device.current()
+                kernel = kernels.compile(self.text, self.name, shared_mem) if shared_mem else self.kernel
                 hosts = [each.host if isinstance(each, Array) else each for each in args]
 
                 def launch() -> None:
                     cupy.time += 1
-                    kernels.launch(self.kernel, grid, block, hosts)
+                    kernels.launch(kernel, grid, block, hosts)
 
                 launch() if cupy.capturing is None else cupy.capturing.launches.append(launch)
 

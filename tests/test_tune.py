@@ -28,7 +28,7 @@ from .fake_cupy import Fake, NoKernels
 F32 = DTYPES["float32"]
 GEOMETRY = Geometry.conv_transpose((2, 5, 4, 3), (5, 4, 3, 3), 2, 1)
 TASK = Task("ks_deconv", GEOMETRY, F32, False, "ieee")
-FORMS = form_names("ks_deconv", F32)
+FORMS = [name for name in form_names("ks_deconv", F32) if "N" not in name]
 
 
 @pytest.fixture(autouse=True)
@@ -120,18 +120,18 @@ def test_a_form_with_wrong_results_is_left_out() -> None:
     class Wrong(emulator.Emulator):
         def compile(self, text: str, *rest: Any, **more: Any) -> Any:
             kernel = super().compile(text, *rest, **more)
-            if "TILE_M 32" in text and "TRIMMED 1" in text:
+            if kernel.name == "multiply_classes" and "TILE_M 32" in text and "TRIMMED 1" in text:
                 self.wrong = kernel
             return kernel
 
         def launch(self, kernel: Any, grid: Any, block: Any, args: Any, *rest: Any) -> None:
             super().launch(kernel, grid, block, args, *rest)
-            if kernel is self.wrong:
-                args[3].reshape(-1)[7] += 1
+            if kernel == self.wrong:
+                args[-2].reshape(-1)[7] += 1
 
     with pytest.warns(UserWarning, match="^ks_deconv/f32/32x32/trimmed gives wrong results here and is left out"):
         found = run(TASK, Bench(), Engine(Wrong()))
-    assert set(found.seconds) == set(FORMS) - {"f32/32x32/trimmed"}
+    assert set(FORMS) - set(found.seconds) == {"f32/32x32/trimmed"}
 
 
 @pytest.mark.parametrize(("gain", "taken"), [(0.99, False), (0.97, True)])
@@ -145,23 +145,24 @@ def test_the_estimate_is_kept_unless_another_is_clearly_faster(gain: float, take
 def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
     task = TASK._replace(geometry=Geometry.conv_transpose((1, 256, 32, 32), (256, 128, 4, 4), 2, 1))
     times = Bench()
-    touched: list[tuple[int, ...]] = []
+    touched: set[int] = set()
 
     class Noting(Nothing):
         def launch(self, kernel: Any, grid: Any, block: Any, args: Any) -> None:
             super().launch(kernel, grid, block, args)
-            touched.append(tuple(each.ctypes.data for each in args[:4] if isinstance(each, np.ndarray) and each.ndim))
+            touched.update(each.ctypes.data for each in args[:-1] if isinstance(each, np.ndarray))
 
     run(task, times, Engine(Noting()))
     sizes = 4 * (256 * 32 * 32 + 256 * 128 * 16 + 128 * 64 * 64)
     for calls in times.timed:
         assert 4 * REFERENCE.l2_bytes <= len(calls) * sizes < 4 * REFERENCE.l2_bytes + sizes
-        touched.clear()
+        seen: set[int] = set()
         for call in calls:
+            touched.clear()
             call()
-        # One launch each, since weights are packed already, and no array twice.
-        assert len(touched) == len(calls)
-        assert len({place for places in touched for place in places}) == 3 * len(calls)
+            # The maps and the packed weight; a workspace may be that of all.
+            assert len(touched - seen) >= 3
+            seen |= touched
 
 
 def _key(task: Task = TASK, device: Any = REFERENCE) -> str:
@@ -207,8 +208,8 @@ def test_explain_says_what_was_tuned_and_for_which_device(monkeypatch: pytest.Mo
         return next(each for each in text.splitlines() if each.startswith("CUDA"))
 
     before = line()
-    tuned.store().put(_key(), "f32/128x16/trimmed", 1e-6)
-    assert line() == "CUDA (NVIDIA H200): ks_deconv/f32/128x16/trimmed, tuned, as asked for"
+    tuned.store().put(_key(), FORMS[-1], 1e-6)
+    assert line() == f"CUDA (NVIDIA H200): ks_deconv/{FORMS[-1]}, tuned, as asked for"
     monkeypatch.setenv("CUPY_KST_TUNED", "0")
     assert line() == before
     assert "tuned" not in before
@@ -316,10 +317,8 @@ def test_public(op: Any, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     found = tune(*shapes, op=op, stride=2, padding=1, method=method)
     assert found.method == method
     # Split sums take a second launch.
-    assert {round(seconds, 9) for seconds in found.seconds.values()} == {
-        0.001,
-        *([0.002] if op == "conv_weight" else ()),
-    }
+    for form, seconds in found.seconds.items():
+        assert seconds == pytest.approx(0.002 if "split" in form else 0.001)
     assert "synchronize" in cupy.log
     assert tuned.store().get(tuned.key(cupy_limits(), method, GEOMETRY, F32, False, "ieee")) == found.form
 
@@ -335,9 +334,9 @@ def test_prepared_weights_take_the_tuned_form(fake: Fake) -> None:
     cupy = fake(emulator.Emulator())
     x = np.arange(120, dtype="f4").reshape(2, 5, 4, 3) % 5
     weight = np.arange(180, dtype="f4").reshape(5, 4, 3, 3) % 7
-    tuned.store().put(tuned.key(cupy_limits(), *TASK), "f32/128x16/trimmed", 1e-6)
+    tuned.store().put(tuned.key(cupy_limits(), *TASK), FORMS[-1], 1e-6)
     prepared: Any = prepare(cupy.asarray(weight), stride=2, padding=1, method="ks_deconv")
-    assert "ks_deconv/f32/128x16/trimmed, tuned, as asked for" in prepared.explain(x.shape)
+    assert f"ks_deconv/{FORMS[-1]}, tuned, as asked for" in prepared.explain(x.shape)
     right = conv_transpose2d(x, weight, stride=2, padding=1)
     np.testing.assert_array_equal(prepared(cupy.asarray(x)).host, right)
 
@@ -345,5 +344,5 @@ def test_prepared_weights_take_the_tuned_form(fake: Fake) -> None:
 @pytest.mark.gpu
 def test_on_a_device() -> None:
     found = tune((4, 64, 16, 16), (64, 64, 4, 4), stride=2, padding=1, method="ks_deconv")
-    assert set(found.seconds) == set(FORMS)
+    assert set(FORMS) <= set(found.seconds)
     assert all(1e-7 < seconds < 1 for seconds in found.seconds.values())
