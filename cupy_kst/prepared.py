@@ -242,8 +242,9 @@ class Prepared:
     def compile(self, shapes: Iterable[Sequence[int]]) -> None:
         """Do in advance what first calls on inputs of these shapes would do: compile kernels, pack the weight.
 
-        On a GPU kernels are compiled in parallel threads and nothing is computed; later calls that are given `out`, and
-        `workspace` where `workspace_bytes` is not 0, neither allocate nor wait, so that a CUDA graph may capture them.
+        On a GPU kernels are compiled in parallel threads and nothing is computed; later calls on C-contiguous inputs
+        that are given `out`, and `workspace` where `workspace_bytes` is not 0, neither allocate nor wait, so that a
+        CUDA graph may capture them.
         On the CPU the shapes are computed once.
 
         Raises

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import timeit
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
@@ -16,6 +17,7 @@ from cupy_kst import Prepared, conv_transpose2d, grad, prepare
 from cupy_kst.methods import methods
 from cupy_kst.testing import examples
 
+from . import emulator
 from .engines import RESTRICTIONS, expected, last, options_of_prepared
 from .fake_cupy import Array, Device, Fake, FakeCuPy, NoKernels
 
@@ -146,6 +148,28 @@ def test_an_updated_weight_is_packed_again(emulated: FakeCuPy) -> None:
     prepared(x)
     prepared.update(emulated.asarray(2 * W))
     np.testing.assert_array_equal(prepared(x).host, conv_transpose2d(X, 2 * W, stride=2))
+
+
+def test_threads_share_a_prepared_weight_while_it_is_updated(fake: Fake) -> None:
+    emulator.require()
+    cupy = fake(emulator.Emulator())
+    weights, inputs = (W, 2 * W), [X, X[:1], X[:, :, 2:], X[:, :, :, :3]]
+    right = [[conv_transpose2d(x, weight, stride=2) for weight in weights] for x in inputs]
+    prepared = prepare(cupy.asarray(W), stride=2, method="ks_deconv")
+
+    def call(number: int) -> None:
+        for turn in range(6):
+            if number == 0:
+                prepared.update(cupy.asarray(weights[turn % 2]))
+            found = prepared(cupy.asarray(inputs[(number + turn) % 4])).host
+            assert any(np.array_equal(found, each) for each in right[(number + turn) % 4])
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(call, number) for number in range(8)]:
+            each.result()
+    packed = cupy.log.count("launch split_and_rotate")
+    # At most once for every weight and shape.
+    assert 1 <= packed <= 7 * len(inputs)
 
 
 def test_calls_run_on_the_device_of_the_weight(emulated: FakeCuPy) -> None:

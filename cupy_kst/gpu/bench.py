@@ -56,7 +56,8 @@ class CuPyBench:
             calls[0]()
             once = self._between_events(stream, calls[-1])
             turns = [*calls] * -(-_CALLS // len(calls))
-            del turns[max(1, int(_SECONDS / once)) :]
+            # Events may tell no time at all between them.
+            del turns[max(1, int(_SECONDS / max(once, 1e-6))) :]
             stream.begin_capture()
             for call in turns:
                 call()
