@@ -20,7 +20,7 @@ from cupy_kst.gpu import bench, search, tuned
 from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.engine import Engine, form_names, tuned_form
 from cupy_kst.gpu.search import Task
-from cupy_kst.methods import methods
+from cupy_kst.methods import AUTO, Auto, methods
 
 from . import emulator
 from .fake_cupy import Fake, NoKernels
@@ -287,10 +287,15 @@ def test_the_file_is_in_the_users_cache(variable: str, directory: str, monkeypat
     assert tuned.path() == Path(directory, "cupy_kst", "tuned-1.json")
 
 
-@pytest.mark.parametrize("method", ["auto", "unified", "segregated", "split", "zero_insertion"])
+@pytest.mark.parametrize("method", ["unified", "segregated", "split", "zero_insertion"])
 def test_methods_with_one_form_are_not_timed(method: str) -> None:
     assert tune((2, 5, 4, 3), (5, 4, 3, 3), method=method)[1:] == ("f32/threads", "f32/threads", {})
     assert not tuned.path().exists()
+
+
+def test_auto_is_the_method_that_calls_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AUTO["cupy"], "conv_transpose", Auto("segregated", ""))
+    assert tune((2, 5, 4, 3), (5, 4, 3, 3)).method == "segregated"
 
 
 def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
