@@ -119,6 +119,8 @@ def test_compile_takes_several_shapes() -> None:
         (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
         (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
         (lambda: prepare(W)(X[:, :3]), ValueError, "has 3 channels, but weight of shape (4, 3, 3, 3) takes 4"),
+        (lambda: prepare(W)(X, workspace=X.reshape(-1).view("u1")), ValueError, "workspace overlaps x in memory: pass"),
+        (lambda: prepare(W)(X, workspace=np.frombuffer(b"12", "u1")), ValueError, "workspace is read-only"),
         (lambda: prepare(W)(X, workspace=X), ValueError, "workspace has shape (2, 4, 7, 6) and dtype float32: expecte"),
     ],
 )
