@@ -10,6 +10,7 @@ from .geometry import Geometry
 from .methods import Method, methods
 from .prepared import Prepared, prepare
 from .subkernels import merge, segregate
+from .tune import tune
 
 __all__ = [
     "Cost",
@@ -29,5 +30,6 @@ __all__ = [
     "methods",
     "prepare",
     "segregate",
+    "tune",
 ]
 __version__ = "0.1.0"

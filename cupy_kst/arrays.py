@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any, Literal
 
@@ -48,6 +49,11 @@ def _kind(name: str, array: Any) -> Engine:
     raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
 
 
+def module_of(engine: Engine) -> ModuleType:
+    """Return the module of arrays that an engine computes: that of arrays there are is loaded."""
+    return np if engine == "numpy" else sys.modules["cupy"]
+
+
 def check_out(
     module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Iterable[tuple[str, Any]]
 ) -> None:
@@ -65,6 +71,47 @@ def check_out(
     for name, array in inputs:
         if array is not None and module.may_share_memory(out, array):
             raise ValueError(f"out overlaps {name} in memory: pass an array of its own")
+
+
+def check_workspace(module: ModuleType, workspace: Any, needed: int, alignment: int, others: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the rule if `workspace` can't be that of a call on `others` (None is passed over).
+
+    Parameters
+    ----------
+    module : module
+        NumPy or CuPy, which all arrays are of.
+    workspace : array
+        What the caller gave.
+    needed, alignment : int
+        Bytes that it has at least, and that divide the address of its first.
+    others : mapping of str to array
+        What the call reads and writes, by the caller's names.
+    """
+    if workspace.dtype != np.uint8 or workspace.ndim != 1 or not workspace.flags.c_contiguous:
+        raise ValueError(
+            f"workspace has shape {workspace.shape} and dtype {workspace.dtype}: expected one contiguous axis of uint8"
+        )
+    if workspace.size < needed:
+        raise ValueError(f"workspace has {workspace.size} bytes: this call takes {needed}")
+    if module is np:
+        if not workspace.flags.writeable:
+            raise ValueError("workspace is read-only")
+    else:
+        check_devices({"workspace": workspace, **others})
+        if workspace.data.ptr % alignment:
+            raise ValueError(
+                f"workspace begins {workspace.data.ptr % alignment} bytes behind a multiple of {alignment}"
+            )
+    for name, array in others.items():
+        if array is not None and module.may_share_memory(workspace, array):
+            raise ValueError(f"workspace overlaps {name} in memory: pass an array of its own")
+
+
+def copy_of(array: Any, dtype: np.dtype[Any], conjugate: bool = False) -> Any:
+    """Return a C-contiguous copy in a dtype, on the device of the array; of a complex one also the conjugate."""
+    with nullcontext() if isinstance(array, np.ndarray) else array.device:
+        copy = array.astype(dtype, order="C", copy=True)
+        return np.conjugate(copy, out=copy) if conjugate and dtype.kind == "c" else copy
 
 
 def _spelt(dtype: np.dtype[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def compute(
     *,
     out: Any,
     data_format: str,
-    precision: str,
+    precision: Precision,
 ) -> Any:
     """Return what `operation` makes of arrays in the given format, by `method`.
 
@@ -77,7 +77,7 @@ def compute(
     """
     check_choice("precision", precision, Precision)
     engine, dtype = check_arrays(dict(given.values()), out)
-    return Settled.of(engine, operation, method, geometry, dtype, data_format).run(given, out)
+    return Settled.of(engine, operation, method, geometry, dtype, data_format, precision).run(given, out)
 
 
 def check_arrays(named: Mapping[str, Any], out: Any) -> tuple[Engine, DType]:
@@ -85,6 +85,15 @@ def check_arrays(named: Mapping[str, Any], out: Any) -> tuple[Engine, DType]:
     others = {name: array for name, array in named.items() if name != "bias"}
     engine = arrays.engine_of({"bias": named.get("bias"), "out": out}, **others)
     return engine, dtypes.common(**named)
+
+
+class WeightCall(Protocol):
+    """Calls by one weight on inputs of one shape, with a workspace of at least `workspace_bytes`."""
+
+    workspace_bytes: int
+
+    def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
+        """Return the result, which is `out` if that is given; this and the workspace may be None."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +108,8 @@ class Settled:
         The method that computes it.
     auto : bool
         Whether an exact method may take its place.
-    data_format : str
-        Layout of the maps.
+    data_format, precision : str
+        Layout of the maps, and how exactly float32 has to be multiplied.
     form : str, optional
         The method's form; without it, the engine chooses.
     shape : tuple of int
@@ -114,6 +123,7 @@ class Settled:
     method: str
     auto: bool
     data_format: str
+    precision: Precision
     form: str | None
     shape: tuple[int, ...]
 
@@ -126,17 +136,24 @@ class Settled:
         geometry: Geometry,
         dtype: DType,
         data_format: str,
+        precision: Precision,
         form: str | None = None,
     ) -> Settled:
         """Settle the method and the shape of the output."""
         chosen = choose(method, operation, geometry, engine).name
         shape = _shape_of(OPERATIONS[operation].output, geometry, data_format)
-        return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, form, shape)
+        return cls(engine, operation, geometry, dtype, chosen, method == "auto", data_format, precision, form, shape)
 
-    def run(
-        self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None, workspace: Any = None
-    ) -> Any:
-        """Return the result, which is `out` if that is given; `packed` and `workspace` as the engines take them."""
+    def of_weight(self, weight: Any, bias: Any, packed: Packed) -> WeightCall:
+        """Return the calls by one weight; it and its bias are C-contiguous, and `packed` keeps what is made of it."""
+        if self.engine == "cupy" and self.geometry.samples:
+            from .gpu.call import Call
+
+            return Call(self, weight, bias, packed)
+        return _Run(self, weight, bias, packed)
+
+    def run(self, given: Mapping[Role, tuple[str, Any]], out: Any, packed: Packed | None = None) -> Any:
+        """Return the result, which is `out` if that is given; on the CPU `packed` keeps what is made of the weight."""
         module = np if self.engine == "numpy" else _cupy(given, out)
         if out is None:
             beside = next(array for _, array in given.values() if array is not None)
@@ -155,7 +172,7 @@ class Settled:
             from . import gpu
 
             last = self.data_format == "channels_last"
-            gpu.run(self.method, self.geometry, self.dtype, by_role, packed, workspace, last, self.form)
+            gpu.run(self.method, self.geometry, self.dtype, by_role, last, self.form, self.precision)
         return out
 
     def _run_numpy(self, by_role: dict[Role, Any], packed: Packed | None) -> None:
@@ -164,6 +181,23 @@ class Settled:
                 if role in by_role:
                     by_role[role] = channels_first(by_role[role], self.geometry.rank, self.data_format)
         cpu.run(self.method, self.geometry, self.dtype, by_role, packed, self.form, self.auto)
+
+
+class _Run:
+    """Calls by one weight that need no workspace: on the CPU, or of nothing."""
+
+    workspace_bytes = 0
+
+    def __init__(self, settled: Settled, weight: Any, bias: Any, packed: Packed) -> None:
+        self._settled, self._packed = settled, packed
+        self._read: Role = "small" if settled.operation == "conv_transpose" else "large"
+        self._of_weight: dict[Role, tuple[str, Any]] = {"weight": ("weight", weight), "bias": ("bias", bias)}
+
+    def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
+        if workspace is not None:
+            module = arrays.module_of(self._settled.engine)
+            arrays.check_workspace(module, workspace, self.workspace_bytes, 1, {"x": x, "out": out})
+        return self._settled.run({self._read: ("x", x), **self._of_weight}, out, self._packed)
 
 
 def _cupy(given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:

@@ -14,9 +14,9 @@ from .dtypes import DType, Precision
 from .geometry import Geometry
 from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device
-from .gpu.engine import form_of, form_taken
+from .gpu.engine import form_of, form_taken, tuned_form
 from .gpu.target import Target
-from .methods import AUTO, OPERATION_OF, Method, Op, choose, geometry_of, methods_of
+from .methods import OPERATION_OF, Method, Op, auto, choose, geometry_of, methods_of
 
 _MOST_SUB_KERNELS = 8
 
@@ -100,15 +100,14 @@ def describe(
     op: Op, geometry: Geometry, element: DType, options: Options, engines: Mapping[Engine, Device | None]
 ) -> str:
     """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
-    method, form, data_format, precision, prepared = options
+    method, precision = options.method, options.precision
     operation, found = OPERATION_OF[op], count(op, geometry, element)
     taken = {engine: choose(method, operation, geometry, engine) for engine in engines}
-    last = data_format == "channels_last"
 
     def choice(engine: Engine, device: Device | None) -> str:
         name = taken[engine].name
-        reason = f'taken by "auto": {AUTO[engine][operation].reason}' if method == "auto" else "as asked for"
-        return f"{_where(device)}: {name}/{_form(name, geometry, element, form, device, last, prepared)}, {reason}"
+        reason = f'taken by "auto": {auto(operation, geometry, engine).reason}' if method == "auto" else "as asked for"
+        return f"{_where(device)}: {name}/{_form(name, geometry, element, options, device)}, {reason}"
 
     lines = [
         f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
@@ -119,24 +118,21 @@ def describe(
         f"useful: {_scaled(next(iter(found.values())).useful_macs)} MACs of a tap and an input that both exist. "
         "Counts are those of the CUDA kernels.",
     ]
-    if precision != "ieee" and element.name == "float32":
-        lines.append(f"precision {precision}: allowed, but computed as ieee; no kernel uses tensor cores yet")
+    if precision != "ieee" and element.name == "float32" and "numpy" in engines:
+        lines.append(f"precision {precision}: allowed, but NumPy computes as ieee")
     return "\n".join(lines)
 
 
-def _form(
-    method: str,
-    geometry: Geometry,
-    element: DType,
-    form: str | None,
-    device: Device | None,
-    channels_last: bool,
-    prepared: bool,
-) -> str:
+def _form(method: str, geometry: Geometry, element: DType, options: Options, device: Device | None) -> str:
+    form, last = options.form, options.data_format == "channels_last"
     if device is None:
-        return form or cpu.form_names(method, geometry, element, prepared)[0]
-    pinned = None if form is None else form_of(method, element, form)
-    return form_taken(method, geometry, Target(element, device, needs_wide(geometry), channels_last, pinned))
+        return form or cpu.form_names(method, geometry, element, options.prepared)[0]
+    if form is None:
+        pinned = tuned_form(method, geometry, element, device, last, options.precision)
+    else:
+        pinned = form_of(method, element, form, options.precision)
+    taken = form_taken(method, geometry, Target(element, device, needs_wide(geometry), last, pinned, options.precision))
+    return f"{taken}, tuned" if form is None and pinned is not None else taken
 
 
 def _where(device: Device | None) -> str:

@@ -163,7 +163,7 @@ def _conv_transpose(
     output_size: IntOrAxes | None,
     method: str,
     data_format: str,
-    precision: str,
+    precision: Precision,
     out: Any,
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)
@@ -314,7 +314,7 @@ def _conv(
     options: tuple[Any, ...],
     method: str,
     data_format: str,
-    precision: str,
+    precision: Precision,
     out: Any,
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)

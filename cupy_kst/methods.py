@@ -200,27 +200,36 @@ class Auto(NamedTuple):
     reason: str
 
 
-_PER_OUTPUT = "one launch, no workspace, and non-finite values reach just what they touch"
+_PER_OUTPUT = "a thread per output, as groups of few channels leave most of a tile empty"
+_TILES = "matrix products without inserted zeros"
 _PRODUCT = "matrix products without inserted zeros, or {} where the weight is not finite"
 _NO_ZEROS = "no map with zeros is built"
-AUTO: dict[Engine, dict[Operation, Auto]] = {
-    "cupy": {
-        "conv_transpose": Auto("unified", _PER_OUTPUT),
-        "conv": Auto("direct", _PER_OUTPUT),
-        "conv_weight": Auto("sk_dilated", _NO_ZEROS),
-    },
-    "numpy": {
-        "conv_transpose": Auto("ks_deconv", _PRODUCT.format("unified")),
-        "conv": Auto("conv_v2", _PRODUCT.format("direct")),
-        "conv_weight": Auto("sk_dilated", _NO_ZEROS),
-    },
+AUTO: dict[Operation, Auto] = {
+    "conv_transpose": Auto("ks_deconv", _PRODUCT.format("unified")),
+    "conv": Auto("conv_v2", _PRODUCT.format("direct")),
+    "conv_weight": Auto("sk_dilated", _NO_ZEROS),
 }
+_AUTO_PER_OUTPUT: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct"}
+
+# Depth and columns of the smallest tiles, and how many products of such a tile are to be real ones.
+_DEPTH, _COLUMNS, _REAL = 8, 16, 16
+
+
+def auto(operation: Operation, geometry: Geometry, engine: Engine) -> Auto:
+    """Return the method that "auto" takes for a geometry, and why."""
+    if engine == "numpy":
+        return AUTO[operation]
+    small, large = (count // geometry.groups for count in (geometry.small_channels, geometry.large_channels))
+    deep, columns = (small, large) if operation == "conv_transpose" else (large, small)
+    if operation in _AUTO_PER_OUTPUT and min(deep, _DEPTH) * min(columns, _COLUMNS) < _REAL:
+        return Auto(_AUTO_PER_OUTPUT[operation], _PER_OUTPUT)
+    return AUTO[operation]._replace(reason=_NO_ZEROS if operation == "conv_weight" else _TILES)
 
 
 def choose(name: str, operation: Operation, geometry: Geometry, engine: Engine) -> Method:
     """Return the method called `name`, or the one that "auto" takes, or raise a ValueError with the reason."""
     if name == "auto":
-        return METHODS[AUTO[engine][operation].name]
+        return METHODS[auto(operation, geometry, engine).name]
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None or method.operation != operation:
         raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, methods(operation)))}")

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from . import arrays, cpu, dtypes
-from .calls import DataFormat, Settled, channels_first_shape, check_arrays, check_bias, check_choice
+from .calls import (
+    DataFormat,
+    Settled,
+    WeightCall,
+    channels_first_shape,
+    check_arrays,
+    check_bias,
+    check_choice,
+)
 from .costs import Cost, count
 from .dtypes import Precision
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of
-from .methods import OPERATION_OF, Operation, Role, choose
+from .methods import OPERATION_OF, Operation, choose
 from .options import per_axis, per_axis_padding, whole_number
 from .packed import Packed
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
 
-_MAPS: dict[Operation, Role] = {"conv_transpose": "small", "conv": "large"}
 # Shapes of inputs that a prepared weight remembers.
 _SHAPES = 256
 
@@ -109,19 +117,18 @@ def prepare(
     )
 
 
-def _check_workspace(workspace: Any, needed: int) -> None:
-    if workspace.dtype != np.uint8 or workspace.ndim != 1 or not workspace.flags.c_contiguous:
-        raise ValueError(
-            f"workspace has shape {workspace.shape} and dtype {workspace.dtype}: expected one contiguous axis of uint8"
-        )
-    if workspace.size < needed:
-        raise ValueError(f"workspace has {workspace.size} bytes: this call takes {needed}")
+class _Weight(NamedTuple):
+    """A weight, what was made of it, and its calls by the shape of their input."""
+
+    array: Any
+    packed: Packed
+    calls: dict[tuple[int, ...], WeightCall]
 
 
 class Prepared:
     """A weight with its options, ready for calls; what `prepare` returns. Calls from several threads are safe."""
 
-    _state: tuple[Any, Packed]
+    _weight: _Weight
 
     def __init__(
         self,
@@ -137,6 +144,8 @@ class Prepared:
     ) -> None:
         self._engine = arrays.engine_of({"bias": bias}, weight=weight)
         dtypes.common(weight=weight, bias=bias)
+        if self._engine == "cupy":
+            arrays.check_devices({"weight": weight, "bias": bias})
         self._dtype = dtypes.supported(weight.dtype if dtype is None else dtype)
         self._op, self._method, self._form = op, method, form
         self._operation: Operation = OPERATION_OF[op]
@@ -145,19 +154,18 @@ class Prepared:
         if bias is not None and op not in get_args(Operation):
             raise ValueError(f"op={op!r}: a gradient of the input has no bias")
         self._rank = weight.ndim - 2
-        self._bias = None if bias is None else self._own(bias)
+        self._bias = None if bias is None else arrays.copy_of(bias, self._dtype.storage)
         self._weight_shape = tuple(weight.shape)
-        self._settled: dict[tuple[int, ...], Settled] = {}
         self._set(weight)
         self._check()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have the weight alone, and make of it again what calls need."""
-        return {**self.__dict__, "_state": (self._state[0], None), "_settled": {}}
+        return {**self.__dict__, "_weight": self._weight.array}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._state = (self._state[0], self._packed())
+        self._weight = self._new(state["_weight"])
 
     def __call__(self, x: Any, out: Any = None, workspace: Any = None) -> Any:
         """Compute the operation of `x` by the prepared weight.
@@ -169,8 +177,9 @@ class Prepared:
         out : array, optional
             Where to write the result: C-contiguous, of its shape and dtype, apart from `x` in memory.
         workspace : array of uint8, optional
-            C-contiguous memory of at least ``workspace_bytes(x.shape)`` bytes, used on a GPU in place of memory that
-            the call would allocate. Calls at one time need one each.
+            C-contiguous memory of at least ``workspace_bytes(x.shape)`` bytes, apart from `x` and `out`, used on a GPU
+            in place of memory that the call would allocate; there its address is a multiple of 256, as that of every
+            new array is. Calls at one time need one each.
 
         Returns
         -------
@@ -179,27 +188,25 @@ class Prepared:
         Raises
         ------
         TypeError, ValueError
-            As `conv_transpose2d` and `conv2d` do, and if the workspace is too small.
+            As `conv_transpose2d` and `conv2d` do, and if the workspace breaks one of its rules.
         """
-        weight, packed = self._state
+        prepared = self._weight
+        weight, _, calls = prepared
         kind = type(weight)
         # Nothing else needs to be looked at for arrays like the weight.
         if type(x) is not kind or x.dtype != weight.dtype or (out is not None and type(out) is not kind):
             check_arrays({"x": x, "weight": weight}, out)
-        settled = self._settled.get(x.shape) or self._settle(tuple(x.shape))
+        shape = x.shape
+        call = calls.get(shape) or self._settle(prepared, shape)
         if workspace is not None:
             arrays.engine_of({"workspace": workspace}, x=x)
-            _check_workspace(workspace, self._bytes(settled.geometry))
-        given: dict[Role, tuple[str, Any]] = {
-            _MAPS[self._operation]: ("x", x),
-            "weight": ("weight", weight),
-            "bias": ("bias", self._bias),
-        }
-        return settled.run(given, out, packed, workspace)
+        return call(x, out, workspace)
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
         """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU."""
-        return self._bytes(self._geometry(tuple(input_shape)))
+        shape = tuple(input_shape)
+        settled = self._weight.calls.get(shape)
+        return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
         """Return what `cupy_kst.costs` returns for a call on this shape."""
@@ -215,6 +222,9 @@ class Prepared:
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.
 
+        It is packed by the first call on each shape, or by `compile`. A CUDA graph that captured calls goes on with the
+        old weight, and with memory that is given back: capture it again.
+
         Raises
         ------
         TypeError, ValueError
@@ -226,23 +236,34 @@ class Prepared:
                 f"weight is a {engine} array of shape {tuple(weight.shape)}: prepared was a {self._engine} array of "
                 f"shape {self._weight_shape}"
             )
-        dtypes.common(weight=weight, prepared=self._state[0])
+        dtypes.common(weight=weight, prepared=self._weight.array)
         self._set(weight)
 
     def compile(self, shapes: Iterable[Sequence[int]]) -> None:
-        """Run once on inputs of these shapes, so that later calls find their kernels compiled and the weight packed.
+        """Do in advance what first calls on inputs of these shapes would do: compile kernels, pack the weight.
 
-        On a GPU a shape is run twice, since a kernel's second call takes a build of its own.
+        On a GPU kernels are compiled in parallel threads and nothing is computed; later calls on C-contiguous inputs
+        that are given `out`, and `workspace` where `workspace_bytes` is not 0, neither allocate nor wait, so that a
+        CUDA graph may capture them.
+        On the CPU the shapes are computed once.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As calls do.
         """
-        module = sys.modules[self._engine]
-        weight = self._state[0]
-        for each in shapes:
-            x = module.zeros_like(weight, shape=tuple(each))
-            for _ in range(1 if self._engine == "numpy" else 2):
-                self(x)
+        weight = self._weight
+        each = [tuple(shape) for shape in shapes]
+        if self._engine == "numpy":
+            for shape in each:
+                self(np.zeros_like(weight.array, shape=shape))
+        elif each:
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                for _ in pool.map(lambda shape: self._settle(weight, shape), each):
+                    pass
 
-    def _settle(self, shape: tuple[int, ...]) -> Settled:
-        """Return what calls on inputs of one shape have in common."""
+    def _settle(self, weight: _Weight, shape: tuple[int, ...]) -> WeightCall:
+        """Return the calls of a weight on inputs of one shape."""
         settled = Settled.of(
             self._engine,
             self._operation,
@@ -250,31 +271,28 @@ class Prepared:
             self._geometry(shape),
             self._dtype,
             self._data_format,
+            self._precision,
             self._form,
         )
-        if len(self._settled) >= _SHAPES:
-            self._settled.clear()
-        self._settled[shape] = settled
-        return settled
-
-    def _own(self, array: Any) -> Any:
-        """Return a C-contiguous copy in the prepared dtype."""
-        return array.astype(self._dtype.storage, order="C", copy=True)
+        call = settled.of_weight(weight.array, self._bias, weight.packed)
+        if len(weight.calls) >= _SHAPES:
+            weight.calls.clear()
+        weight.calls[shape] = call
+        return call
 
     def _set(self, weight: Any) -> None:
-        own = self._own(weight)
-        if own.dtype.kind == "c" and self._op not in get_args(Operation):
-            np.conjugate(own, out=own)
+        own = arrays.copy_of(weight, self._dtype.storage, conjugate=self._op not in get_args(Operation))
         # One assignment, so that a call in another thread has a weight with what was made of it.
-        self._state = (own, self._packed())
+        self._weight = self._new(own)
 
-    def _packed(self) -> Packed:
-        """Return an empty store of what is made of a weight."""
+    def _new(self, weight: Any) -> _Weight:
+        """Return a weight that nothing was made of yet, and that calls on any stream may read."""
         if self._engine == "numpy":
-            return Packed()
+            return _Weight(weight, Packed(), {})
         from . import gpu
 
-        return gpu.packed()
+        gpu.wait_for(weight)
+        return _Weight(weight, gpu.packed(), {})
 
     def _check(self) -> None:
         """Raise what every call would raise, by settling one of a size that the filter and the padding leave room."""
@@ -304,7 +322,7 @@ class Prepared:
         if self._engine == "numpy":
             cpu.check_form(method, self._dtype, self._form)
         else:
-            form_of(method, self._dtype, self._form)
+            form_of(method, self._dtype, self._form, self._precision)
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
         shape = channels_first_shape(input_shape, self._rank, self._data_format)
@@ -340,10 +358,11 @@ class Prepared:
         if self._engine == "numpy" or geometry.samples == 0:
             return 0
         method = choose(self._method, self._operation, geometry, self._engine).name
-        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form)
+        last = self._data_format == "channels_last"
+        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form, last, self._precision)
 
     def _gpu(self) -> Engine:
         """Return the engine of the device that the weight is on."""
         from . import gpu
 
-        return gpu.engine(self._state[0].device.id)
+        return gpu.engine(self._weight.array.device.id)

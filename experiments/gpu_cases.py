@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import grad
-from cupy_kst.calls import DataFormat, Precision, channels_first
+from cupy_kst.calls import DataFormat, channels_first
 from cupy_kst.cpu import reference
-from cupy_kst.dtypes import DTYPES
+from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.methods import METHODS
 from experiments import gpu_compile

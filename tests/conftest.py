@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cupy_kst import gpu
+from cupy_kst.gpu import runtime
+
+from . import emulator
+from .fake_cupy import Fake, FakeCuPy, Kernels
+
 # Compiling a kernel for the emulator takes seconds, once: neither a deadline nor "too slow" tells anything here.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None, print_blob=True)
+# What the user tuned would change what these tests see.
+os.environ["CUPY_KST_TUNED"] = "0"
 PROFILE = "ci" if os.environ.get("CI") else "local"
 settings.load_profile(PROFILE)
 
@@ -30,3 +41,27 @@ def _no_gpu() -> str:
     except RuntimeError as error:
         return str(error)
     return ""
+
+
+@pytest.fixture(name="fake")
+def _fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    caches = (runtime.load_cupy, runtime._limits, gpu.engine)
+
+    def install(kernels: Kernels) -> FakeCuPy:
+        cupy = FakeCuPy(kernels)
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        # Hypothesis looks into all modules, and so would load this one, if it is to be loaded on its first use.
+        monkeypatch.setitem(sys.modules, "cupyx", ModuleType("cupyx"))
+        for cache in caches:
+            cache.cache_clear()
+        return cupy
+
+    yield install
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture(name="emulated")
+def _emulated(fake: Fake) -> FakeCuPy:
+    emulator.require()
+    return fake(emulator.Emulator("asan"))

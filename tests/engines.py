@@ -155,6 +155,22 @@ def geometry(case: Case) -> Geometry:
     return Geometry.conv(case.input_shape, case.weight_shape, **case.options)
 
 
+def options_of_prepared(case: Case) -> dict[str, Any]:
+    """Return a case's options for `prepare`: sizes of the larger map that no filter explains are output padding."""
+    if case.op in ("conv", "conv_transpose"):
+        return case.options
+    options = {name: value for name, value in case.options.items() if name != "output_padding"}
+    if case.transposed:
+        return {**options, "output_padding": case.output_padding}
+    sizes, outputs = case.input_shape[-case.rank :], (1, *case.output_shape[-case.rank - 1 :])
+    weight = (case.weight_shape[0], case.weight_shape[1], *case.weight_shape[2:])
+    # Of what an unpadded transposed convolution makes, the padding takes its part; the rest are rows at the end.
+    full = Geometry.conv_transpose(outputs, weight, case.stride, 0, 0, case.groups, case.dilation).output_shape[2:]
+    pads = [(pad, pad) if isinstance(pad, int) else pad for pad in case.padding]
+    extra = [size - (span - lo - hi) for size, span, (lo, hi) in zip(sizes, full, pads, strict=True)]
+    return {**options, "output_padding": tuple(extra)}
+
+
 def public(case: Case) -> Callable[..., Any]:
     """Return the public function of a case's operation and rank."""
     name, _, gradient = case.op.partition("_") if not case.transposed else ("conv_transpose", "", case.op[15:])

@@ -21,7 +21,7 @@ from cupy_kst.methods import methods
 from cupy_kst.packed import Packed
 from cupy_kst.testing import Case, examples
 from tests import emulator
-from tests.engines import RESTRICTIONS, expected, public
+from tests.engines import RESTRICTIONS, expected, options_of_prepared, public
 
 OPS = ("conv_transpose", "conv", "conv_input", "conv_transpose_input")
 X, W, B = np.ones((2, 4, 7, 6), "f4"), np.ones((4, 3, 3, 3), "f4"), np.ones(3, "f4")
@@ -33,7 +33,7 @@ def test_gives_the_numbers_of_an_unprepared_call(op: str, method: str) -> None:
     @given(examples(op=op, dtypes=("float32", "bfloat16", "complex64"), **RESTRICTIONS.get(method, {})))
     def same(example):
         case, arrays = example
-        prepared = prepare(arrays.weight, arrays.bias, op=op, method=method, **_options(case))
+        prepared = prepare(arrays.weight, arrays.bias, op=op, method=method, **options_of_prepared(case))
         x = arrays.input if op in ("conv_transpose", "conv") else arrays.grad_output
         result = prepared(x)
         assert result.dtype == case.dtype
@@ -43,22 +43,6 @@ def test_gives_the_numbers_of_an_unprepared_call(op: str, method: str) -> None:
         assert prepared.explain(x.shape).startswith(f"{op} in {case.dtype}: input {x.shape}")
 
     same()
-
-
-def _options(case: Case) -> dict[str, Any]:
-    """Return the options that give the sizes of a case: those of the larger map that no filter explains are extra."""
-    if case.op in ("conv", "conv_transpose"):
-        return case.options
-    options = {name: value for name, value in case.options.items() if name != "output_padding"}
-    if case.transposed:
-        return {**options, "output_padding": case.output_padding}
-    sizes, outputs = case.input_shape[-case.rank :], (1, *case.output_shape[-case.rank - 1 :])
-    weight = (case.weight_shape[0], case.weight_shape[1], *case.weight_shape[2:])
-    # Of what an unpadded transposed convolution makes, the padding takes its part; the rest are rows at the end.
-    full = Geometry.conv_transpose(outputs, weight, case.stride, 0, 0, case.groups, case.dilation).output_shape[2:]
-    pads = [(pad, pad) if isinstance(pad, int) else pad for pad in case.padding]
-    extra = [size - (span - lo - hi) for size, span, (lo, hi) in zip(sizes, full, pads, strict=True)]
-    return {**options, "output_padding": tuple(extra)}
 
 
 def test_the_weight_is_a_copy_until_it_is_updated() -> None:
@@ -135,6 +119,8 @@ def test_compile_takes_several_shapes() -> None:
         (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
         (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
         (lambda: prepare(W)(X[:, :3]), ValueError, "has 3 channels, but weight of shape (4, 3, 3, 3) takes 4"),
+        (lambda: prepare(W)(X, workspace=X.reshape(-1).view("u1")), ValueError, "workspace overlaps x in memory: pass"),
+        (lambda: prepare(W)(X, workspace=np.frombuffer(b"12", "u1")), ValueError, "workspace is read-only"),
         (lambda: prepare(W)(X, workspace=X), ValueError, "workspace has shape (2, 4, 7, 6) and dtype float32: expecte"),
     ],
 )

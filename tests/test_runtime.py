@@ -25,6 +25,7 @@ class Kernel:
         Kernel.made.append(self)
 
     def compile(self) -> None:
+        assert Device.current == [3]
         self.compiled += 1
 
     def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
@@ -41,8 +42,16 @@ class Device:
     )
     compute_capability = "120"
 
+    current: ClassVar[list[int]] = []
+
     def __init__(self, number: int) -> None:
         self.number = number
+
+    def __enter__(self) -> None:
+        self.current.append(self.number)
+
+    def __exit__(self, *error: object) -> None:
+        self.current.pop()
 
 
 @pytest.fixture

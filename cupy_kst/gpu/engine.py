@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from math import prod
 from threading import Lock
 from typing import Any, Literal
-
-import numpy as np
 
 from ..axis import Axis
 from ..dtypes import DTYPES, DType, Precision
@@ -23,15 +20,18 @@ from . import (
     sk_dilated,
     source,
     split,
+    tuned,
     unified,
     zero_dilation,
     zero_insertion,
 )
 from . import form as forms
+from .bound import Bound, workspace_bytes
 from .choice import needs_wide
+from .device import Device
 from .form import Form
 from .micro import micros
-from .plan import NULL, Launches, Plan, Workspace
+from .plan import Plan
 from .runtime import Runtime
 from .target import Target
 
@@ -71,6 +71,22 @@ def form_names(method: str, dtype: DType, precision: Precision = "ieee") -> tupl
 def _threads(dtype: DType) -> str:
     """Return the name of the only form of methods that have a thread per output."""
     return f"{dtype.short}/threads"
+
+
+def has_forms(method: str) -> bool:
+    """Return whether a method has more than one form."""
+    return method in _TRIMS
+
+
+def tuned_form(
+    method: str, geometry: Geometry, dtype: DType, device: Device, channels_last: bool, precision: Precision
+) -> Form | None:
+    """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
+    if not has_forms(method) or not tuned.enabled():
+        return None
+    name = tuned.store().get(tuned.key(device, method, geometry, dtype, channels_last, precision))
+    # Another version of the library may have had a form that this one has not.
+    return None if name is None else forms.parse(name, micros(dtype, precision), _TRIMS[method])
 
 
 def form_taken(method: str, geometry: Geometry, target: Target) -> str:
@@ -138,46 +154,29 @@ class Engine:
         channels_last : bool
             Whether maps have their channels behind their pixels.
         form : str, optional
-            One of `form_names`.
+            One of `form_names`; without it, that which was tuned for this call, or which `choice` estimates.
         precision : {"ieee", "tf32", "tf32x3"}
             How exactly products of float32 are to be made.
         """
         if geometry.samples == 0:
             return
-        constants = self._constants(method, geometry, dtype, channels_last)
-        planned, kernels = self._bound(method, geometry, dtype.name, channels_last, form, precision, constants)
-        null, bias = np.uintp(0), arrays.get("bias")
-        known = {**arrays, "bias": null if bias is None else bias, NULL: null}
-        offset = 0
-        for name, each in planned.workspaces.items():
-            element = each.dtype or dtype.storage
-            if packed is not None and name in planned.packed:
-                continue
-            if workspace is None:
-                known[name] = self.runtime.empty(each.shape, element)
-            else:
-                size = prod(each.shape) * element.itemsize
-                known[name] = workspace[offset : offset + size].view(element).reshape(each.shape)
-                offset += _aligned(size)
-        for step, kernel in zip(planned.steps, kernels, strict=True):
+        bound = self.bind(method, geometry, dtype, channels_last, form, precision)
+        weight = bound.of_weight(arrays["weight"], arrays.get("bias"), packed)
+        bound(arrays["small"], arrays["large"], weight, workspace)
 
-            def launch(step: Launches = step, kernel: Any = kernel) -> None:
-                pointers = [known[name] for name in step.arrays]
-                for number in range(len(step.params)):
-                    self.runtime.launch(kernel, step.grid, step.block, (*pointers, step.params[number : number + 1]))
-
-            if packed is None or not planned.packs(step):
-                launch()
-                continue
-            name = step.arrays[1]
-            each = planned.workspaces[name]
-
-            def make(name: str = name, each: Workspace = each, launch: Callable[[], None] = launch) -> Any:
-                known[name] = self.runtime.empty(each.shape, each.dtype or dtype.storage)
-                launch()
-                return known[name]
-
-            known[name] = packed.get(step.key, make)
+    def bind(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        form: str | None = None,
+        precision: Precision = "ieee",
+        build: Build | None = None,
+    ) -> Bound:
+        """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
+        constants = self._constants(method, geometry, dtype, channels_last, build or self._build)
+        return self._bound(method, geometry, dtype.name, channels_last, form, precision, constants, tuned.state())
 
     def _bind(
         self,
@@ -188,8 +187,10 @@ class Engine:
         form: str | None,
         precision: Precision,
         constants: Constants | None,
-    ) -> tuple[Plan, tuple[Any, ...]]:
-        """Return a plan with its kernels, compiled."""
+        state: int,
+    ) -> Bound:
+        # Only so that what was bound is not found again once forms are tuned.
+        del state
         planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form, precision)
         wide = self._is_wide(geometry)
         texts = (
@@ -198,10 +199,11 @@ class Engine:
             )
             for step in planned.steps
         )
-        return planned, tuple(
+        kernels = tuple(
             self.runtime.compile(text, step.kernel, step.shared_bytes)
             for text, step in zip(texts, planned.steps, strict=True)
         )
+        return Bound(self.runtime, planned, kernels, DTYPES[dtype].storage)
 
     def plan(
         self,
@@ -213,28 +215,52 @@ class Engine:
         precision: Precision = "ieee",
     ) -> Plan:
         """Return the launches by which `method` computes `geometry` on this device."""
-        pinned = None if form is None else form_of(method, dtype, form, precision)
-        target = Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, pinned, precision)
-        return plan(method, geometry, target)
+        if form is None:
+            device = self.runtime.limits()
+            pinned = tuned_form(method, geometry, dtype, device, channels_last, precision)
+        else:
+            pinned = form_of(method, dtype, form, precision)
+        return plan(method, geometry, self._target(geometry, dtype, channels_last, pinned, precision))
 
-    def workspace_bytes(self, method: str, geometry: Geometry, dtype: DType, form: str | None = None) -> int:
+    def estimated(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        channels_last: bool = False,
+        precision: Precision = "ieee",
+    ) -> Plan:
+        """Return the launches that `plan` returns where nothing was tuned."""
+        return plan(method, geometry, self._target(geometry, dtype, channels_last, None, precision))
+
+    def _target(
+        self, geometry: Geometry, dtype: DType, channels_last: bool, form: Form | None, precision: Precision
+    ) -> Target:
+        return Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, form, precision)
+
+    def workspace_bytes(
+        self,
+        method: str,
+        geometry: Geometry,
+        dtype: DType,
+        form: str | None = None,
+        channels_last: bool = False,
+        precision: Precision = "ieee",
+    ) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
-        planned = self.plan(method, geometry, dtype, form=form)
-        return sum(
-            _aligned(prod(each.shape) * (each.dtype or dtype.storage).itemsize)
-            for name, each in planned.workspaces.items()
-            if name not in planned.packed
-        )
+        return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form, precision), dtype.storage)
 
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
 
-    def _constants(self, method: str, geometry: Geometry, dtype: DType, channels_last: bool) -> Constants | None:
+    def _constants(
+        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, build: Build | None
+    ) -> Constants | None:
         constants = _constants_of(geometry)
-        if self._build is None:
+        if build is None:
             key = (method, dtype.name, self._is_wide(geometry), channels_last, constants)
             return constants if self._seen.before(key) else None
-        return constants if self._build == "specialised" else None
+        return constants if build == "specialised" else None
 
 
 @lru_cache(maxsize=1024)
@@ -244,11 +270,6 @@ def _constants_of(geometry: Geometry) -> Constants:
         Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
     )
     return depth, height, width
-
-
-def _aligned(size: int) -> int:
-    """Return a size that the next part of a workspace may begin at."""
-    return -(-size // 256) * 256
 
 
 class _Seen:

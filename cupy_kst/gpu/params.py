@@ -71,3 +71,12 @@ def build(
     for name, column in zip(("first_d", "first_h", "first_w"), zip(*firsts, strict=True), strict=True):
         structs[name] = column
     return structs
+
+
+def without_sizes(structs: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of structs in which the sizes and the padding of both maps are 0."""
+    copy: NDArray[Any] = structs.copy()
+    for name in ("small", "large", "lo"):
+        for axis in "dhw":
+            copy[f"{name}_{axis}"] = 0
+    return copy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -48,11 +47,6 @@ class Launches:
     params: NDArray[Any]
     defines: tuple[tuple[str, str], ...] = ()
     shared_bytes: int = 0
-
-    @cached_property
-    def key(self) -> tuple[object, ...]:
-        """What tells launches apart that compute different things of the same arrays."""
-        return self.stem, self.kernel, self.defines, self.params.tobytes()
 
 
 class Workspace(NamedTuple):

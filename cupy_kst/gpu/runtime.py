@@ -52,7 +52,7 @@ class _Entry:
 
 
 class CuPyRuntime:
-    """CuPy on one device. Calls are made with that device current; launches go to its current stream.
+    """CuPy on one device. Calls but `compile` are made with that device current; launches go to its current stream.
 
     Parameters
     ----------
@@ -91,10 +91,12 @@ class CuPyRuntime:
     def _compile(self, text: str, name: str, shared_bytes: int, feature: str) -> _Compiled:
         major, minor = self.limits().capability
         options = (*OPTIONS, f"-arch=sm_{major}{minor}{feature}") if feature else OPTIONS
-        kernel = self._cupy.RawKernel(text, name, options)
-        kernel.compile()
-        if shared_bytes > _STATIC_SHARED_BYTES:
-            kernel.max_dynamic_shared_size_bytes = shared_bytes
+        # The thread may be one that was made to compile, where another device is current.
+        with self._cupy.cuda.Device(self._device):
+            kernel = self._cupy.RawKernel(text, name, options)
+            kernel.compile()
+            if shared_bytes > _STATIC_SHARED_BYTES:
+                kernel.max_dynamic_shared_size_bytes = shared_bytes
         return _Compiled(kernel, shared_bytes)
 
     def launch(self, kernel: _Compiled, grid: Grid, block: Grid, args: Sequence[Any]) -> None:

@@ -41,7 +41,7 @@ def _bytes(array: npt.NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _offset(array: npt.NDArray[Any]) -> int:
+def offset(array: npt.NDArray[Any]) -> int:
     """Return how many bytes behind the start of its memory an array begins; on a device that is a 256-byte boundary."""
     owner = array
     while isinstance(owner.base, np.ndarray):
@@ -54,7 +54,7 @@ def _mapped(array: np.memmap[Any, Any], answer: npt.NDArray[Any] | None, which: 
     if array.filename is None or array.mode == "c":
         raise EmulatorError(f"{which} is mapped in mode {array.mode!r} from {array.filename}: another cannot share it")
     name = memoryview(os.fsencode(array.filename))
-    return Sent(Form.MAPPED, name, array.nbytes, array.offset + _offset(array), answer)
+    return Sent(Form.MAPPED, name, array.nbytes, array.offset + offset(array), answer)
 
 
 def _value(value: Any, parameter: Parameter, which: str) -> memoryview:
@@ -84,7 +84,7 @@ def _send(value: Any, parameter: Parameter, which: str) -> Sent:
         answer = value if value.flags.writeable and parameter.kind == "pointer" else None
         if isinstance(value, np.memmap) and value.size:
             return _mapped(value, answer, which)
-        return Sent(Form.ARRAY, _bytes(value), value.nbytes, _offset(value) % 256, answer)
+        return Sent(Form.ARRAY, _bytes(value), value.nbytes, offset(value) % 256, answer)
     if isinstance(value, np.void) or not isinstance(value, np.generic | np.ndarray):
         raise EmulatorError(
             f"{which} is a {type(value).__name__}: pass an array, a NumPy scalar, or a structured array of shape (1,)"

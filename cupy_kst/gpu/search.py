@@ -1,0 +1,173 @@
+"""The search for the fastest form of a call: every form checked, timed, and the best one kept."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dtypes import DType, Precision
+from ..geometry import Geometry
+from ..methods import METHODS, OPERATIONS, Operation, Role
+from . import tuned
+from .bench import Bench
+from .bound import Bound
+from .engine import Engine, form_names
+
+# Methods with a thread per output, by whose results those of forms are judged.
+REFERENCES: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "zero_dilation"}
+
+# Numbers of parts that are tried where a form has any number.
+_PARTS = (2, 4, 8, 16, 32, 64)
+# Bytes of workspace that a form may take, or so many times those of its arrays.
+_WORKSPACE, _TIMES = 256 * 2**20, 4
+# Another form than that of the estimate has to take less time than this share of its.
+_BETTER = 0.98
+# Copies of the arrays that calls are timed on: as many as hold four times what the L2 cache does, within reason.
+_CACHES = 4
+_MOST_COPIES = 256
+# Values are drawn once and repeated, with a period that no shape has.
+_PERIOD = 65537
+
+
+class Task(NamedTuple):
+    """A call but for its arrays."""
+
+    method: str
+    geometry: Geometry
+    dtype: DType
+    channels_last: bool
+    precision: Precision
+
+
+class Tuning(NamedTuple):
+    """What `tune` found.
+
+    Attributes
+    ----------
+    method : str
+        The method whose forms were tried.
+    form : str
+        The one that calls take from now on.
+    estimated : str
+        The one that they take without tuning.
+    seconds : dict of str to float
+        Time of a call by form, the least first; empty where the method has one form alone.
+    """
+
+    method: str
+    form: str
+    estimated: str
+    seconds: dict[str, float]
+
+
+def search(engine: Engine, bench: Bench, store: tuned.Store, task: Task) -> Tuning:
+    """Time all forms of a call that has more than one, keep the fastest in `store`, and return all."""
+    estimated = _estimated(engine, task)
+    names = [name for name in dict.fromkeys([estimated, *_candidates(task)]) if _is_possible(engine, task, name)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        bounds = dict(zip(names, pool.map(lambda name: _bind(engine, task, name), names), strict=True))
+    right = set(_right(engine, bench, task, bounds))
+    for wrong in (name for name in names if name not in right):
+        warnings.warn(f"{task.method}/{wrong} gives wrong results here and is left out: please report it", stacklevel=2)
+    timed = _times(engine, bench, task, {name: bound for name, bound in bounds.items() if name in right})
+    seconds = dict(sorted(timed.items(), key=lambda each: each[1]))
+    best = next(iter(seconds), estimated)
+    if estimated in seconds and seconds[best] > _BETTER * seconds[estimated]:
+        best = estimated
+    if best in seconds:
+        _keep(store, engine, task, best, seconds[best])
+    return Tuning(task.method, best, estimated, seconds)
+
+
+def _estimated(engine: Engine, task: Task) -> str:
+    method, geometry, dtype, channels_last, precision = task
+    return str(engine.estimated(method, geometry, dtype, channels_last, precision).form)
+
+
+def _is_possible(engine: Engine, task: Task, form: str) -> bool:
+    """Return whether the device has a form, and it takes no more than a few times the memory of the call's arrays."""
+    method, geometry, dtype, channels_last, precision = task
+    try:
+        needed = engine.workspace_bytes(method, geometry, dtype, form, channels_last, precision)
+    except ValueError:
+        return False
+    elements = (prod(shape) for shape in _shapes(geometry).values())
+    return needed <= max(_WORKSPACE, _TIMES * dtype.storage.itemsize * sum(elements))
+
+
+def _candidates(task: Task) -> Iterator[str]:
+    """Yield the forms that are tried, with some numbers of parts where a form has any number."""
+    for name in form_names(task.method, task.dtype, task.precision):
+        yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
+
+
+def _bind(engine: Engine, task: Task, form: str | None) -> Bound:
+    method, geometry, dtype, channels_last, precision = task
+    return engine.bind(method, geometry, dtype, channels_last, form, precision, "specialised")
+
+
+def _right(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]) -> Iterator[str]:
+    """Yield the forms that give the reference's results: of whole numbers, whose sums are exact in any order."""
+    output = OPERATIONS[METHODS[task.method].operation].output
+    given = _arrays(task, lambda draw, size: draw.integers(-2, 3, size))
+    reference = task._replace(method=REFERENCES[METHODS[task.method].operation])
+
+    def computed(bound: Bound) -> NDArray[Any]:
+        arrays = {role: bench.put(np.full_like(each, np.nan) if role == output else each) for role, each in given}
+        bound(arrays["small"], arrays["large"], bound.of_weight(arrays["weight"], None, None))
+        return bench.get(arrays[output])
+
+    expected = computed(_bind(engine, reference, None))
+    yield from (name for name, bound in bounds.items() if np.array_equal(computed(bound), expected))
+
+
+def _times(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]) -> dict[str, float]:
+    """Return the seconds of a call by form."""
+    given = _arrays(task, lambda draw, size: draw.standard_normal(size))
+    copies = -(-_CACHES * engine.runtime.limits().l2_bytes // sum(each.nbytes for _, each in given))
+    sets = [{role: bench.put(each) for role, each in given} for _ in range(min(copies, _MOST_COPIES))]
+
+    def seconds(bound: Bound) -> float:
+        size = bound.workspace_bytes
+        workspace = bench.put(np.zeros(size, np.uint8)) if size else None
+
+        def call_on(arrays: Mapping[Role, Any]) -> Callable[[], None]:
+            weight = bound.of_weight(arrays["weight"], None, None)
+            return lambda: bound(arrays["small"], arrays["large"], weight, workspace)
+
+        return bench.seconds([call_on(arrays) for arrays in sets])
+
+    return {name: seconds(bound) for name, bound in bounds.items()}
+
+
+def _arrays(task: Task, draw: Callable[[np.random.Generator, int], NDArray[Any]]) -> list[tuple[Role, NDArray[Any]]]:
+    """Return maps and a weight with drawn values; how pixels and channels lie does not matter to them."""
+    generator = np.random.default_rng(0)
+    return [
+        (role, np.resize(draw(generator, _PERIOD), prod(shape)).astype(task.dtype.storage).reshape(shape))
+        for role, shape in _shapes(task.geometry).items()
+    ]
+
+
+def _shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
+    return {
+        "small": geometry.full_small_shape,
+        "large": geometry.full_large_shape,
+        "weight": geometry.full_weight_shape,
+    }
+
+
+def _keep(store: tuned.Store, engine: Engine, task: Task, form: str, seconds: float) -> None:
+    method, geometry, dtype, channels_last, precision = task
+    key = tuned.key(engine.runtime.limits(), method, geometry, dtype, channels_last, precision)
+    try:
+        store.put(key, form, seconds)
+    except OSError as error:
+        warnings.warn(f"what was tuned is lost with this process: {error}", stacklevel=2)
