@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from typing import Any
 import click
 
 from cupy_kst.gpu.runtime import load_cupy
-from experiments import console, devices, environment, results, sanitizer
+from experiments import console, devices, environment, processes, results, sanitizer
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.sanitizer import TOOLS, Findings
 
@@ -25,8 +23,8 @@ NAME = "gpu_check"
 
 # What each process of the tests may take: its context, its kernels, and what the largest tests allocate.
 _TEST_BYTES = 4 * 2**30
-# From being asked to stop until being killed, and to write what is known.
-_STOP_SECONDS, _MARGIN = 15.0, 5.0
+# To write what is known.
+_MARGIN = 5.0
 _SHOWN, _TAIL = 30, 25
 _PLACES = ("/usr/local/cuda/bin", "/opt/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 
@@ -70,12 +68,16 @@ def command(minutes: float, only: tuple[str, ...], select: str | None, out: Path
     # One process for each tool and for pytest itself; the rest of the cores test.
     workers = max(1, min(devices.logical_cores() - len(TOOLS) - 1, _free_bytes(cupy) // _TEST_BYTES // 2))
     with ThreadPoolExecutor() as pool:
-        tests = pool.submit(run_tests, end, out / "tests.log", workers, select) if "tests" in wanted else None
-        # Compiles every kernel, so that the tools, which begin after it, find all of them in CuPy's cache.
-        rows = [sanitizer.watch("", "", end, out)] if wanted != ("tests",) else []
-        tools = [pool.submit(sanitizer.watch, tool, program, end, out) for tool in TOOLS if tool in wanted]
-        found = [*rows, *(tool.result() for tool in tools)]
-        tested = [tests.result()] if tests else []
+        try:
+            tests = pool.submit(run_tests, end, out / "tests.log", workers, select) if "tests" in wanted else None
+            # Compiles every kernel, so that the tools, which begin after it, find all of them in CuPy's cache.
+            rows = [sanitizer.watch("", "", end, out)] if wanted != ("tests",) else []
+            tools = [pool.submit(sanitizer.watch, tool, program, end, out) for tool in TOOLS if tool in wanted]
+            found = [*rows, *(tool.result() for tool in tools)]
+            tested = [tests.result()] if tests else []
+        except BaseException:
+            processes.kill_all()
+            raise
     rows_of = [*tested, *(_row(each) for each in found)]
     result = results.Result(
         experiment=NAME,
@@ -97,11 +99,7 @@ def run_tests(end: float, log: Path, workers: int, select: str | None) -> Row:
     command += ["-k", select] if select else []
     begun = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
-        # A group of its own: its workers end with it.
-        process = subprocess.Popen(
-            command, cwd=environment.ROOT, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        code = wait(process, end - _STOP_SECONDS)
+        code = processes.wait(processes.start(command, file), end - processes.STOP_SECONDS, asks=True)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return {
         "check": "tests",
@@ -111,21 +109,6 @@ def run_tests(end: float, log: Path, workers: int, select: str | None) -> Row:
         "seconds": time.monotonic() - begun,
         "said": lines[-_TAIL:],
     }
-
-
-def wait(process: subprocess.Popen[Any], end: float) -> int | None:
-    """Wait for a process and return its exit code; at `end`, stop its group and return None."""
-    try:
-        return process.wait(max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        # Pytest then says what has passed and failed so far.
-        os.killpg(process.pid, signal.SIGINT)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return None
 
 
 def _row(found: Findings) -> Row:

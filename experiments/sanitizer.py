@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.environment import ROOT
+from experiments import processes
 
 TOOLS = ("memcheck", "racecheck", "synccheck")
 
@@ -109,7 +108,8 @@ def watch(tool: str, program: str, end: float, folder: Path) -> Findings:
         before = found.ran
         code = _process(found, command(tool, program, found.ran, end - time.monotonic() - _CASE_SECONDS), end, log)
         found.end_of_process(code)
-        if found.ran == before:
+        # It does not start, or somebody wants it to end.
+        if found.ran == before or code == -signal.SIGKILL:
             break
     found.seconds = time.monotonic() - begun
     return found
@@ -128,20 +128,7 @@ def _process(found: Findings, arguments: list[str], end: float, log: Path) -> in
     """Run one process and read what it prints; return its exit code, or None if it had to be killed."""
     with log.open("ab") as file:
         offset = file.tell()
-        process = subprocess.Popen(
-            arguments,
-            cwd=ROOT,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-        try:
-            code: int | None = process.wait(max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
-            code = None
+        code = processes.wait(processes.start(arguments, file), end)
     text = log.read_bytes()[offset:].decode("utf-8", "replace")
     found.read(text.splitlines())
     return code

@@ -539,6 +539,32 @@ def test_precision_by_the_new_settings_or_the_old() -> None:
         assert old.cudnn.allow_tf32 is old.cuda.matmul.allow_tf32 is (precision == "tf32")
 
 
+def test_pytorch_convolves_with_its_settings_changed() -> None:
+    """It refuses to read some mixtures of old and new ones."""
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this PyTorch has the old settings alone")
+    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [each.fp32_precision for each in settings]
+    machine = object.__new__(gpu_machine.Machine)
+    machine.torch = torch
+    try:
+        for precision in ("ieee", "tf32", "ieee"):
+            machine.allow(precision)
+            assert [each.fp32_precision for each in settings] == [precision] * 2
+            for operation in ("forward", "input", "weight"):
+                each = task(operation=operation)
+                shapes = {"input": (2, 4, 3, 4), "weight": SMALL[0].weight_shape, "grad_output": (2, 6, 6, 8)}
+                reads = [torch.ones(shapes[name]) for name in gpu_arrays.READS[each.operation]]
+                with machine.without_cudnn():
+                    found = gpu_sides.TorchOperation(torch, each, "channels_first")(*reads)
+                assert found.shape == shapes[gpu_arrays.WRITES[each.operation]]
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
+    assert torch.backends.cudnn.enabled
+
+
 def test_what_the_machine_calls_exists() -> None:
     """Of the installed versions, whose names differ from release to release."""
     cupy, torch = pytest.importorskip("cupy"), pytest.importorskip("torch")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from click.testing import CliRunner
 
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS
-from experiments import gpu_cases, gpu_check, gpu_compile, results, sanitizer
+from experiments import gpu_cases, gpu_check, gpu_compile, processes, results, sanitizer
 from experiments.gpu_cases import GpuCase
 from experiments.sanitizer import Findings
 from tests.fake_gpu import Emulated, Noting, installed
@@ -272,6 +271,18 @@ def test_a_program_that_cannot_start_is_tried_once(tmp_path: Path) -> None:
     assert found.said == ["Device not supported"]
 
 
+def test_a_program_that_is_killed_is_not_started_again(tmp_path: Path) -> None:
+    program = fake(tmp_path, sleeps=0)
+    with ThreadPoolExecutor() as pool:
+        watched = pool.submit(sanitizer.watch, "synccheck", program, time.monotonic() + 60, tmp_path)
+        log = tmp_path / "synccheck.log"
+        while not log.exists() or "case 1 of 4" not in log.read_text():
+            time.sleep(0.01)
+        processes.kill_all()
+        found = watched.result(timeout=30)
+    assert (found.ran, found.ended, found.passed) == (1, False, False)
+
+
 def test_command_lines() -> None:
     line = sanitizer.command("memcheck", "/bin/compute-sanitizer", 7, 99.6)
     assert line[:3] == ["/bin/compute-sanitizer", "--tool", "memcheck"]
@@ -284,16 +295,38 @@ def test_command_lines() -> None:
     assert sanitizer.command("", "", 0, 9)[-1] == "--compile"
 
 
-def test_tests_are_interrupted_when_the_time_is_over() -> None:
-    def waited(code: str, seconds: float) -> tuple[int | None, int]:
-        command = [sys.executable, "-c", code]
-        with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            return gpu_check.wait(process, time.monotonic() + seconds), process.returncode
+def started(code: str, output: Path) -> processes.Process:
+    """A process that has said that it is ready."""
+    with output.open("w") as file:
+        process = processes.start([sys.executable, "-c", code], file)
+    while "ready" not in output.read_text():
+        time.sleep(0.01)
+    return process
 
-    assert waited("import signal; print('ready', flush=True); signal.pause()", 0) == (None, -signal.SIGINT)
-    assert waited("print('ready'); raise SystemExit(5)", 30) == (5, 5)
+
+SLEEP = "import time; print('ready'); time.sleep(60)"
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " + SLEEP
+
+
+def test_processes_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
+    output = tmp_path / "log"
+    process = started("print('ready'); raise SystemExit(5)", output)
+    assert processes.wait(process, time.monotonic() + 30) == 5
+    for code, asks, ended in (
+        (SLEEP, True, signal.SIGINT),
+        (SLEEP, False, signal.SIGKILL),
+        (DEAF, True, signal.SIGKILL),
+    ):
+        process = started(code, output)
+        assert processes.wait(process, time.monotonic(), asks) is None
+        assert process.returncode == -ended
+
+
+def test_processes_end_with_what_started_them(tmp_path: Path) -> None:
+    process = started(SLEEP, tmp_path / "log")
+    processes.kill_all()
+    assert processes.wait(process, time.monotonic() + 30) == -signal.SIGKILL
 
 
 # The command
