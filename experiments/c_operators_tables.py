@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.c_sides import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
+from experiments.c_sides import BASELINE, CALLED, CHANNELS, NO_PEER, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.console import milliseconds
 from experiments.frame import Row
 from experiments.harness import samples
@@ -66,6 +66,7 @@ def _trimming(result: Result) -> Sheet:
             "cupy_kst trims from 64 samples on, if that skips 1 product of 13.5 or more; Sk-dilated always does.",
             "Faster here: the sides of X where trimming saves more than the times scatter (three of four times with it "
             "are below three of four without), and by what factor. Sk-dilated has no form without.",
+            *([] if any(row["role"] == PEER for row in result.rows) else [NO_PEER]),
         ],
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.c_network import OURS, PEER
+from experiments.c_sides import NO_PEER
 from experiments.console import milliseconds, quantity
 from experiments.frame import Row
 from experiments.results import Result
@@ -98,7 +99,7 @@ def _taken(result: Result) -> Sheet:
             "the first epoch is left out.",
             *_memory_notes(ours, result.environment["device"]["kind"]),
             "The paper compares speed and convergence with PyTorch and cuDNN; its figures are not known here.",
-            *([] if any(each.side == PEER for each in sides) else [_NO_PEER]),
+            *([] if any(each.side == PEER for each in sides) else [NO_PEER]),
         ],
     )
 
@@ -138,9 +139,6 @@ def _losses(result: Result) -> Sheet:
             "tells that something is learnt; with so few images it is no result.",
         ],
     )
-
-
-_NO_PEER = "PyTorch is left out: it is compared with on a CPU alone, and where it is installed."
 
 
 def _memory(each: Trained, ours: Trained) -> list[str]:
