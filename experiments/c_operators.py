@@ -45,7 +45,7 @@ SIDES, QUICK_SIDES = (2, 4, 8, 16, 32, 64), (2, 8)
 CHECKED = slice(None, None, 16)
 
 # In place of the frame's, as there are many units: seconds for each way, for all where they are slow, and for a turn.
-SECONDS, LIMIT, TURN = 0.2, 4.0, 0.01
+SECONDS, LIMIT, TURN = 0.2, 3.0, 0.01
 
 LEFT = {"conv": c_work.conv_v2, "conv_input": c_work.ks_deconv, "conv_weight": c_work.sk_dilated}
 

@@ -118,7 +118,6 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         )
     columns = ["filter", "X->Y", "skipped", "counted", "by trimming", *roles.values()]
     columns += [f"{roles[role]} / called" for role in rivals]
-    called = [way for ways in of_layers for way in ways if way["role"] == CALLED]
     return Sheet(
         f"{title}: {_WHAT[first[0]['operator']]}; times in ms",
         columns,
@@ -126,13 +125,16 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         [
             f"Skipped: the share of the baseline's products, {methods[BASELINE]}'s, by the rule of the author's code, "
             "and as cupy_kst counts it; by trimming: the share that trimming alone saves.",
-            f"Called: method={methods[CALLED]!r} as a user calls it, which is in the form "
-            f"{' or '.join(dict.fromkeys(way['form'] for way in called))}; whole, trimmed: its forms "
-            f"{' and '.join(dict.fromkeys(way['form'] for way in first if way['role'] in (WHOLE, TRIMMED)))}.",
+            f"Called: method={methods[CALLED]!r} as a user calls it, in the form {_forms(of_layers, CALLED)}; baseline: "
+            f"in the form {_forms(of_layers, BASELINE)}; whole and trimmed: {_forms(of_layers, WHOLE, TRIMMED)}.",
             f"Medians of {samples([way for ways in of_layers for way in ways])}, all in turn; {first[0]['dtype']}, "
             f"{SAMPLES} samples, {CHANNELS} channels in and out.",
         ],
     )
+
+
+def _forms(of_layers: Sequence[Sequence[Row]], *roles: str) -> str:
+    return " or ".join(dict.fromkeys(way["form"] for ways in of_layers for way in ways if way["role"] in roles))
 
 
 _HEADINGS = {

@@ -15,7 +15,9 @@ result.
 
 Different here: CIFAR-10 is not downloaded. The images are 32 x 32 patches of two photographs that scikit-learn brings
 along, and the classes the photograph and its quadrant: too few to say anything about accuracy, but the work per image
-is the same. Where the time differs from PyTorch's, the cause is the whole of a step, not the convolutions alone.
+is the same. Times are of whole steps, to which the other layers and the optimiser contribute. On a CPU with Numba the
+C-K-S operators are compiled and their baselines are not, so the time between these two is not the zeros' alone; the
+table of products says what is.
 """
 
 from __future__ import annotations
