@@ -125,8 +125,9 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         [
             f"Skipped: the share of the baseline's products, {methods[BASELINE]}'s, by the rule of the author's code, "
             "and as cupy_kst counts it; by trimming: the share that trimming alone saves.",
-            f"Called: method={methods[CALLED]!r} as a user calls it, in the form {_forms(of_layers, CALLED)}; baseline: "
-            f"in the form {_forms(of_layers, BASELINE)}; whole and trimmed: {_forms(of_layers, WHOLE, TRIMMED)}.",
+            f"Called: method={methods[CALLED]!r} as a user calls it, in the form {_forms(of_layers, CALLED)}. Other "
+            f"forms: of the baseline {_forms(of_layers, BASELINE)}, of the whole or trimmed operator "
+            f"{_forms(of_layers, WHOLE, TRIMMED)}.",
             f"Medians of {samples([way for ways in of_layers for way in ways])}, all in turn; {first[0]['dtype']}, "
             f"{SAMPLES} samples, {CHANNELS} channels in and out.",
         ],
