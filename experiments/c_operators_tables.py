@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.c_sides import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
+from experiments.c_sides import BASELINE, CALLED, CHANNELS, NO_PEER, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.console import milliseconds
 from experiments.frame import Row
 from experiments.harness import samples
@@ -66,6 +66,7 @@ def _trimming(result: Result) -> Sheet:
             "cupy_kst trims from 64 samples on, if that skips 1 product of 13.5 or more; Sk-dilated always does.",
             "Faster here: the sides of X where trimming saves more than the times scatter (three of four times with it "
             "are below three of four without), and by what factor. Sk-dilated has no form without.",
+            *([] if any(row["role"] == PEER for row in result.rows) else [NO_PEER]),
         ],
     )
 
@@ -117,7 +118,6 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         )
     columns = ["filter", "X->Y", "skipped", "counted", "by trimming", *roles.values()]
     columns += [f"{roles[role]} / called" for role in rivals]
-    called = [way for ways in of_layers for way in ways if way["role"] == CALLED]
     return Sheet(
         f"{title}: {_WHAT[first[0]['operator']]}; times in ms",
         columns,
@@ -125,13 +125,17 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
         [
             f"Skipped: the share of the baseline's products, {methods[BASELINE]}'s, by the rule of the author's code, "
             "and as cupy_kst counts it; by trimming: the share that trimming alone saves.",
-            f"Called: method={methods[CALLED]!r} as a user calls it, which is in the form "
-            f"{' or '.join(dict.fromkeys(way['form'] for way in called))}; whole, trimmed: its forms "
-            f"{' and '.join(dict.fromkeys(way['form'] for way in first if way['role'] in (WHOLE, TRIMMED)))}.",
+            f"Called: method={methods[CALLED]!r} as a user calls it, in the form {_forms(of_layers, CALLED)}. Other "
+            f"forms: of the baseline {_forms(of_layers, BASELINE)}, of the whole or trimmed operator "
+            f"{_forms(of_layers, WHOLE, TRIMMED)}.",
             f"Medians of {samples([way for ways in of_layers for way in ways])}, all in turn; {first[0]['dtype']}, "
             f"{SAMPLES} samples, {CHANNELS} channels in and out.",
         ],
     )
+
+
+def _forms(of_layers: Sequence[Sequence[Row]], *roles: str) -> str:
+    return " or ".join(dict.fromkeys(way["form"] for ways in of_layers for way in ways if way["role"] in roles))
 
 
 _HEADINGS = {

@@ -29,6 +29,9 @@ Call = Callable[[], Any]
 # calls it, whatever form the library then takes.
 BASELINE, WHOLE, TRIMMED, CALLED, PEER = "baseline", "whole", "trimmed", "called", "torch"
 
+# What tables say where it has no rows.
+NO_PEER = "PyTorch is left out: it is compared with on a CPU alone, and where it is installed."
+
 SAMPLES, CHANNELS = 64, 64
 PADDING = {3: 1, 4: 1, 5: 2}
 

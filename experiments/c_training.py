@@ -1,20 +1,23 @@
 """Training a small classifier with the C-K-S operators: the same losses as with zeros and PyTorch, in what time?
 
-The paper (arXiv 2306.15951) verifies its operators by training: its abstract says that they were compared with PyTorch
-and cuDNN in speed and convergence. Which networks, data and figures that was is not known here, for the paper's tables
-were not at hand, so no number below is the paper's. Of the framework that the operators belong to, Dragon-Alpha, a
-paper of its own (arXiv 2305.08819) reports that training networks on CIFAR-10 with an RTX 3060 Ti takes 75 % to 97 % of
-PyTorch's time and 29 % to 66 % of its GPU memory; that is the framework's doing as a whole, not these operators'.
+The abstract of the paper (arXiv 2306.15951) says that its operators were compared with PyTorch and cuDNN in speed and
+convergence. With which networks, data and figures is not known here, for the paper's tables were not at hand, so no
+number below is the paper's. Of the framework that the operators belong to, Dragon-Alpha, a paper of its own (arXiv
+2305.08819) reports that training networks on CIFAR-10 with an RTX 3060 Ti takes 75 % to 97 % of PyTorch's time and 29 %
+to 66 % of its GPU memory; that is the framework's doing as a whole, not these operators'.
 
 Here a network of four convolutions of stride 2 and a fully connected layer, with LeakyReLU and Adam as in the
 framework's experiments, trains three times from the same weights on the same batches: with the C-K-S operators (ConvV2
 forward, KS-deconv for the input's gradient, Sk-dilated for the filter's), with the baselines that multiply by zeros,
-and with PyTorch, if it is installed, on the CPU alone. The losses coincide until rounding, which differs, has grown
-from step to step; in float64 they do so to the end. Time and memory are the result.
+and with PyTorch, if it is installed, on the CPU alone. That the losses coincide shows that the operators compute what
+they should: in float32 until rounding, which differs, has taken hold, in float64 to the end. Time and memory are the
+result.
 
 Different here: CIFAR-10 is not downloaded. The images are 32 x 32 patches of two photographs that scikit-learn brings
 along, and the classes the photograph and its quadrant: too few to say anything about accuracy, but the work per image
-is the same. Where the time differs from PyTorch's, the cause is the whole of a step, not the convolutions alone.
+is the same. Times are of whole steps, to which the other layers and the optimiser contribute. On a CPU with Numba the
+C-K-S operators are compiled and their baselines are not, so the time between these two is not the zeros' alone; the
+table of products says what is.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.c_network import OURS, PEER
+from experiments.c_sides import NO_PEER
 from experiments.console import milliseconds, quantity
 from experiments.frame import Row
 from experiments.results import Result
@@ -96,9 +97,10 @@ def _taken(result: Result) -> Sheet:
             "the same weights and take the same batches.",
             f"Time: of a whole step, median over {len(ours.seconds)} epochs, the sides in turn, quartiles in brackets; "
             "the first epoch is left out.",
+            *([_COMPILED] if _is_compiled(result) else []),
             *_memory_notes(ours, result.environment["device"]["kind"]),
             "The paper compares speed and convergence with PyTorch and cuDNN; its figures are not known here.",
-            *([] if any(each.side == PEER for each in sides) else [_NO_PEER]),
+            *([] if any(each.side == PEER for each in sides) else [NO_PEER]),
         ],
     )
 
@@ -140,7 +142,15 @@ def _losses(result: Result) -> Sheet:
     )
 
 
-_NO_PEER = "PyTorch is left out: it is compared with on a CPU alone, and where it is installed."
+_COMPILED = (
+    f"Here Numba compiles the methods of {CKS}, while those of {ZEROS!r} are NumPy's: the time between them is not the "
+    "zeros' alone, of which the table of products tells."
+)
+
+
+def _is_compiled(result: Result) -> bool:
+    environment = result.environment
+    return environment["device"]["kind"] == "cpu" and "numba" in environment["versions"]
 
 
 def _memory(each: Trained, ours: Trained) -> list[str]:

@@ -264,6 +264,7 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     }
     for words in ("Where trimming pays", "ConvV2, stride 1", "KS-deconv, stride 2", "2->1", "not of the paper"):
         assert words in out
+    assert ("PyTorch is left out" in out) == (not torch_if_any())
     for sheet in c_operators.PAPER.sheets(result):
         assert len({len(cells) for cells in sheet.rows}) == 1
     with Image.open(tmp_path / "c_operators.png") as image:
