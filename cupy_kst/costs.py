@@ -184,7 +184,7 @@ def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
 
 def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
     """Return the bytes of workspace of a tiled method, and its launches, as they are on an H200."""
-    planned = launcher.plan(geometry, Target(dtype, REFERENCE, wide=False))
+    planned = launcher.plan(geometry, Target(dtype, REFERENCE, wide=True))
     each = ((prod(array.shape), array.dtype or dtype.storage) for array in planned.workspaces.values())
     return sum(size * element.itemsize for size, element in each), len(planned.steps)
 

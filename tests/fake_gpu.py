@@ -58,6 +58,10 @@ class Array:
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self.values.ctypes.data)
+
     def __getattr__(self, name: str) -> Any:
         return _wrapped(getattr(self.values, name))
 
@@ -95,8 +99,8 @@ class Noting:
         self.compiled.append((text, name))
         return text, name
 
-    def launch(self, kernel: tuple[str, str], grid: Any, block: Any, args: Any) -> None:
-        del grid, block, args
+    def launch(self, kernel: tuple[str, str], grid: Any, block: Any, args: Any, shared_mem: int) -> None:
+        del grid, block, args, shared_mem
         self.launched.append(kernel)
 
 
@@ -108,12 +112,9 @@ class Emulated(Noting):
         require()
         self._emulator = Emulator()
 
-    def compile(self, text: str, name: str) -> Any:
-        super().compile(text, name)
-        return self._emulator.compile(text, name)
-
-    def launch(self, kernel: Any, grid: Any, block: Any, args: Any) -> None:
-        self._emulator.launch(kernel, grid, block, [_unwrapped(arg) for arg in args])
+    def launch(self, kernel: tuple[str, str], grid: Any, block: Any, args: Any, shared_mem: int) -> None:
+        compiled = self._emulator.compile(*kernel, shared_mem)
+        self._emulator.launch(compiled, grid, block, [_unwrapped(arg) for arg in args])
 
 
 def _raw_kernel(kernels: Noting) -> type:
@@ -126,8 +127,7 @@ def _raw_kernel(kernels: Noting) -> type:
             self._compiled = kernels.compile(self._text, self._name)
 
         def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
-            del shared_mem
-            kernels.launch(self._compiled, grid, block, args)
+            kernels.launch(self._compiled, grid, block, args, shared_mem)
 
     return RawKernel
 
@@ -141,6 +141,7 @@ def fake_cupy(kernels: Noting) -> ModuleType:
     module.asarray = module.ascontiguousarray = lambda array: Array(np.ascontiguousarray(_unwrapped(array)))
     module.asnumpy = _unwrapped
     module.empty = lambda shape, dtype: Array(np.empty(shape, dtype))
+    module.empty_like = lambda array: Array(np.empty_like(_unwrapped(array)))
     module.zeros_like = lambda array, shape: Array(np.zeros_like(_unwrapped(array), shape=shape))
     module.may_share_memory = lambda a, b: np.may_share_memory(_unwrapped(a), _unwrapped(b))
     properties = {"name": NAME.encode(), "major": 9, "minor": 0, "multiProcessorCount": 132, "l2CacheSize": 1}
