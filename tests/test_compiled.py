@@ -19,7 +19,7 @@ from cupy_kst.testing import check
 pytest.importorskip("numba")
 
 from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import engine, kernels, plan
+from cupy_kst.cpu.compiled import engine, fold_plan, kernels, plan
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
 _DTYPES = ("float32", "float64")
@@ -93,6 +93,15 @@ def _conv_weight(
     return _correlate(geometry, grad_output, input)
 
 
+def _fold(
+    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> Any:
+    geometry = Geometry.conv_transpose(input.shape, weight.shape, stride, padding, output_padding, groups, dilation)
+    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    compiled.fold(geometry, input, weight, bias, out)
+    return out
+
+
 _FUNCTIONS: dict[Any, Any] = {
     "conv_transpose": _conv_transpose,
     "conv": _conv,
@@ -115,6 +124,70 @@ def test_equals_the_definition_with_many_channels(op: Any) -> None:
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:
     check(_FUNCTIONS[op], op=op, max_elements=2000)
+
+
+def test_a_fold_equals_the_definition() -> None:
+    check(_fold, op="conv_transpose", dtypes=_DTYPES)
+
+
+def test_a_fold_equals_the_definition_with_many_channels() -> None:
+    limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
+    check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Divide maps into parts, as large ones are."""
+    monkeypatch.setattr(fold_plan, "PART_BYTES", 200)
+    engine._folding.cache_clear()
+    fold_plan.fold_plan.cache_clear()
+    yield
+    engine._folding.cache_clear()
+    fold_plan.fold_plan.cache_clear()
+
+
+@pytest.mark.usefixtures("_small_parts", "_threads")
+def test_a_fold_equals_the_definition_in_small_parts() -> None:
+    check(_fold, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
+
+
+# (samples, channels, out_channels, groups, size, kernel, stride, padding): positions in lanes, and rows in lanes.
+_FOLDS = [(1, 300, 70, 1, 9, 5, 2, 2), (3, 300, 70, 1, 4, 4, 2, 1), (2, 40, 6, 2, 21, 3, 2, 0)]
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("case", _FOLDS)
+def test_deep_sums_of_a_fold_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
+    _, input, weight, bias = _drawn(case, dtype)
+    *_, groups, _, _, stride, padding = case
+    expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
+    np.testing.assert_array_equal(_fold(input, weight, bias, stride, padding, 0, groups, 1), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("case", _FOLDS)
+def test_a_fold_has_the_same_bits_from_any_number_of_threads(
+    case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, input, weight, bias = _drawn(case)
+    *_, groups, _, _, stride, padding = case
+    args = (input * np.float32(np.pi), weight * np.float32(np.pi), bias, stride, padding, 0, groups, 1)
+    several = [_fold(*args) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _fold(*args)
+    assert all(np.array_equal(each, alone) for each in several)
+
+
+@pytest.mark.parametrize("case", _FOLDS)
+def test_what_is_not_finite_reaches_from_a_fold_what_it_touches(case: tuple[int, ...]) -> None:
+    _, input, weight, bias = _drawn(case)
+    *_, groups, _, _, stride, padding = case
+    weight[3, 1, 0, 2], weight[17, 0, 1, 0], input[0, 5, 1, 1] = np.inf, np.nan, -np.inf
+    with np.errstate(all="ignore"):
+        expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
+    found = _fold(input, weight, bias, stride, padding, 0, groups, 1)
+    assert not np.isfinite(expected).all() and np.isfinite(expected).any()
+    np.testing.assert_array_equal(found, expected)
 
 
 def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any, Any, Any]:

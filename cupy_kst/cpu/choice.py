@@ -29,6 +29,10 @@ class Work(NamedTuple):
         Multiply-adds that Numba compiled.
     packed : float
         Elements of the weight that are put in the order in which these read them.
+    passed : float
+        Elements of the weight that are copied to a cache as they lie, as often as they are.
+    folded : float
+        Products that Numba's code adds where they land.
     """
 
     macs: float = 0.0
@@ -38,10 +42,14 @@ class Work(NamedTuple):
     calls: float = 0.0
     compiled: float = 0.0
     packed: float = 0.0
+    passed: float = 0.0
+    folded: float = 0.0
 
 
 # Channels of a group.
 _FEW = 4
+# Inputs of a part of the map that stay in the second cache while all output channels are made of them.
+PART_BYTES = 384 << 10
 
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
@@ -49,7 +57,15 @@ _ITEMSIZE = 4
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
 SECONDS = Work(
-    macs=1.4e-11, operands=1.1e-10, gathered=4.7e-10, added=2.2e-10, calls=2.3e-6, compiled=1.0e-11, packed=1.4e-9
+    macs=1.4e-11,
+    operands=1.1e-10,
+    gathered=4.7e-10,
+    added=2.2e-10,
+    calls=2.3e-6,
+    compiled=1.0e-11,
+    packed=1.4e-9,
+    passed=2.0e-10,
+    folded=1.3e-10,
 )
 
 
@@ -71,13 +87,26 @@ def seconds(work: Work) -> float:
 
 def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True) -> Work:
     """Return what a form of KS-deconv does, or one of ConvV2."""
+    if form == "compiled_fold":
+        return _compiled_fold(geometry)
     if form == "compiled":
         pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
         taps = geometry.class_taps if transposed else geometry.window_taps
-        return Work(compiled=pairs * taps, packed=0 if prepared else prod(geometry.full_weight_shape))
+        out_channels = (geometry.large_channels if transposed else geometry.small_channels) // geometry.groups
+        pairs = pairs // out_channels * _filled(out_channels)
+        weights = prod(geometry.full_weight_shape)
+        return (
+            Work(compiled=pairs * taps, calls=4) if prepared else Work(compiled=pairs * taps, packed=weights, calls=16)
+        )
     if not transposed:
         return _windows(geometry)
     return _fold(geometry) if form == "fold" else _columns(geometry)
+
+
+def _filled(out_channels: int) -> int:
+    """Return the output channels that are made, in blocks that fill the registers."""
+    block = 1 if out_channels == 1 else _FEW if out_channels <= _FEW else 2 * _FEW
+    return -(-out_channels // block) * block
 
 
 def _fold(geometry: Geometry) -> Work:
@@ -96,6 +125,15 @@ def _fold(geometry: Geometry) -> Work:
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
     calls = 3 + 2 * taps * max(1, samples * geometry.large_channels // rows)
     return Work(results * depth, operands, 0, results + outputs, calls)
+
+
+def _compiled_fold(geometry: Geometry) -> Work:
+    """The same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
+    pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
+    parts = geometry.samples * max(1.0, pixels * geometry.small_channels * _ITEMSIZE / PART_BYTES)
+    macs = geometry.samples * weights * pixels
+    results = macs * geometry.groups // geometry.small_channels
+    return Work(compiled=macs, calls=4, passed=weights * parts, folded=results)
 
 
 def _columns(geometry: Geometry) -> Work:

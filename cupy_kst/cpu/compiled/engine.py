@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from . import threads
+from .fold_plan import FoldPlan, Rows, fold_plan
 from .plan import Plan, Shape, reads
 from .plan import plan as plan_of
 
@@ -170,6 +171,48 @@ def _call(geometry: Geometry, kind: int, plan: Plan, packed: Array) -> _Call:
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
     record = jobs.record("run", packed.dtype.char, [*words, plan.tasks])
     return _Call(plan, packed, zeros, record, buffer + _lines(plan.sums * itemsize))
+
+
+def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution of `input` by a weight as it lies to `out`."""
+    from .jobs import address
+
+    call = _folding(geometry, input.dtype.char, threads.count())
+    record = call.record.copy()
+    record[_ARGUMENTS] = address(input)
+    record[_ARGUMENTS + 1] = address(weight)
+    record[_ARGUMENTS + 2] = address(call.zeros if bias is None else bias)
+    record[_ARGUMENTS + 3] = address(out)
+    _do(record, call.scratch, call.plan.tasks, call.plan.macs)
+
+
+class _Folding(NamedTuple):
+    """What calls of `fold` have in common, as `_Call` does."""
+
+    plan: FoldPlan
+    zeros: Array
+    record: Array
+    scratch: int
+
+
+@lru_cache(maxsize=256)
+def _folding(geometry: Geometry, kind: str, several: int) -> _Folding:
+    from . import jobs
+
+    zeros = np.zeros(geometry.out_channels, kind)
+    shape = _rows(zeros.itemsize)
+    plan = fold_plan(geometry, shape, zeros.itemsize, several)
+    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
+    record = jobs.record("fold", kind, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
+    return _Folding(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
+
+
+def _rows(itemsize: int) -> Rows:
+    from . import folding
+    from .microkernel import vector_bytes
+
+    sizes = folding.ROWS, folding.VECTORS, folding.POSITIONS, folding.ROW_VECTORS, folding.DEPTH, folding.WIDE_ROWS
+    return Rows(*sizes, vector_bytes() // itemsize)
 
 
 def _do(record: Array, scratch: int, tasks: int, macs: float) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .atomics import pointer
 from .correlation import correlate
+from .folding import fold
 from .kernels import jit, pack, run
 
 Array = NDArray[Any]
@@ -80,12 +81,34 @@ def _correlate(address, part, like):
     )  # fmt: skip
 
 
+@jit
+def _fold(address, part, like):
+    one = np.int64(0)
+    r = carray(pointer(address, one), _FIRST + 13)
+    a = _FIRST
+    source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, axes = carray(pointer(r[a + 4], one), 15), carray(pointer(r[a + 5], one), (3, 6))
+    parts, classes = carray(pointer(r[a + 6], one), (r[a + 9], 12)), carray(pointer(r[a + 7], one), (r[a + 10], 4))
+    taps = carray(pointer(r[a + 8], one), (r[a + 11], 2))
+    scratch = _memory(r, part, like, 0, 1)
+    fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
+
+
 def _run_float32(record, part):
     _run(record, part, np.float32(0))
 
 
 def _run_float64(record, part):
     _run(record, part, np.float64(0))
+
+
+def _fold_float32(record, part):
+    _fold(record, part, np.float32(0))
+
+
+def _fold_float64(record, part):
+    _fold(record, part, np.float64(0))
 
 
 def _pack_float32(record, part):
@@ -107,6 +130,8 @@ def _correlate_float64(record, part):
 _FUNCTIONS = {
     ("run", "f"): _run_float32,
     ("run", "d"): _run_float64,
+    ("fold", "f"): _fold_float32,
+    ("fold", "d"): _fold_float64,
     ("pack", "f"): _pack_float32,
     ("pack", "d"): _pack_float64,
     ("correlate", "f"): _correlate_float32,
