@@ -135,6 +135,16 @@ def test_a_fold_equals_the_definition_with_many_channels() -> None:
     check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
 
 
+def test_a_fold_has_as_many_biases_as_outputs() -> None:
+    """The gradient of a convolution's input has those that the convolution reads."""
+    geometry = Geometry.conv((1, 40, 2), (1, 40, 1), 2, 1)
+    out = np.full((1, 40, 2), np.nan, "f4")
+    zeros = engine._folding(geometry, "f", 2).zeros
+    compiled.fold(geometry, np.ones((1, 1, 2), "f4"), np.ones((1, 40, 1), "f4"), None, out)
+    assert zeros.size == 40
+    np.testing.assert_array_equal(out, np.stack([np.zeros((1, 40)), np.ones((1, 40))], axis=-1))
+
+
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide maps into parts, as large ones are."""

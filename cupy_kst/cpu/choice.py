@@ -48,6 +48,8 @@ class Work(NamedTuple):
 
 # Channels of a group.
 _FEW = 4
+# Products that are added in the time that a line of them takes to begin with.
+_LINE = 50
 # Inputs of a part of the map that stay in the second cache while all output channels are made of them.
 PART_BYTES = 384 << 10
 
@@ -62,10 +64,10 @@ SECONDS = Work(
     gathered=4.7e-10,
     added=2.2e-10,
     calls=2.3e-6,
-    compiled=1.0e-11,
-    packed=1.4e-9,
-    passed=2.0e-10,
-    folded=1.3e-10,
+    compiled=6e-12,
+    packed=1.0e-9,
+    passed=1.3e-10,
+    folded=2.0e-10,
 )
 
 
@@ -93,20 +95,20 @@ def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True)
         pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
         taps = geometry.class_taps if transposed else geometry.window_taps
         out_channels = (geometry.large_channels if transposed else geometry.small_channels) // geometry.groups
-        pairs = pairs // out_channels * _filled(out_channels)
+        macs = pairs // out_channels * _filled(out_channels) * taps
         weights = prod(geometry.full_weight_shape)
-        return (
-            Work(compiled=pairs * taps, calls=4) if prepared else Work(compiled=pairs * taps, packed=weights, calls=16)
-        )
+        return Work(compiled=macs, calls=4) if prepared else Work(compiled=macs, packed=weights, calls=16)
     if not transposed:
         return _windows(geometry)
     return _fold(geometry) if form == "fold" else _columns(geometry)
 
 
-def _filled(out_channels: int) -> int:
-    """Return the output channels that are made, in blocks that fill the registers."""
-    block = 1 if out_channels == 1 else _FEW if out_channels <= _FEW else 2 * _FEW
-    return -(-out_channels // block) * block
+def _filled(out_channels: int) -> float:
+    """Return the output channels that are made, in blocks that fill the registers, in the time of those of many."""
+    if out_channels == 1:
+        return 1
+    # Blocks of few read more for each product.
+    return 1.25 * _FEW if out_channels <= _FEW else -(-out_channels // (2 * _FEW)) * 2 * _FEW
 
 
 def _fold(geometry: Geometry) -> Work:
@@ -130,10 +132,18 @@ def _fold(geometry: Geometry) -> Work:
 def _compiled_fold(geometry: Geometry) -> Work:
     """The same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
     pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
-    parts = geometry.samples * max(1.0, pixels * geometry.small_channels * _ITEMSIZE / PART_BYTES)
+    parts = max(1.0, pixels * geometry.small_channels * _ITEMSIZE / PART_BYTES)
+    split = next((axis for axis in geometry.axes if axis.small > 1), geometry.axes[-1])
+    width = geometry.axes[-1]
+    # Inputs that two parts read, and zeros at the ends of rows.
+    more = 1 + parts * ((split.kernel - 1) * split.dilation // split.stride) / split.small + 1 / width.small
     macs = geometry.samples * weights * pixels
     results = macs * geometry.groups // geometry.small_channels
-    return Work(compiled=macs, calls=4, passed=weights * parts, folded=results)
+    rows = geometry.samples * geometry.large_channels * prod(axis.large for axis in geometry.axes[:-1])
+    lines = rows * (width.large if width.small == 1 else min(width.stride, width.large))
+    return Work(
+        compiled=macs * more, calls=4, passed=weights * geometry.samples * parts, folded=results + _LINE * lines
+    )
 
 
 def _columns(geometry: Geometry) -> Work:

@@ -199,7 +199,7 @@ class _Folding(NamedTuple):
 def _folding(geometry: Geometry, kind: str, several: int) -> _Folding:
     from . import jobs
 
-    zeros = np.zeros(geometry.out_channels, kind)
+    zeros = np.zeros(geometry.large_channels, kind)
     shape = _rows(zeros.itemsize)
     plan = fold_plan(geometry, shape, zeros.itemsize, several)
     words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
