@@ -89,19 +89,8 @@ class Geometry:
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
-        rank = len(weights) - 2
-        _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
-        return _conv_transpose(
-            inputs,
-            weights,
-            per_axis("stride", stride, rank, 1),
-            per_axis_padding(padding, rank),
-            per_axis("output_padding", output_padding, rank, 0),
-            whole_number("groups", groups, 1),
-            per_axis("dilation", dilation, rank, 1),
-            None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
-        )
+        given = (input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size)
+        return _settled(*given) if _is_plain(given) else _settle(*given)
 
     @classmethod
     def conv(
@@ -293,6 +282,42 @@ def check_weight(weights: tuple[int, ...], channels: str) -> None:
     """Raise a ValueError unless a weight of this shape has one to three spatial axes."""
     if not 1 <= len(weights) - 2 <= AXES:
         raise ValueError(f"weight has shape {weights}: expected 3, 4 or 5 dimensions ({channels}, *kernel)")
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is made of ints and tuples alone, so that what compares equal means the same."""
+    kind = type(value)
+    return kind is int or value is None or (kind is tuple and all(map(_is_plain, value)))
+
+
+def _settle(
+    input_shape: Any,
+    weight_shape: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
+    output_size: Any,
+) -> Geometry:
+    """Return the geometry of a transposed convolution."""
+    inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+    rank = len(weights) - 2
+    _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    return _conv_transpose(
+        inputs,
+        weights,
+        per_axis("stride", stride, rank, 1),
+        per_axis_padding(padding, rank),
+        per_axis("output_padding", output_padding, rank, 0),
+        whole_number("groups", groups, 1),
+        per_axis("dilation", dilation, rank, 1),
+        None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
+    )
+
+
+# Networks call with the same few shapes again and again.
+_settled = lru_cache(maxsize=1024)(_settle)
 
 
 def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:

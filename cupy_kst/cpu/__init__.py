@@ -61,6 +61,7 @@ _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
 _EXACT_FORMS = ("fold", "compiled_fold")
 
 
+@lru_cache(maxsize=1024)
 def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
     operation = METHODS[method].operation
