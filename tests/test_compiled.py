@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import reference
+from cupy_kst.cpu import choice, reference
 from cupy_kst.testing import check
 
 pytest.importorskip("numba")
@@ -148,7 +148,7 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide maps into parts, as large ones are."""
-    monkeypatch.setattr(fold_plan, "PART_BYTES", 200)
+    monkeypatch.setattr(choice, "PART_BYTES", 200)
     engine._folding.cache_clear()
     fold_plan.fold_plan.cache_clear()
     yield
@@ -311,30 +311,39 @@ def test_helpers_that_sleep_are_woken() -> None:
 import os, time
 import numpy as np
 from cupy_kst import conv_transpose2d
-from cupy_kst.cpu.compiled import threads
+from cupy_kst.cpu.compiled import pool, threads
 
 x, w = np.ones((1, 64, 32, 32), "f4"), np.ones((64, 16, 4, 4), "f4")
+served, serve = [], pool.serve
+
+def counted(mail, row):
+    served.append(row)
+    serve(mail, row)
 
 def call():
     y = conv_transpose2d(x, w, stride=2, padding=1, method="ks_deconv")
     assert (y[..., 1:-1, 1:-1] == 256).all()
 
-def asleep():
+def wait_until(reached):
     deadline = time.monotonic() + 60
-    while threads._helpers.mail[:3, 1].any():
+    while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
-for _ in range(5):
+pool.serve = counted
+for times in range(1, 5):
     call()
-    asleep()
+    wait_until(lambda: len(served) >= 3 * times)
+    wait_until(lambda: not threads._helpers.mail[:3, 1].any())
 child = os.fork()
+served.clear()
 call()
+wait_until(lambda: sorted(served) == [0, 1, 2])
 if child == 0:
-    os._exit(len(threads._helpers.wakes))
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == len(threads._helpers.wakes) == 3
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
-    subprocess.run([sys.executable, "-c", program], env=os.environ | {"CUPY_KST_THREADS": "4"}, check=True)
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"CUPY_KST_THREADS": "4"}, check=True, timeout=300)
 
 
 def test_says_that_numba_is_missing() -> None:

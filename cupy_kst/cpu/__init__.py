@@ -72,7 +72,9 @@ def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = F
 def _can(form: str, geometry: Geometry, operation: Operation, dtype: DType) -> bool:
     if not form.startswith("compiled"):
         return True
-    return compiled.available(dtype.compute) and (form != "compiled" or compiled.suits(geometry, operation))
+    if not compiled.available(dtype.compute):
+        return False
+    return compiled.suits(geometry, operation) if form == "compiled" else compiled.folds(geometry)
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:

@@ -50,8 +50,9 @@ class Work(NamedTuple):
 _FEW = 4
 # Products that are added in the time that a line of them takes to begin with.
 _LINE = 50
-# Inputs of a part of the map that stay in the second cache while all output channels are made of them.
-PART_BYTES = 384 << 10
+# Inputs of a part of the map that stay in the second cache while all output channels are made of them, and the sums of
+# some of these.
+PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
 
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
@@ -129,10 +130,17 @@ def _fold(geometry: Geometry) -> Work:
     return Work(results * depth, operands, 0, results + outputs, calls)
 
 
+def fold_parts(geometry: Geometry, itemsize: int) -> float:
+    """Return the parts of the map whose inputs, and whose sums of one output channel, fit a cache."""
+    pixels, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
+    channels = geometry.small_channels // geometry.groups
+    return max(1.0, pixels * channels * itemsize / PART_BYTES, pixels * kernel * itemsize / SUMS_BYTES)
+
+
 def _compiled_fold(geometry: Geometry) -> Work:
     """The same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
     pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
-    parts = max(1.0, pixels * geometry.small_channels * _ITEMSIZE / PART_BYTES)
+    parts = fold_parts(geometry, _ITEMSIZE)
     split = next((axis for axis in geometry.axes if axis.small > 1), geometry.axes[-1])
     width = geometry.axes[-1]
     # Inputs that two parts read, and zeros at the ends of rows.

@@ -17,6 +17,6 @@ Numba keeps the result on disk.
 
 from __future__ import annotations
 
-from .engine import Packed, available, conv, conv_transpose, correlate, fold, pack, problem, suits
+from .engine import Packed, available, conv, conv_transpose, correlate, fold, folds, pack, problem, suits
 
-__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "fold", "pack", "problem", "suits"]
+__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "fold", "folds", "pack", "problem", "suits"]

@@ -35,6 +35,8 @@ _MOST_HELD, _LINES_BYTES = 16 << 20, 128
 _ARGUMENTS = 5
 # Numbers of a thread's inputs, and about as many positions of a row as are made at once.
 _MOST_BUFFERED, _LINE = 4 << 20, 64
+# Numbers of a thread's inputs, or of all its scratch memory, that maps may be smaller than.
+_LEAST_BUFFERED = 1 << 18
 # Products that take less time than waking a thread.
 _ALONE_MACS = 1 << 19
 # As many products take as long as packing an element of the weight.
@@ -73,7 +75,8 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
         channels = min(channels, _SUMMED_TAPS)
     *outer, width = axes
     lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
-    return lines * (_LINE + width.halo) <= _MOST_BUFFERED
+    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
+    return lines * (min(_LINE, width.positions) + width.halo) <= min(_MOST_BUFFERED, max(_LEAST_BUFFERED, larger))
 
 
 class Packed:
@@ -205,6 +208,14 @@ def _folding(geometry: Geometry, kind: str, several: int) -> _Folding:
     words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
     record = jobs.record("fold", kind, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
     return _Folding(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
+
+
+@lru_cache(maxsize=1024)
+def folds(geometry: Geometry) -> bool:
+    """Return whether the sums of a few rows of positions fit a thread's memory."""
+    plan = fold_plan(geometry, _rows(4), 4, threads.count())
+    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
+    return plan.scratch <= min(_MOST_BUFFERED, max(2 * _LEAST_BUFFERED, larger))
 
 
 def _rows(itemsize: int) -> Rows:

@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
-from ..choice import PART_BYTES
+from ..choice import SUMS_BYTES, fold_parts
 from .taps import AxisReads, transposed_reads
 
 Table = NDArray[Any]
 
-# Sums of the output channels of a task, which stay in the second cache with its inputs.
-_SUMS_BYTES = 256 << 10
 # Rows of the product that copying a part's inputs pays for.
 _LEAST_ROWS = 32
 
@@ -62,7 +60,7 @@ def fold_plan(geometry: Geometry, shape: Rows, itemsize: int, threads: int) -> F
     pixels = prod(axis.small for axis in axes)
     # Positions that leave most of a vector idle, where rows fill several.
     few = pixels <= lanes and out_channels * kernel >= shape.row_vectors * lanes
-    parts = _parts(axes, channels, out_channels * kernel, itemsize, ceil(threads / max(1, samples * groups)), few)
+    parts = _parts(geometry, out_channels * kernel, itemsize, ceil(threads / max(1, samples * groups)), few)
     reads = [transposed_reads(axis) for axis in axes]
     left, right = (0, 0) if few else _border(parts, reads[2])
     gap = max(left, right)
@@ -73,7 +71,7 @@ def fold_plan(geometry: Geometry, shape: Rows, itemsize: int, threads: int) -> F
     # As few tasks as give every thread some, and whose sums fit.
     wanted = max(
         ceil(2 * threads / (max(1, samples) * groups * len(parts))),
-        ceil(out_channels * kernel * pitch * itemsize / _SUMS_BYTES),
+        ceil(out_channels * kernel * pitch * itemsize / SUMS_BYTES),
     )
     shares = min(shares, wanted)
     rows = ceil(out_channels / shares) * kernel
@@ -114,7 +112,7 @@ def _positions(part: tuple[int, ...], gap: int) -> int:
 def _outputs(part: tuple[int, ...], reads: list[AxisReads], gap: int) -> int:
     """Return the most numbers of a class in one slice of a part, in rows as far apart as those of its inputs."""
     rows = max(min(one.positions, ceil((part[5] - part[4]) / one.step)) for one in reads[1].classes)
-    width = max(one.positions for one in reads[2].classes)
+    width = max(min(one.positions, ceil((part[9] - part[8]) / one.step)) for one in reads[2].classes)
     return rows * max(width, part[11] - part[10] + gap)
 
 
@@ -130,14 +128,12 @@ def _border(parts: list[tuple[int, ...]], read: AxisReads) -> tuple[int, int]:
     return left, right
 
 
-def _parts(
-    axes: tuple[Axis, ...], channels: int, rows: int, itemsize: int, wanted: int, few: bool
-) -> list[tuple[int, ...]]:
+def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool) -> list[tuple[int, ...]]:
     """Return first and last output, first and last input by axes of each part: the first axis longer than 1 divided."""
+    axes = geometry.axes
     split = next((i for i, axis in enumerate(axes) if axis.small > 1), 2)
     axis = axes[split]
-    pixels = prod(each.small for each in axes)
-    count = ceil(channels * pixels * itemsize / PART_BYTES)
+    count = ceil(fold_parts(geometry, itemsize))
     if rows < 2 * _LEAST_ROWS * wanted:
         count = ceil(count / wanted) * wanted
     # Vectors of rows take the whole of a small map.
