@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from . import threads
-from .fold_plan import FoldPlan, Rows, fold_plan
+from .fold_plan import Rows, fold_plan
 from .plan import Plan, Shape, reads
 from .plan import plan as plan_of
 
@@ -98,9 +98,8 @@ class Packed:
 
     def _settle(self, geometry: Geometry) -> _Call:
         itemsize = self._weight.itemsize
-        kind = _choose(geometry, itemsize)
-        shape = _shape(kind, itemsize)
-        plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+        frame = _frame(geometry, _choose(geometry, itemsize), self._weight.dtype.char)
+        plan = frame.plan
         # Inputs of other sizes read the same elements in the same order.
         key = (plan.shape, geometry.transposed, plan.elements.tobytes())
         with self._lock:
@@ -112,18 +111,24 @@ class Packed:
                 packed = self._packed[key] = _pack(geometry, self._weight, plan)
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
-            call = self._calls[geometry] = _call(geometry, kind, plan, packed)
+            call = self._calls[geometry] = _Call(frame, packed)
         return call
 
 
-class _Call(NamedTuple):
+class _Frame(NamedTuple):
     """What calls of a geometry have in common: `record` lacks the arrays and the scratch memory, `scratch` is bytes."""
 
-    plan: Plan
-    weights: Array
+    plan: Any
     zeros: Array
     record: Array
     scratch: int
+
+
+class _Call(NamedTuple):
+    """What calls of a geometry by a weight have in common."""
+
+    frame: _Frame
+    weights: Array
 
 
 def pack(weight: Array) -> Packed:
@@ -152,62 +157,52 @@ def _turned(geometry: Geometry, transposed: bool) -> Geometry:
 
 def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
     """Write the operation of a geometry to `out`."""
+    frame, weights = weight.call(geometry)
+    _convolve(frame, input, weights, bias, out)
+
+
+def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     from .jobs import address
 
-    call = weight.call(geometry)
-    record = call.record.copy()
+    record = frame.record.copy()
     record[_ARGUMENTS] = address(input)
-    record[_ARGUMENTS + 2] = address(call.zeros if bias is None else bias)
+    record[_ARGUMENTS + 1] = address(weight)
+    record[_ARGUMENTS + 2] = address(frame.zeros if bias is None else bias)
     record[_ARGUMENTS + 3] = address(out)
-    _do(record, call.scratch, call.plan.tasks, call.plan.macs)
+    _do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
 
 
-def _call(geometry: Geometry, kind: int, plan: Plan, packed: Array) -> _Call:
+@lru_cache(maxsize=256)
+def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
     from . import jobs
 
-    itemsize = packed.itemsize
-    zeros = np.zeros(geometry.out_channels, packed.dtype)
+    zeros = np.zeros(geometry.out_channels, char)
+    itemsize, shape = zeros.itemsize, _shape(kind, zeros.itemsize)
+    plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
     buffer = _lines(plan.buffer * itemsize)
-    words = [0, jobs.address(packed), 0, 0]
+    words = [0, 0, 0, 0]
     words += map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
     words += map(jobs.address, (plan.classes, plan.offsets))
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
-    record = jobs.record("run", packed.dtype.char, [*words, plan.tasks])
-    return _Call(plan, packed, zeros, record, buffer + _lines(plan.sums * itemsize))
+    record = jobs.record("run", char, [*words, plan.tasks])
+    return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
 
 
 def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution of `input` by a weight as it lies to `out`."""
-    from .jobs import address
-
-    call = _folding(geometry, input.dtype.char, threads.count())
-    record = call.record.copy()
-    record[_ARGUMENTS] = address(input)
-    record[_ARGUMENTS + 1] = address(weight)
-    record[_ARGUMENTS + 2] = address(call.zeros if bias is None else bias)
-    record[_ARGUMENTS + 3] = address(out)
-    _do(record, call.scratch, call.plan.tasks, call.plan.macs)
-
-
-class _Folding(NamedTuple):
-    """What calls of `fold` have in common, as `_Call` does."""
-
-    plan: FoldPlan
-    zeros: Array
-    record: Array
-    scratch: int
+    _convolve(_folding(geometry, input.dtype.char, threads.count()), input, weight, bias, out)
 
 
 @lru_cache(maxsize=256)
-def _folding(geometry: Geometry, kind: str, several: int) -> _Folding:
+def _folding(geometry: Geometry, char: str, several: int) -> _Frame:
     from . import jobs
 
-    zeros = np.zeros(geometry.large_channels, kind)
+    zeros = np.zeros(geometry.large_channels, char)
     shape = _rows(zeros.itemsize)
     plan = fold_plan(geometry, shape, zeros.itemsize, several)
     words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
-    record = jobs.record("fold", kind, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
-    return _Folding(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
+    record = jobs.record("fold", char, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
+    return _Frame(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
 
 
 @lru_cache(maxsize=1024)
