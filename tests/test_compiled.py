@@ -43,10 +43,10 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
     monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
-    for cache in (plan.plan, engine._frame):
+    for cache in (plan.plan, engine._frame, engine._correlation):
         cache.cache_clear()
     yield
-    for cache in (plan.plan, engine._frame):
+    for cache in (plan.plan, engine._frame, engine._correlation):
         cache.cache_clear()
 
 
@@ -368,6 +368,7 @@ def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
 @pytest.mark.parametrize("samples", [1, 40])
 def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_LEAST_TASKS", 1)
+    engine._correlation.cache_clear()
     generator = np.random.default_rng(0)
     small, large = (
         generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))

@@ -246,28 +246,50 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
 
     Lanes hold channels of the small map: with few of them in a group most lanes idle.
     """
-    from . import jobs, kernels
+    from .jobs import address
 
     if geometry.samples == 0:
         out[...] = 0
         return
-    shape = _shape(kernels.CHANNELS[0], small.itemsize)
+    frame = _correlation(geometry, small.dtype.char)
+    record = frame.record.copy()
+    record[_ARGUMENTS] = address(small)
+    record[_ARGUMENTS + 1] = address(large)
+    record[_ARGUMENTS + 2] = address(out)
+    _do(record, frame.scratch, frame.tasks, frame.macs)
+
+
+class _Correlation(NamedTuple):
+    """What gradients of a geometry have in common, as `_Frame` has it of its products."""
+
+    plan: Plan
+    record: Array
+    scratch: int
+    tasks: int
+    macs: int
+
+
+@lru_cache(maxsize=256)
+def _correlation(geometry: Geometry, char: str) -> _Correlation:
+    from . import jobs, kernels
+
+    itemsize = np.dtype(char).itemsize
+    shape = _shape(kernels.CHANNELS[0], itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
     held = min(columns, max(1, _SUMMED_TAPS // taps))
     # The boxes of a convolution that reads so many channels of the large map.
-    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, small.itemsize, _SUMMED)
+    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
     width, pitch = shape.block, int(plan.numbers[9])
     blocks, parts = ceil(rows / width), ceil(columns / held)
     stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
-    buffer, itemsize = _lines(plan.buffer * small.itemsize), small.itemsize
+    buffer = _lines(plan.buffer * itemsize)
     scratch = buffer + _lines(width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch) * itemsize)
-    words = list(map(jobs.address, (small, large, out, plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places)))
-    words += [jobs.address(plan.offsets), len(plan.phases), len(plan.boxes)]
-    words += [shape.lanes, width, stack, rows, columns, held, taps, buffer]
+    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.offsets))]
+    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer]
     tasks = groups * ceil(blocks / stack) * parts
     macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    _do(jobs.record("correlate", small.dtype.char, words), scratch, tasks, macs)
+    return _Correlation(plan, jobs.record("correlate", char, words), scratch, tasks, macs)
 
 
 def _choose(geometry: Geometry, itemsize: int) -> int:
