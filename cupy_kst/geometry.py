@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import product
@@ -89,19 +89,7 @@ class Geometry:
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
-        rank = len(weights) - 2
-        _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
-        return _conv_transpose(
-            inputs,
-            weights,
-            per_axis("stride", stride, rank, 1),
-            per_axis_padding(padding, rank),
-            per_axis("output_padding", output_padding, rank, 0),
-            whole_number("groups", groups, 1),
-            per_axis("dilation", dilation, rank, 1),
-            None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
-        )
+        return _settle(input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size)
 
     @classmethod
     def conv(
@@ -134,17 +122,7 @@ class Geometry:
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
-        rank = len(weights) - 2
-        _check_shapes(inputs, weights, rank, "out_channels, in_channels // groups")
-        return _conv(
-            inputs,
-            weights,
-            per_axis("stride", stride, rank, 1),
-            per_axis_padding(padding, rank),
-            per_axis("dilation", dilation, rank, 1),
-            whole_number("groups", groups, 1),
-        )
+        return _settle_conv(input_shape, weight_shape, stride, padding, dilation, groups)
 
     @classmethod
     def conv_transpose_to(
@@ -167,29 +145,7 @@ class Geometry:
         TypeError, ValueError
             If no output padding explains the output's shape, or an option or a shape breaks a rule.
         """
-        inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
-        outputs = shape("output_shape", output_shape)
-        rank = len(weights) - 2
-        _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
-        pads = per_axis_padding(padding, rank)
-        named = isinstance(pads, str) and pads != "valid"
-        geometry = _conv_transpose(
-            inputs,
-            weights,
-            per_axis("stride", stride, rank, 1),
-            pads,
-            (0,) * rank,
-            whole_number("groups", groups, 1),
-            per_axis("dilation", dilation, rank, 1),
-            None if named else outputs[-rank:],
-            any_extra=True,
-        )
-        if geometry.output_shape != outputs:
-            raise ValueError(
-                f"the output has shape {outputs}: input of shape {inputs} and weight of shape {weights} give "
-                f"{geometry.output_shape}"
-            )
-        return geometry
+        return _settle_to(input_shape, weight_shape, output_shape, stride, padding, dilation, groups)
 
     @property
     def in_channels(self) -> int:
@@ -293,6 +249,97 @@ def check_weight(weights: tuple[int, ...], channels: str) -> None:
     """Raise a ValueError unless a weight of this shape has one to three spatial axes."""
     if not 1 <= len(weights) - 2 <= AXES:
         raise ValueError(f"weight has shape {weights}: expected 3, 4 or 5 dimensions ({channels}, *kernel)")
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is made of ints and tuples alone, so that what compares equal means the same."""
+    kind = type(value)
+    return kind is int or value is None or (kind is tuple and all(map(_is_plain, value)))
+
+
+def _keep(settle: Callable[..., Geometry]) -> Callable[..., Geometry]:
+    """Return a function that settles the same arguments once: networks call with few shapes again and again."""
+    kept = lru_cache(maxsize=1024)(settle)
+
+    def settled(*given: Any) -> Geometry:
+        return kept(*given) if _is_plain(given) else settle(*given)
+
+    return settled
+
+
+@_keep
+def _settle(
+    input_shape: Any,
+    weight_shape: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: Any,
+    dilation: Any,
+    output_size: Any,
+) -> Geometry:
+    """Return the geometry of a transposed convolution."""
+    inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+    rank = len(weights) - 2
+    _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    return _conv_transpose(
+        inputs,
+        weights,
+        per_axis("stride", stride, rank, 1),
+        per_axis_padding(padding, rank),
+        per_axis("output_padding", output_padding, rank, 0),
+        whole_number("groups", groups, 1),
+        per_axis("dilation", dilation, rank, 1),
+        None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
+    )
+
+
+@_keep
+def _settle_conv(
+    input_shape: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Geometry:
+    """Return the geometry of a convolution."""
+    inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+    rank = len(weights) - 2
+    _check_shapes(inputs, weights, rank, "out_channels, in_channels // groups")
+    return _conv(
+        inputs,
+        weights,
+        per_axis("stride", stride, rank, 1),
+        per_axis_padding(padding, rank),
+        per_axis("dilation", dilation, rank, 1),
+        whole_number("groups", groups, 1),
+    )
+
+
+@_keep
+def _settle_to(
+    input_shape: Any, weight_shape: Any, output_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Geometry:
+    """Return the geometry of a transposed convolution whose output is given."""
+    inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
+    outputs = shape("output_shape", output_shape)
+    rank = len(weights) - 2
+    _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    pads = per_axis_padding(padding, rank)
+    named = isinstance(pads, str) and pads != "valid"
+    geometry = _conv_transpose(
+        inputs,
+        weights,
+        per_axis("stride", stride, rank, 1),
+        pads,
+        (0,) * rank,
+        whole_number("groups", groups, 1),
+        per_axis("dilation", dilation, rank, 1),
+        None if named else outputs[-rank:],
+        any_extra=True,
+    )
+    if geometry.output_shape != outputs:
+        raise ValueError(
+            f"the output has shape {outputs}: input of shape {inputs} and weight of shape {weights} give "
+            f"{geometry.output_shape}"
+        )
+    return geometry
 
 
 def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:

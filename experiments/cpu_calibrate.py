@@ -32,8 +32,8 @@ IMAGES = tuple(
     )
     for kernel in (3, 5, 7)
 )
-FORMS = ("fold", "columns", "compiled")
-# Seconds for both forms of a layer, and the batch that they are measured with beside single samples.
+FORMS = ("fold", "columns", "compiled", "compiled_fold")
+# Seconds for all forms of a layer, and the batch that they are measured with beside single samples.
 BUDGET, BATCH = 0.3, 4
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,13 +13,13 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import reference
+from cupy_kst.cpu import choice, reference
 from cupy_kst.testing import check
 
 pytest.importorskip("numba")
 
 from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import engine, kernels, plan
+from cupy_kst.cpu.compiled import engine, fold_plan, kernels, plan
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
 _DTYPES = ("float32", "float64")
@@ -28,7 +29,8 @@ _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 @pytest.fixture(autouse=True)
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in memory beforehand must not matter."""
-    monkeypatch.setattr(engine, "_scratch", lambda dtype, *sizes: [np.full(size, np.nan, dtype) for size in sizes])
+    # Bytes of ones are NaN in any element type.
+    monkeypatch.setattr(engine, "_scratch", lambda size: np.full(size + engine._LINES_BYTES, 255, np.uint8))
 
 
 @pytest.fixture
@@ -41,9 +43,11 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
     monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
-    plan.plan.cache_clear()
+    for cache in (plan.plan, engine._frame, engine._correlation):
+        cache.cache_clear()
     yield
-    plan.plan.cache_clear()
+    for cache in (plan.plan, engine._frame, engine._correlation):
+        cache.cache_clear()
 
 
 def _packed(geometry: Geometry, weight: Any) -> Any:
@@ -91,6 +95,15 @@ def _conv_weight(
     return _correlate(geometry, grad_output, input)
 
 
+def _fold(
+    input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
+) -> Any:
+    geometry = Geometry.conv_transpose(input.shape, weight.shape, stride, padding, output_padding, groups, dilation)
+    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    compiled.fold(geometry, input, weight, bias, out)
+    return out
+
+
 _FUNCTIONS: dict[Any, Any] = {
     "conv_transpose": _conv_transpose,
     "conv": _conv,
@@ -113,6 +126,80 @@ def test_equals_the_definition_with_many_channels(op: Any) -> None:
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:
     check(_FUNCTIONS[op], op=op, max_elements=2000)
+
+
+def test_a_fold_equals_the_definition() -> None:
+    check(_fold, op="conv_transpose", dtypes=_DTYPES)
+
+
+def test_a_fold_equals_the_definition_with_many_channels() -> None:
+    limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
+    check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
+
+
+def test_a_fold_has_as_many_biases_as_outputs() -> None:
+    """The gradient of a convolution's input has those that the convolution reads."""
+    geometry = Geometry.conv((1, 40, 2), (1, 40, 1), 2, 1)
+    out = np.full((1, 40, 2), np.nan, "f4")
+    zeros = engine._folding(geometry, "f", 2).zeros
+    compiled.fold(geometry, np.ones((1, 1, 2), "f4"), np.ones((1, 40, 1), "f4"), None, out)
+    assert zeros.size == 40
+    np.testing.assert_array_equal(out, np.stack([np.zeros((1, 40)), np.ones((1, 40))], axis=-1))
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Divide maps into parts, as large ones are."""
+    monkeypatch.setattr(choice, "PART_BYTES", 200)
+    engine._folding.cache_clear()
+    fold_plan.fold_plan.cache_clear()
+    yield
+    engine._folding.cache_clear()
+    fold_plan.fold_plan.cache_clear()
+
+
+@pytest.mark.usefixtures("_small_parts", "_threads")
+def test_a_fold_equals_the_definition_in_small_parts() -> None:
+    check(_fold, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
+
+
+# (samples, channels, out_channels, groups, size, kernel, stride, padding): positions in lanes, and rows in lanes.
+_FOLDS = [(1, 300, 70, 1, 9, 5, 2, 2), (3, 300, 70, 1, 4, 4, 2, 1), (2, 40, 6, 2, 21, 3, 2, 0)]
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("case", _FOLDS)
+def test_deep_sums_of_a_fold_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
+    _, input, weight, bias = _drawn(case, dtype)
+    *_, groups, _, _, stride, padding = case
+    expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
+    np.testing.assert_array_equal(_fold(input, weight, bias, stride, padding, 0, groups, 1), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("case", _FOLDS)
+def test_a_fold_has_the_same_bits_from_any_number_of_threads(
+    case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, input, weight, bias = _drawn(case)
+    *_, groups, _, _, stride, padding = case
+    args = (input * np.float32(np.pi), weight * np.float32(np.pi), bias, stride, padding, 0, groups, 1)
+    several = [_fold(*args) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _fold(*args)
+    assert all(np.array_equal(each, alone) for each in several)
+
+
+@pytest.mark.parametrize("case", _FOLDS)
+def test_what_is_not_finite_reaches_from_a_fold_what_it_touches(case: tuple[int, ...]) -> None:
+    _, input, weight, bias = _drawn(case)
+    *_, groups, _, _, stride, padding = case
+    weight[3, 1, 0, 2], weight[17, 0, 1, 0], input[0, 5, 1, 1] = np.inf, np.nan, -np.inf
+    with np.errstate(all="ignore"):
+        expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
+    found = _fold(input, weight, bias, stride, padding, 0, groups, 1)
+    assert not np.isfinite(expected).all() and np.isfinite(expected).any()
+    np.testing.assert_array_equal(found, expected)
 
 
 def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any, Any, Any]:
@@ -178,7 +265,7 @@ def test_one_input_meets_one_tap_of_each_output() -> None:
     geometry, input, weight, bias = _drawn((3, 100, 64, 1, 1, 4, 1, 0))
     expected = reference.conv_transpose(input, weight, bias)
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
-    assert _packed(geometry, weight).call(geometry).plan.macs == 3 * 100 * 64 * 16
+    assert _packed(geometry, weight).call(geometry).frame.plan.macs == 3 * 100 * 64 * 16
 
 
 @pytest.mark.usefixtures("_threads")
@@ -212,15 +299,52 @@ def test_calls_at_one_time() -> None:
         np.testing.assert_array_equal(result, number * expected)
 
 
-def test_inputs_may_be_read_only_without_another_compilation() -> None:
+def test_inputs_may_be_read_only() -> None:
     geometry, input, weight, bias = _drawn(_FORMS[kernels.FEW])
     expected = _run(geometry, input, weight, bias)
-    compilations = len(kernels.run.signatures)
     for each in (input, weight, bias):
         each.flags.writeable = False
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
-    assert len(kernels.run.signatures) == compilations
-    assert input.flags.aligned
+
+
+def test_helpers_that_sleep_are_woken() -> None:
+    """As often as a call finds them so, in a child process too, whose helpers are its own."""
+    program = """
+import os, time
+import numpy as np
+from cupy_kst import conv_transpose2d
+from cupy_kst.cpu.compiled import pool
+
+x, w = np.ones((1, 64, 32, 32), "f4"), np.ones((64, 16, 4, 4), "f4")
+served, serve = [], pool.serve
+
+def counted(mail, row):
+    serve(mail, row)
+    served.append(row)  # it sleeps from here on
+
+def call():
+    y = conv_transpose2d(x, w, stride=2, padding=1, method="ks_deconv")
+    assert (y[..., 1:-1, 1:-1] == 256).all()
+
+def wait_until(reached):
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+pool.serve = counted
+for times in range(1, 5):
+    call()
+    wait_until(lambda: sorted(served) == sorted([0, 1, 2] * times))
+child = os.fork()
+served.clear()
+call()
+wait_until(lambda: sorted(served) == [0, 1, 2])
+if child == 0:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"CUPY_KST_THREADS": "4"}, check=True, timeout=300)
 
 
 def test_says_that_numba_is_missing() -> None:
@@ -243,6 +367,7 @@ def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
 @pytest.mark.parametrize("samples", [1, 40])
 def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_LEAST_TASKS", 1)
+    engine._correlation.cache_clear()
     generator = np.random.default_rng(0)
     small, large = (
         generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupy_kst import costs
+from cupy_kst import Geometry, costs, cpu
+from cupy_kst.cpu import compiled
+from cupy_kst.cpu.compiled import engine
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.methods import Role
+from cupy_kst.packed import Packed
 from tests.engines import PUBLIC
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +64,40 @@ def test_no_zero_inserted_map_is_built(name: str) -> None:
     if "split" in found:
         # As much, and the outputs before they are interleaved.
         assert peak("split") < size / 4 + 1.1 * x.nbytes + 1.1 * found["split"].workspace_bytes
+
+
+COMPILED: tuple[tuple[str, str, Role], ...] = (
+    ("ks_deconv", "compiled", "large"),
+    ("ks_deconv", "compiled_fold", "large"),
+    ("conv_v2", "compiled", "small"),
+    ("sk_dilated", "compiled", "weight"),
+)
+
+
+@pytest.mark.skipif(bool(compiled.problem()), reason="nothing is compiled here")
+@pytest.mark.parametrize(("method", "form", "output"), COMPILED)
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_compiled_takes_less_than_twice_the_larger_map(
+    name: str, method: str, form: str, output: Role, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the packed weight, in two threads; of maps smaller than a cache it is that cache's size."""
+    monkeypatch.setenv("CUPY_KST_THREADS", "2")
+    # Else a call would use what one before has left.
+    monkeypatch.setattr(engine, "_MOST_HELD", 0)
+    input_shape, weight_shape, options = LARGE[name]
+    geometry = Geometry.conv_transpose(input_shape, weight_shape, **options)
+    shapes = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
+    given: dict[Role, Any] = {role: np.ones(shape, "f4") for role, shape in shapes.items()}
+    packed = Packed()
+
+    def call() -> Any:
+        cpu.run(method, geometry, DTYPES["float32"], given, packed, form)
+        return given[output]
+
+    call()
+    beside = peak_beside_output(call) + given[output].nbytes
+    assert beside < 2 * max(given["small"].nbytes, given["large"].nbytes)
+    assert beside < 6 << 20, "it is divided, whatever the map's size"
 
 
 LAYERS = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DType
 from ..geometry import Geometry
-from ..methods import METHODS, OPERATIONS, Role
+from ..methods import METHODS, OPERATIONS, Operation, Role
 from ..packed import Packed
 from . import (
     compiled,
@@ -41,6 +41,7 @@ RUNS: dict[tuple[str, str], Callable[..., None]] = {
     ("segregated", "columns"): segregated.run,
     ("unified", "fold"): unified.run,
     ("ks_deconv", "compiled"): compiled.conv_transpose,
+    ("ks_deconv", "compiled_fold"): compiled.fold,
     ("ks_deconv", "fold"): unified.run,
     ("ks_deconv", "columns"): ks_deconv.run,
     ("split", "columns"): split.run,
@@ -55,25 +56,33 @@ PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack}
 FORMS: dict[str, tuple[str, ...]] = {
     method: tuple(form for other, form in RUNS if other == method) for method, _ in RUNS
 }
-# What "auto" takes where the weight is not finite, in place of what multiplies zeros by it; "fold" does not.
+# What "auto" takes where the weight is not finite, in place of forms that multiply zeros by it, which these do not.
 _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
+_EXACT_FORMS = ("fold", "compiled_fold")
 
 
+@lru_cache(maxsize=1024)
 def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
-    forms = FORMS[method]
-    able = "compiled" in forms and compiled.available(dtype.compute)
-    if not (able and compiled.suits(geometry, METHODS[method].operation)):
-        forms = tuple(name for name in forms if name != "compiled")
+    operation = METHODS[method].operation
+    forms = tuple(name for name in FORMS[method] if _can(name, geometry, operation, dtype))
     return ranked(forms, geometry, prepared)
+
+
+def _can(form: str, geometry: Geometry, operation: Operation, dtype: DType) -> bool:
+    if not form.startswith("compiled"):
+        return True
+    if not compiled.available(dtype.compute):
+        return False
+    return compiled.suits(geometry, operation) if form == "compiled" else compiled.folds(geometry)
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:
     """Raise a ValueError that lists the forms of a method unless `name` is one that is there for an element type."""
     if name not in FORMS[method]:
         raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
-    if name == "compiled" and not compiled.available(dtype.compute):
-        raise ValueError(f"form='compiled': {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
+    if str(name).startswith("compiled") and not compiled.available(dtype.compute):
+        raise ValueError(f"form={name!r}: {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
 
 
 def _is_finite(weight: Array, dtype: DType, packed: Packed | None) -> bool:
@@ -115,7 +124,13 @@ def run(
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
     form = form or names[0]
     weight = arrays.get("weight")
-    if auto and method in _EXACT and form != "fold" and weight is not None and not _is_finite(weight, dtype, packed):
+    if (
+        auto
+        and method in _EXACT
+        and form not in _EXACT_FORMS
+        and weight is not None
+        and not _is_finite(weight, dtype, packed)
+    ):
         method = _EXACT[method]
         form = FORMS[method][0]
     inputs, output = OPERATIONS[METHODS[method].operation]

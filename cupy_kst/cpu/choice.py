@@ -29,6 +29,10 @@ class Work(NamedTuple):
         Multiply-adds that Numba compiled.
     packed : float
         Elements of the weight that are put in the order in which these read them.
+    passed : float
+        Elements of the weight that are copied to a cache as they lie, as often as they are.
+    folded : float
+        Products that Numba's code adds where they land.
     """
 
     macs: float = 0.0
@@ -38,10 +42,17 @@ class Work(NamedTuple):
     calls: float = 0.0
     compiled: float = 0.0
     packed: float = 0.0
+    passed: float = 0.0
+    folded: float = 0.0
 
 
 # Channels of a group.
 _FEW = 4
+# Products that are added in the time that a line of them takes to begin with.
+_LINE = 50
+# Inputs of a part of the map that stay in the second cache while all output channels are made of them, and the sums of
+# some of these.
+PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
 
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
@@ -49,7 +60,15 @@ _ITEMSIZE = 4
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
 SECONDS = Work(
-    macs=1.4e-11, operands=1.1e-10, gathered=4.7e-10, added=2.2e-10, calls=2.3e-6, compiled=1.0e-11, packed=1.4e-9
+    macs=1.4e-11,
+    operands=1.1e-10,
+    gathered=4.7e-10,
+    added=2.2e-10,
+    calls=2.3e-6,
+    compiled=6e-12,
+    packed=1.0e-9,
+    passed=1.3e-10,
+    folded=2.0e-10,
 )
 
 
@@ -71,13 +90,26 @@ def seconds(work: Work) -> float:
 
 def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True) -> Work:
     """Return what a form of KS-deconv does, or one of ConvV2."""
+    if form == "compiled_fold":
+        return _compiled_fold(geometry)
     if form == "compiled":
         pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
         taps = geometry.class_taps if transposed else geometry.window_taps
-        return Work(compiled=pairs * taps, packed=0 if prepared else prod(geometry.full_weight_shape))
+        out_channels = (geometry.large_channels if transposed else geometry.small_channels) // geometry.groups
+        macs = pairs // out_channels * _filled(out_channels) * taps
+        weights = prod(geometry.full_weight_shape)
+        return Work(compiled=macs, calls=4) if prepared else Work(compiled=macs, packed=weights, calls=16)
     if not transposed:
         return _windows(geometry)
     return _fold(geometry) if form == "fold" else _columns(geometry)
+
+
+def _filled(out_channels: int) -> float:
+    """Return the output channels that are made, in blocks that fill the registers, in the time of those of many."""
+    if out_channels == 1:
+        return 1
+    # Blocks of few read more for each product.
+    return 1.25 * _FEW if out_channels <= _FEW else -(-out_channels // (2 * _FEW)) * 2 * _FEW
 
 
 def _fold(geometry: Geometry) -> Work:
@@ -96,6 +128,30 @@ def _fold(geometry: Geometry) -> Work:
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
     calls = 3 + 2 * taps * max(1, samples * geometry.large_channels // rows)
     return Work(results * depth, operands, 0, results + outputs, calls)
+
+
+def fold_parts(geometry: Geometry, itemsize: int) -> float:
+    """Return the parts of the map whose inputs, and whose sums of one output channel, fit a cache."""
+    pixels, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
+    channels = geometry.small_channels // geometry.groups
+    return max(1.0, pixels * channels * itemsize / PART_BYTES, pixels * kernel * itemsize / SUMS_BYTES)
+
+
+def _compiled_fold(geometry: Geometry) -> Work:
+    """The same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
+    pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
+    parts = fold_parts(geometry, _ITEMSIZE)
+    split = next((axis for axis in geometry.axes if axis.small > 1), geometry.axes[-1])
+    width = geometry.axes[-1]
+    # Inputs that two parts read, and zeros at the ends of rows.
+    more = 1 + parts * ((split.kernel - 1) * split.dilation // split.stride) / split.small + 1 / width.small
+    macs = geometry.samples * weights * pixels
+    results = macs * geometry.groups // geometry.small_channels
+    rows = geometry.samples * geometry.large_channels * prod(axis.large for axis in geometry.axes[:-1])
+    lines = rows * (width.large if width.small == 1 else min(width.stride, width.large))
+    return Work(
+        compiled=macs * more, calls=4, passed=weights * geometry.samples * parts, folded=results + _LINE * lines
+    )
 
 
 def _columns(geometry: Geometry) -> Work:

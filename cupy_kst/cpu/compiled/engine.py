@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from . import threads
+from .fold_plan import Rows, fold_plan
 from .plan import Plan, Shape, reads
 from .plan import plan as plan_of
 
@@ -28,12 +29,18 @@ _MOST_CALLS, _MOST_FORMS = 64, 4
 _SUMMED_TAPS, _SUMMED = 144, 256
 # Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
 _LEAST_TASKS = 8
-# Bytes of a call that a thread keeps for the next one, of each element type.
-_MOST_HELD = 4 << 20
+# Bytes of a call that a thread keeps for the next one, and those of two cache lines.
+_MOST_HELD, _LINES_BYTES = 16 << 20, 128
+# The first word of a record that is its function's.
+_ARGUMENTS = 5
 # Numbers of a thread's inputs, and about as many positions of a row as are made at once.
 _MOST_BUFFERED, _LINE = 4 << 20, 64
+# Numbers of a thread's inputs, or of all its scratch memory, that maps may be smaller than.
+_LEAST_BUFFERED = 1 << 18
 # Products that take less time than waking a thread.
-_ALONE_MACS = 1 << 21
+_ALONE_MACS = 1 << 19
+# As many products take as long as packing an element of the weight.
+_ALONE_WEIGHTS = 16
 
 _memory = local()
 
@@ -68,7 +75,8 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
         channels = min(channels, _SUMMED_TAPS)
     *outer, width = axes
     lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
-    return lines * (_LINE + width.halo) <= _MOST_BUFFERED
+    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
+    return lines * (min(_LINE, width.positions) + width.halo) <= min(_MOST_BUFFERED, max(_LEAST_BUFFERED, larger))
 
 
 class Packed:
@@ -90,9 +98,8 @@ class Packed:
 
     def _settle(self, geometry: Geometry) -> _Call:
         itemsize = self._weight.itemsize
-        kind = _choose(geometry, itemsize)
-        shape = _shape(kind, itemsize)
-        plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+        frame = _frame(geometry, _choose(geometry, itemsize), self._weight.dtype.char)
+        plan = frame.plan
         # Inputs of other sizes read the same elements in the same order.
         key = (plan.shape, geometry.transposed, plan.elements.tobytes())
         with self._lock:
@@ -104,13 +111,23 @@ class Packed:
                 packed = self._packed[key] = _pack(geometry, self._weight, plan)
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
-            call = self._calls[geometry] = _Call(kind, plan, packed)
+            call = self._calls[geometry] = _Call(frame, packed)
         return call
 
 
+class _Frame(NamedTuple):
+    """What calls of a geometry have in common: `record` lacks the arrays and the scratch memory, `scratch` is bytes."""
+
+    plan: Any
+    zeros: Array
+    record: Array
+    scratch: int
+
+
 class _Call(NamedTuple):
-    kind: int
-    plan: Plan
+    """What calls of a geometry by a weight have in common."""
+
+    frame: _Frame
     weights: Array
 
 
@@ -140,23 +157,88 @@ def _turned(geometry: Geometry, transposed: bool) -> Geometry:
 
 def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
     """Write the operation of a geometry to `out`."""
-    from . import kernels
+    frame, weights = weight.call(geometry)
+    _convolve(frame, input, weights, bias, out)
 
-    kind, plan, packed = weight.call(geometry)
-    biases = _read_only(np.zeros(geometry.out_channels, input.dtype) if bias is None else bias)
-    counter = np.zeros(1, np.int64)
-    source, flat = _read_only(input), out.reshape(-1)
 
-    def work() -> None:
-        buffer, sums = _scratch(input.dtype, plan.buffer, plan.sums)
-        kernels.run(
-            kind, plan.shape.lanes, plan.shape.block, source, packed, biases, flat, plan.numbers, plan.axes,
-            plan.phases, plan.boxes, plan.places, plan.rows, plan.classes, plan.offsets, buffer, sums, counter,
-            plan.tasks,
-        )  # fmt: skip
+def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    from .jobs import address
 
-    several = plan.macs > _ALONE_MACS
-    threads.together(work, min(threads.count(), plan.tasks) if several else 1)
+    record = frame.record.copy()
+    record[_ARGUMENTS] = address(input)
+    record[_ARGUMENTS + 1] = address(weight)
+    record[_ARGUMENTS + 2] = address(frame.zeros if bias is None else bias)
+    record[_ARGUMENTS + 3] = address(out)
+    _do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
+
+
+@lru_cache(maxsize=256)
+def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
+    from . import jobs
+
+    zeros = np.zeros(geometry.out_channels, char)
+    itemsize, shape = zeros.itemsize, _shape(kind, zeros.itemsize)
+    plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+    buffer = _lines(plan.buffer * itemsize)
+    words = [0, 0, 0, 0]
+    words += map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
+    words += map(jobs.address, (plan.classes, plan.offsets))
+    words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
+    record = jobs.record("run", char, [*words, plan.tasks])
+    return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
+
+
+def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution of `input` by a weight as it lies to `out`."""
+    _convolve(_folding(geometry, input.dtype.char, threads.count()), input, weight, bias, out)
+
+
+@lru_cache(maxsize=256)
+def _folding(geometry: Geometry, char: str, several: int) -> _Frame:
+    from . import jobs
+
+    zeros = np.zeros(geometry.large_channels, char)
+    shape = _rows(zeros.itemsize)
+    plan = fold_plan(geometry, shape, zeros.itemsize, several)
+    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
+    record = jobs.record("fold", char, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
+    return _Frame(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
+
+
+@lru_cache(maxsize=1024)
+def folds(geometry: Geometry) -> bool:
+    """Return whether the sums of a few rows of positions fit a thread's memory."""
+    plan = fold_plan(geometry, _rows(4), 4, threads.count())
+    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
+    return plan.scratch <= min(_MOST_BUFFERED, max(2 * _LEAST_BUFFERED, larger))
+
+
+def _rows(itemsize: int) -> Rows:
+    from . import folding
+    from .microkernel import vector_bytes
+
+    sizes = folding.ROWS, folding.VECTORS, folding.POSITIONS, folding.ROW_VECTORS, folding.DEPTH, folding.WIDE_ROWS
+    return Rows(*sizes, vector_bytes() // itemsize)
+
+
+def _do(record: Array, scratch: int, tasks: int, macs: float) -> None:
+    """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
+    several = min(threads.count(), tasks) if macs > _ALONE_MACS else 1
+    memory = _scratch(scratch * several)
+    record[3], record[4] = _aligned(memory), scratch
+    threads.together(record, several)
+
+
+def _lines(size: int) -> int:
+    """Return bytes in whole pairs of cache lines."""
+    return ceil(size / _LINES_BYTES) * _LINES_BYTES
+
+
+def _aligned(memory: Array) -> int:
+    """Return the address of the first whole line of memory that is one line longer."""
+    from .jobs import address
+
+    return _lines(address(memory))
 
 
 def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
@@ -164,35 +246,50 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
 
     Lanes hold channels of the small map: with few of them in a group most lanes idle.
     """
-    from . import kernels
-    from .correlation import correlate as run
+    from .jobs import address
 
     if geometry.samples == 0:
         out[...] = 0
         return
-    shape = _shape(kernels.CHANNELS[0], small.itemsize)
+    frame = _correlation(geometry, small.dtype.char)
+    record = frame.record.copy()
+    record[_ARGUMENTS] = address(small)
+    record[_ARGUMENTS + 1] = address(large)
+    record[_ARGUMENTS + 2] = address(out)
+    _do(record, frame.scratch, frame.tasks, frame.macs)
+
+
+class _Correlation(NamedTuple):
+    """What gradients of a geometry have in common, as `_Frame` has it of its products."""
+
+    plan: Plan
+    record: Array
+    scratch: int
+    tasks: int
+    macs: int
+
+
+@lru_cache(maxsize=256)
+def _correlation(geometry: Geometry, char: str) -> _Correlation:
+    from . import jobs, kernels
+
+    itemsize = np.dtype(char).itemsize
+    shape = _shape(kernels.CHANNELS[0], itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
     held = min(columns, max(1, _SUMMED_TAPS // taps))
     # The boxes of a convolution that reads so many channels of the large map.
-    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, small.itemsize, _SUMMED)
+    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
     width, pitch = shape.block, int(plan.numbers[9])
     blocks, parts = ceil(rows / width), ceil(columns / held)
     stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
-    scratch = width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch)
-    counter = np.zeros(1, np.int64)
-    left, right, flat = _read_only(small), _read_only(large), out.reshape(-1)
-
-    def work() -> None:
-        buffer, sums = _scratch(small.dtype, plan.buffer, scratch)
-        run(
-            left, right, flat, shape.lanes, width, stack, rows, columns, held, taps, plan.numbers, plan.axes,
-            plan.phases, plan.boxes, plan.places, plan.offsets, buffer, sums, counter,
-        )  # fmt: skip
-
+    buffer = _lines(plan.buffer * itemsize)
+    scratch = buffer + _lines(width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch) * itemsize)
+    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.offsets))]
+    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer]
     tasks = groups * ceil(blocks / stack) * parts
-    several = rows * columns * geometry.met_taps * groups * geometry.samples > _ALONE_MACS
-    threads.together(work, min(threads.count(), tasks) if several else 1)
+    macs = rows * columns * geometry.met_taps * groups * geometry.samples
+    return _Correlation(plan, jobs.record("correlate", char, words), scratch, tasks, macs)
 
 
 def _choose(geometry: Geometry, itemsize: int) -> int:
@@ -219,27 +316,19 @@ def _shape(kind: int, itemsize: int) -> Shape:
     return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
 
 
-def _read_only(array: Array) -> Array:
-    """Return the numbers of an array: Numba compiles once for inputs that may be written to and for others."""
-    flat = array.reshape(-1)
-    flat.flags.writeable = False
-    return flat
-
-
-def _scratch(dtype: Any, *sizes: int) -> list[Array]:
-    """Return memory of this thread, the same for every call that is not larger."""
-    if sum(sizes) * dtype.itemsize > _MOST_HELD:
-        return [np.empty(size, dtype) for size in sizes]
-    held: dict[Any, list[Array]] = _memory.__dict__
-    arrays = held.setdefault(dtype.char, [np.empty(0, dtype)] * len(sizes))
-    for i, size in enumerate(sizes):
-        if arrays[i].size < size:
-            arrays[i] = np.empty(size, dtype)
-    return arrays
+def _scratch(size: int) -> Array:
+    """Return so many bytes and a line, of this thread, the same for every call that does not need more."""
+    size += _LINES_BYTES
+    if size > _MOST_HELD:
+        return np.empty(size, np.uint8)
+    held: Array | None = getattr(_memory, "held", None)
+    if held is None or held.size < size:
+        held = _memory.held = np.empty(size, np.uint8)
+    return held
 
 
 def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
-    from . import kernels
+    from . import jobs
 
     weight = np.ascontiguousarray(weight)
     strides = np.array(weight.strides, np.int64) // weight.itemsize
@@ -247,16 +336,12 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
         strides[[1, 2]] = strides[[2, 1]]
     groups = geometry.groups
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
-    packed = np.empty(plan.weights, weight.dtype)
-    counter = np.zeros(1, np.int64)
+    # Vectors of weights that begin where a cache line does are read twice as fast.
+    memory = np.empty(plan.weights * weight.itemsize + _LINES_BYTES, np.uint8)
+    start = _aligned(memory) - jobs.address(memory)
+    packed = memory[start : start + plan.weights * weight.itemsize].view(weight.dtype)
     blocks = ceil(out_channels / plan.shape.block)
-    flat = _read_only(weight)
-
-    def work() -> None:
-        kernels.pack(
-            flat, strides, plan.elements, packed, groups, channels, out_channels, blocks, plan.shape.block,
-            plan.weights // groups, counter,
-        )  # fmt: skip
-
-    threads.together(work, min(threads.count(), groups * blocks))
-    return _read_only(packed)
+    words = [*map(jobs.address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
+    words += [out_channels, blocks, plan.shape.block, plan.weights // groups]
+    _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)
+    return packed

@@ -10,9 +10,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .microkernel import element, lanes
+from .microkernel import ask, element, lanes
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
+_LINE_BYTES = 64
 
 
 class _Line:
@@ -39,11 +40,11 @@ class _Line:
 
     def load(self, pointer: Any, index: Any, width: int) -> Any:
         at = self._builder.gep(pointer, [index])
-        return self._builder.load(self._cast(at, width), align=self._alignment)
+        return self._builder.load(self._cast(at, width), align=self.size)
 
     def store(self, vector: Any, pointer: Any, index: Any) -> None:
         at = self._builder.gep(pointer, [index])
-        self._builder.store(vector, self._cast(at, vector.type.count), align=self._alignment)
+        self._builder.store(vector, self._cast(at, vector.type.count), align=self.size)
 
     def shuffle(self, one: Any, other: Any, order: list[int]) -> Any:
         return self._builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, len(order)), order))
@@ -56,7 +57,8 @@ class _Line:
         return self._builder.bitcast(pointer, ir.VectorType(self.element, width).as_pointer())
 
     @property
-    def _alignment(self) -> int:
+    def size(self) -> int:
+        """Bytes of a number."""
         return 4 if isinstance(self.element, ir.FloatType) else 8
 
 
@@ -75,6 +77,21 @@ def clear(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(target, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typingctx: Any, source: Any, start: Any, length: Any) -> Any:
+    """Ask for ``source[start : start + length]``, which may lie beyond the array."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = _Line(context, builder, signature.args[0].dtype)
+        pointer = line.pointer(signature.args[0], args[0], args[1])
+        step = _I64(_LINE_BYTES // line.size)
+        with cgutils.for_range_slice(builder, _I64(0), args[2], step, _I64) as (index, _):
+            ask(builder, builder.gep(pointer, [index]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -113,6 +130,25 @@ def copy_every_other(typingctx: Any, source: Any, start: Any, target: Any, to: A
             last = builder.sub(args[4], _I64(1))
             line.each(last, move)
             line.store(line.load(inputs, builder.shl(last, _I64(1)), 1), outputs, last)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64, types.int64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
+    """Add ``source[start : start + length]`` to ``target[to : to + length]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = _Line(context, builder, signature.args[0].dtype)
+        inputs = line.pointer(signature.args[0], args[0], args[1])
+        outputs = line.pointer(signature.args[2], args[2], args[3])
+
+        def move(width: int, index: Any) -> None:
+            value = builder.fadd(line.load(outputs, index, width), line.load(inputs, index, width))
+            line.store(value, outputs, index)
+
+        line.each(args[4], move)
         return context.get_dummy_value()
 
     return types.void(source, types.int64, target, types.int64, types.int64), generate

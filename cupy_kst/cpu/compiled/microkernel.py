@@ -7,6 +7,7 @@ in each step, each number spread over a register of its own, and has ``scalars *
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +55,14 @@ def lanes(kind: Any) -> int:
     return vector_bytes() * 8 // int(kind.bitwidth)
 
 
+def ask(builder: ir.IRBuilder, pointer: Any) -> None:
+    """Ask for the cache line of a pointer, which may lie beyond what may be read."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+    builder.call(function, [builder.bitcast(pointer, byte), _I32(0), _I32(2), _I32(1)])
+
+
 def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     """Return the function that adds up ``scalars * vectors`` vectors of products and stores them.
 
@@ -90,10 +99,75 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     return multiply_add
 
 
+def dense_microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
+    """Return the same for inputs that are evenly apart.
+
+    ``microkernel(source, source_base, source_pitch, depth, weights, weight_base, sums, sum_base, sum_pitch, resume)``:
+    places are one vector apart with `positions_in_lanes`, else one number.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        source_base: Any,
+        source_pitch: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(source, i64, i64, i64, weights, i64, sums, i64, i64, types.boolean)
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate_dense
+
+    return multiply_add
+
+
+# How far a step's inputs are from the places where they begin.
+_Offset = Callable[[Any], Any]
+
+
 class _Builder:
     def __init__(self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType) -> None:
         self._scalars, self._vectors = scalars, vectors
         self._positions_in_lanes, self._vector = positions_in_lanes, vector
+
+    @property
+    def _taken(self) -> int:
+        """Weights of a step."""
+        return self._scalars if self._positions_in_lanes else self._vectors * self._vector.count
+
+    @property
+    def _places(self) -> int:
+        return self._vectors if self._positions_in_lanes else self._scalars
+
+    def generate_dense(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        _, base, source_pitch, depth, _, weight_base, _, sum_base, pitch, resume = args
+        source, weights, sums = pointer(0, base), pointer(4, weight_base), pointer(6, sum_base)
+        apart = self._vector.count if self._positions_in_lanes else 1
+        starts = [builder.gep(source, [_I64(i * apart)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def _targets(self, builder: ir.IRBuilder, sums: Any, pitch: Any) -> list[Any]:
+        return [
+            builder.gep(sums, [builder.add(builder.mul(pitch, _I64(i)), _I64(v * self._vector.count))])
+            for i in range(self._scalars)
+            for v in range(self._vectors)
+        ]
 
     def generate(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
         def pointer(array: int, *shifts: Any) -> Any:
@@ -105,15 +179,10 @@ class _Builder:
         _, base, _, first_place, _, first, depth, _, weight_base, _, sum_base, pitch, resume = args
         source, places, offsets = pointer(0, base), pointer(2, first_place), pointer(4, first)
         weights, sums = pointer(7, weight_base), pointer(9, sum_base)
-        count = self._vectors if self._positions_in_lanes else self._scalars
-        starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(count)]
-        targets = [
-            builder.gep(sums, [builder.add(builder.mul(pitch, _I64(i)), _I64(v * self._vector.count))])
-            for i in range(self._scalars)
-            for v in range(self._vectors)
-        ]
+        starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
         initial = self._initial(builder, targets, resume)
-        finals = self._loop(builder, depth, starts, offsets, weights, initial)
+        finals = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights, initial)
         for value, target in zip(finals, targets, strict=True):
             builder.store(value, self._as_vector(builder, target), align=self._alignment)
         return context.get_dummy_value()
@@ -153,7 +222,7 @@ class _Builder:
         return values
 
     def _loop(
-        self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offsets: Any, weights: Any, initial: list[Any]
+        self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offset: _Offset, weights: Any, initial: list[Any]
     ) -> list[Any]:
         before = builder.block
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
@@ -161,8 +230,8 @@ class _Builder:
         builder.position_at_end(body)
         step, weight = builder.phi(_I64), builder.phi(weights.type)
         sums = [builder.phi(self._vector) for _ in initial]
-        totals, taken = self._step(builder, starts, self._index(builder, offsets, step), weight, sums)
-        following, next_weight = builder.add(step, _I64(1)), builder.gep(weight, [_I64(taken)])
+        totals = self._step(builder, starts, offset(step), weight, sums)
+        following, next_weight = builder.add(step, _I64(1)), builder.gep(weight, [_I64(self._taken)])
         pairs = zip([step, weight, *sums], [_I64(0), weights, *initial], [following, next_weight, *totals], strict=True)
         for phi, start, again in pairs:
             phi.add_incoming(start, before)
@@ -179,24 +248,18 @@ class _Builder:
 
     def _prefetch(self, builder: ir.IRBuilder, places: list[Any]) -> None:
         """Ask for the weights of the same step of the next products, which other threads may not have read either."""
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        ahead = _I64(DEPTH * self._vectors * self._vector.count)
         for each in places:
-            builder.call(prefetch, [builder.bitcast(builder.gep(each, [ahead]), byte), _I32(0), _I32(2), _I32(1)])
+            ask(builder, builder.gep(each, [_I64(DEPTH * self._taken)]))
 
-    def _step(
-        self, builder: ir.IRBuilder, starts: list[Any], offset: Any, weight: Any, sums: list[Any]
-    ) -> tuple[list[Any], int]:
-        """Return the sums with one step's products, and how many weights that took."""
+    def _step(self, builder: ir.IRBuilder, starts: list[Any], offset: Any, weight: Any, sums: list[Any]) -> list[Any]:
+        """Return the sums with one step's products."""
         inputs = [builder.gep(start, [offset]) for start in starts]
         if self._positions_in_lanes:
-            taken, numbers = self._scalars, [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)]
+            numbers = [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)]
             vectors = [self._load(builder, each) for each in inputs]
         else:
             width = self._vector.count
-            taken, numbers = self._vectors * width, inputs
+            numbers = inputs
             places = [builder.gep(weight, [_I64(v * width)]) for v in range(self._vectors)]
             vectors = [self._load(builder, each) for each in places]
             self._prefetch(builder, places)
@@ -207,4 +270,4 @@ class _Builder:
                 # LLVM may fuse the two, and does where the processor can.
                 contract = ("contract",)
                 totals.append(builder.fadd(builder.fmul(spread, vector, flags=contract), total, flags=contract))
-        return totals, taken
+        return totals

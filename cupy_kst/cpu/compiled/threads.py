@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
+from _thread import start_new_thread
+from queue import SimpleQueue
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Words of a helper's line: two cache lines, since processors read them by pairs.
+_WORDS = 16
+_MOST_HELPERS = 255
 
 
 def count() -> int:
@@ -13,28 +21,68 @@ def count() -> int:
     for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "").strip()
         if value.isdigit() and int(value) > 0:
-            return int(value)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            return min(int(value), _MOST_HELPERS + 1)
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(there, _MOST_HELPERS + 1)
 
 
-def together(work: Callable[[], None], threads: int) -> None:
-    """Run `work` at one time in `threads` threads, one of them the caller's, until all have returned."""
-    helpers = [_pool(max(count(), threads) - 1).submit(work) for _ in range(threads - 1)] if threads > 1 else []
-    try:
-        work()
-    finally:
-        # One that has not begun by now would find no task left; what others still write to must not be given back.
-        wait([each for each in helpers if not each.cancel()])
-    for helper in helpers:
-        if not helper.cancelled():
-            helper.result()
+def together(record: NDArray[Any], threads: int) -> None:
+    """Do the work of a record in up to `threads` threads, one of them the caller's, until all have returned.
+
+    The record's second word is 0, its third the address of a compiled function, which is called with the record's
+    address and the number of the thread, and takes tasks until none is left. Threads that are busy with another call do
+    not help.
+    """
+    from .pool import lead
+
+    if len(_helpers.wakes) < threads - 1:
+        _helpers.hire(threads - 1)
+    _helpers.wake(threads - 1)
+    lead(_helpers.mail, threads - 1, record)
 
 
-@lru_cache(maxsize=4)
-def _pool(size: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(size, thread_name_prefix="cupy_kst")
+class _Helpers:
+    """Threads of this process, and the mail in which compiled code finds what to do (see `pool`)."""
+
+    def __init__(self) -> None:
+        self.mail = np.zeros((_MOST_HELPERS, _WORDS), np.int64)
+        self.wakes: list[SimpleQueue[None]] = []
+        self._lock = Lock()
+
+    def hire(self, helpers: int) -> None:
+        """Start threads until there are as many."""
+        with self._lock:
+            while len(self.wakes) < helpers:
+                wake: SimpleQueue[None] = SimpleQueue()
+                # Unlike those of `threading`, these are not waited for when the interpreter ends.
+                start_new_thread(_help, (self.mail, len(self.wakes), wake))
+                self.wakes.append(wake)
+
+    def wake(self, helpers: int) -> None:
+        """Wake those of the first `helpers` that sleep."""
+        for row in range(helpers):
+            if not self.mail[row, 1]:
+                self.wakes[row].put(None)
+
+
+def _help(mail: NDArray[Any], row: int, wake: SimpleQueue[None]) -> None:
+    from .pool import serve
+
+    while True:
+        wake.get()
+        while not wake.empty():
+            wake.get()
+        serve(mail, row)
+
+
+_helpers = _Helpers()
+
+
+def _renew() -> None:
+    global _helpers
+    _helpers = _Helpers()
 
 
 # A child process has none of its parent's threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,156 @@
+"""What threads of the pool do, by records: words that hold sizes and the addresses of arrays.
+
+Handing over a record takes a fraction of the time in which a function unpacks as many arrays. The first words are those
+of the pool (see `threads.together`), the scratch memory's address, and its bytes for each thread.
+"""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import carray, cfunc
+from numpy.typing import NDArray
+
+from .atomics import pointer
+from .correlation import correlate
+from .folding import fold
+from .kernels import jit, pack, run
+
+Array = NDArray[Any]
+
+_FIRST = 5
+
+
+@jit
+def _memory(record, part, like, start, size):
+    """Return `size` numbers of a thread's scratch memory."""
+    bytes_each = record[4]
+    return carray(pointer(record[3] + part * bytes_each + start, like), size)
+
+
+@jit
+def _run(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 20)
+    a = _FIRST
+    source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, axes = carray(pointer(r[a + 4], one), 13), carray(pointer(r[a + 5], one), (3, 7))
+    phases, boxes = carray(pointer(r[a + 6], one), (r[a + 12], 3)), carray(pointer(r[a + 7], one), (r[a + 13], 13))
+    places, rows = carray(pointer(r[a + 8], offset), 1), carray(pointer(r[a + 9], one), (r[a + 14], 5))
+    classes, offsets = carray(pointer(r[a + 10], one), (1, 5)), carray(pointer(r[a + 11], offset), 1)
+    buffer = _memory(r, part, like, 0, 1)
+    sums = _memory(r, part, like, r[a + 18], 1)
+    run(
+        r[a + 15], r[a + 16], r[a + 17], source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes,
+        offsets, buffer, sums, r, r[a + 19],
+    )  # fmt: skip
+
+
+@jit
+def _pack(address, part, like):
+    one = np.int64(0)
+    r = carray(pointer(address, one), _FIRST + 10)
+    a = _FIRST
+    weight, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    strides, elements = carray(pointer(r[a + 2], one), 6), carray(pointer(r[a + 3], one), (r[a + 4], 6))
+    pack(weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r)
+
+
+@jit
+def _correlate(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 19)
+    a = _FIRST
+    small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    out = carray(pointer(r[a + 2], like), 1)
+    numbers, axes = carray(pointer(r[a + 3], one), 13), carray(pointer(r[a + 4], one), (3, 7))
+    phases, boxes = carray(pointer(r[a + 5], one), (r[a + 9], 3)), carray(pointer(r[a + 6], one), (r[a + 10], 13))
+    places, offsets = carray(pointer(r[a + 7], offset), 1), carray(pointer(r[a + 8], offset), 1)
+    buffer = _memory(r, part, like, 0, 1)
+    sums = _memory(r, part, like, r[a + 18], 1)
+    correlate(
+        small, large, out, r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], r[a + 17], numbers, axes,
+        phases, boxes, places, offsets, buffer, sums, r,
+    )  # fmt: skip
+
+
+@jit
+def _fold(address, part, like):
+    one = np.int64(0)
+    r = carray(pointer(address, one), _FIRST + 13)
+    a = _FIRST
+    source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, axes = carray(pointer(r[a + 4], one), 15), carray(pointer(r[a + 5], one), (3, 6))
+    parts, classes = carray(pointer(r[a + 6], one), (r[a + 9], 12)), carray(pointer(r[a + 7], one), (r[a + 10], 4))
+    taps = carray(pointer(r[a + 8], one), (r[a + 11], 2))
+    scratch = _memory(r, part, like, 0, 1)
+    fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
+
+
+def _run_float32(record, part):
+    _run(record, part, np.float32(0))
+
+
+def _run_float64(record, part):
+    _run(record, part, np.float64(0))
+
+
+def _fold_float32(record, part):
+    _fold(record, part, np.float32(0))
+
+
+def _fold_float64(record, part):
+    _fold(record, part, np.float64(0))
+
+
+def _pack_float32(record, part):
+    _pack(record, part, np.float32(0))
+
+
+def _pack_float64(record, part):
+    _pack(record, part, np.float64(0))
+
+
+def _correlate_float32(record, part):
+    _correlate(record, part, np.float32(0))
+
+
+def _correlate_float64(record, part):
+    _correlate(record, part, np.float64(0))
+
+
+_FUNCTIONS = {
+    ("run", "f"): _run_float32,
+    ("run", "d"): _run_float64,
+    ("fold", "f"): _fold_float32,
+    ("fold", "d"): _fold_float64,
+    ("pack", "f"): _pack_float32,
+    ("pack", "d"): _pack_float64,
+    ("correlate", "f"): _correlate_float32,
+    ("correlate", "d"): _correlate_float64,
+}
+
+
+@cache
+def _compiled(name: str, kind: str) -> Any:
+    # Numba finds in its cache what it has compiled before.
+    return cfunc("void(int64, int64)", cache=True, error_model="numpy")(_FUNCTIONS[name, kind])
+
+
+def record(name: str, kind: str, words: Sequence[int]) -> Array:
+    """Return a record of the job of a name, for arrays of a kind (``"f"`` or ``"d"``)."""
+    return np.array([0, 0, _compiled(name, kind).address, 0, 0, *words], np.int64)
+
+
+def address(array: Array) -> int:
+    """Return where an array is in memory."""
+    found: int = array.__array_interface__["data"][0]
+    return found
