@@ -68,12 +68,12 @@ def explain(
     >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))  # doctest: +ELLIPSIS
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
-    CUDA (NVIDIA H200): unified/f32/threads, taken by "auto": one launch, no workspace, and non-finite ...
+    CUDA (NVIDIA H200): ks_deconv/f32/128x64/split8, taken by "auto": matrix products without inserted zeros
     NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros, or ...
       zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
       segregated       126.0 M MACs         0 B workspace  4 launches
-    * unified          126.0 M MACs         0 B workspace  1 launch
-    * ks_deconv        134.2 M MACs      2.1 MB workspace  2 launches
+      unified          126.0 M MACs         0 B workspace  1 launch
+    * ks_deconv        134.2 M MACs      6.3 MB workspace  3 launches
       split            151.5 M MACs      2.7 MB workspace  3 launches
     useful: 126.0 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
     """

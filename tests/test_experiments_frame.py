@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import charts, cli, frame, paper_pages, registry, results, sheets
+from experiments import charts, cli, frame, paper_pages, registry, report, results, sheets
 from experiments.errors import ExperimentError
 from experiments.frame import Paper, Settings, Unit
 from experiments.results import Result
@@ -362,7 +362,7 @@ def test_a_row_of_another_length_is_refused() -> None:
 def paged(toy: Toy, run: Runner, tmp_path: Path) -> Iterator[tuple[Path, list[object]]]:
     """A folder with one result of the toy, and the arguments of a report on it."""
     tables = "".join(
-        f"<!-- {name} table: {end} -->\n" for name in ("quickstart", "cpu_bench") for end in ("begin", "end")
+        f"<!-- {name} table: {end} -->\n" for name in {**report.README, **report.MEASURED} for end in ("begin", "end")
     )
     (tmp_path / "r.md").write_text(tables)
     (tmp_path / "m.md").write_text(tables)
