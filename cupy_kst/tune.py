@@ -88,7 +88,7 @@ def tune(
     from .gpu.search import Task, search
 
     if not has_forms(name):
-        (form,) = form_names(name, element)
+        form, *_ = form_names(name, element)
         return Tuning(name, form, form, {})
     if find_spec("filelock") is None:
         raise RuntimeError("tune needs filelock: pip install 'cupy_kst[tune]'")

@@ -75,14 +75,32 @@ def own(machine: Machine, task: Task, arrays: Arrays, method: str) -> Iterator[t
         where = (machine, task, arrays, data_format)
         yield _name(UNPREPARED, data_format), partial(_unprepared, *where, method, UNPREPARED)
         if task.operation != "weight":
-            yield _name(PREPARED, data_format), partial(_prepared, *where, method)
+            yield _name(PREPARED, data_format), partial(_prepared, *where, method, PREPARED)
     if task.has_baseline:
-        baseline, natural = BASELINES[task.operation], task.kind.natural
-        yield _name(baseline, natural), partial(_unprepared, machine, task, arrays, natural, baseline, baseline)
+        yield _name(BASELINES[task.operation], task.kind.natural), partial(_baseline, machine, task, arrays)
 
 
 def _name(role: str, data_format: DataFormat) -> str:
     return f"{role} {SHORT[data_format]}"
+
+
+def _baseline(machine: Machine, task: Task, arrays: Arrays) -> Side:
+    """Return the side that multiplies by zeros, where it can in the tiles and by the micro-kernel of KS-deconv."""
+    baseline, natural = BASELINES[task.operation], task.kind.natural
+    if baseline != "zero_insertion":
+        return _unprepared(machine, task, arrays, natural, baseline, baseline)
+    explained = cupy_kst.explain(
+        task.layer.input_shape(task.batch),
+        task.layer.weight_shape,
+        method="ks_deconv",
+        dtype=task.kind.dtype,
+        data_format=natural,
+        precision=task.kind.precision,
+        **task.layer.options,
+    )
+    # A map with zeros is not trimmed.
+    form = _taken(explained).partition("/")[2].replace("/trimmed", "")
+    return _prepared(machine, task, arrays, natural, baseline, baseline, form)
 
 
 def _options(task: Task) -> dict[str, Any]:
@@ -128,7 +146,15 @@ def _unprepared(machine: Machine, task: Task, arrays: Arrays, data_format: DataF
     return _ours(machine, task, role, data_format, call, eager, written, explained)
 
 
-def _prepared(machine: Machine, task: Task, arrays: Arrays, data_format: DataFormat, method: str) -> Side:
+def _prepared(
+    machine: Machine,
+    task: Task,
+    arrays: Arrays,
+    data_format: DataFormat,
+    method: str,
+    role: str,
+    form: str | None = None,
+) -> Side:
     first, _ = READS[task.operation]
     maps = list(map(machine.view, arrays.read(first, data_format)))
     written = arrays.written(data_format)
@@ -139,6 +165,7 @@ def _prepared(machine: Machine, task: Task, arrays: Arrays, data_format: DataFor
             machine.view(weight),
             op=OP[task.operation],
             method=method,
+            form=form,
             data_format=data_format,
             precision=task.kind.precision,
             **task.layer.options,
@@ -153,7 +180,7 @@ def _prepared(machine: Machine, task: Task, arrays: Arrays, data_format: DataFor
         return ready[number](maps[number])
 
     explained = ready[0].explain(maps[0].shape)
-    return _ours(machine, task, PREPARED, data_format, call, eager, written, explained)
+    return _ours(machine, task, role, data_format, call, eager, written, explained)
 
 
 def _ours(

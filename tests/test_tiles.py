@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst import Geometry, cpu
+from cupy_kst.costs import count
 from cupy_kst.dtypes import DTYPES, DType, Precision
 from cupy_kst.gpu import choice, conv_v2, ks_deconv, sk_dilated, tiles
 from cupy_kst.gpu.choice import Product
@@ -239,6 +240,31 @@ def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, ch
     form = names[len(names) // len(tiles.tiles(micro))]
     for geometry in GEOMETRIES:
         _check(method, dtype.name, geometry, form, channels_last, "plain", precision="tf32")
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES[:3], ids=range(3))
+@pytest.mark.parametrize("form", ["f32/64x64", "tf32/32x64/split3"])
+@pytest.mark.parametrize("kind", ["generic", "specialised"])
+def test_the_baseline_on_request_takes_tiles(geometry: Geometry, form: str, kind: Any) -> None:
+    for channels_last in (False, True):
+        _check("zero_insertion", "float32", geometry, form, channels_last, "plain", kind=kind, precision="tf32")
+    element = DTYPES["float32"]
+    assert form_taken("zero_insertion", geometry, FLOAT) == "f32/threads"
+    target = replace(FLOAT, form=form_of("zero_insertion", element, form, "tf32"))
+    assert form_taken("zero_insertion", geometry, target) == form
+
+
+def test_tiles_of_the_baseline_multiply_what_it_is_said_to_multiply() -> None:
+    # Rows, columns and channels that tiles divide.
+    geometry = Geometry.conv_transpose((2, 64, 8, 8), (64, 64, 4, 4), 2, 1)
+    emulator = _emulator("plain", "forward")
+    engine = Engine(emulator)
+    arrays = {"small": np.ones((2, 64, 1, 8, 8), "f4"), "weight": np.ones((64, 64, 1, 4, 4), "f4")}
+    out = emulator.empty((2, 64, 1, 16, 16), np.float32)
+    emulator.products.clear()
+    engine.run("zero_insertion", geometry, DTYPES["float32"], {**arrays, "large": out}, form="f32/64x64")
+    made = {kernel: products.all for kernel, products in emulator.products}
+    assert made["multiply_classes"] == count("conv_transpose", geometry, DTYPES["float32"])["zero_insertion"].macs
 
 
 @every_method

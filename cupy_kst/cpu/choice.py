@@ -60,15 +60,15 @@ _ITEMSIZE = 4
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again.
 SECONDS = Work(
-    macs=1.4e-11,
-    operands=1.1e-10,
-    gathered=4.7e-10,
-    added=2.2e-10,
+    macs=1.2e-11,
+    operands=9.8e-11,
+    gathered=2.8e-10,
+    added=1.1e-10,
     calls=2.3e-6,
-    compiled=6e-12,
-    packed=1.0e-9,
-    passed=1.3e-10,
-    folded=2.0e-10,
+    compiled=5.8e-12,
+    packed=7.1e-10,
+    passed=7.1e-11,
+    folded=7.5e-11,
 )
 
 

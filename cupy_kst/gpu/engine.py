@@ -31,7 +31,7 @@ from .choice import needs_wide
 from .device import Device
 from .form import Form
 from .micro import micros
-from .plan import Plan
+from .plan import Launches, Plan
 from .runtime import Runtime
 from .target import Target
 
@@ -53,6 +53,8 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
 
 # Methods that have tiles, and whether these may be trimmed.
 _TRIMS = {"ks_deconv": ks_deconv.TRIMS, "conv_v2": conv_v2.TRIMS, "sk_dilated": sk_dilated.TRIMS}
+# Methods that have tiles if they are asked for them.
+_ON_REQUEST = ("zero_insertion",)
 
 
 @lru_cache(maxsize=256)
@@ -63,14 +65,17 @@ def plan(method: str, geometry: Geometry, target: Target) -> Plan:
 
 def form_names(method: str, dtype: DType, precision: Precision = "ieee") -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
-    if method not in _TRIMS:
-        return (_threads(dtype),)
-    return forms.names(micros(dtype, precision), _TRIMS[method])
+    threads = () if method in _TRIMS else (_threads(dtype),)
+    return (*threads, *(forms.names(micros(dtype, precision), _TRIMS.get(method, False)) if _is_tiled(method) else ()))
 
 
 def _threads(dtype: DType) -> str:
-    """Return the name of the only form of methods that have a thread per output."""
+    """Return the name of the form of methods that have a thread per output."""
     return f"{dtype.short}/threads"
+
+
+def _is_tiled(method: str) -> bool:
+    return method in _TRIMS or method in _ON_REQUEST
 
 
 def has_forms(method: str) -> bool:
@@ -97,9 +102,13 @@ def form_taken(method: str, geometry: Geometry, target: Target) -> str:
 
 def form_of(method: str, dtype: DType, name: str, precision: Precision = "ieee") -> Form | None:
     """Return the form of a name, None for that of a thread per output, or raise a ValueError that lists the names."""
-    tiled, known = method in _TRIMS, form_names(method, dtype, precision)
-    form = forms.parse(name, micros(dtype, precision), _TRIMS[method]) if tiled and isinstance(name, str) else None
-    if form is None and (tiled or name not in known):
+    known = form_names(method, dtype, precision)
+    if name == _threads(dtype) and name in known:
+        return None
+    form = None
+    if _is_tiled(method) and isinstance(name, str):
+        form = forms.parse(name, micros(dtype, precision), _TRIMS.get(method, False))
+    if form is None:
         exact = "" if precision == "ieee" else f" by precision {precision}"
         raise ValueError(f"form={name!r}: on a GPU {method} in {dtype.name}{exact} has {', '.join(map(repr, known))}")
     return form
@@ -195,7 +204,12 @@ class Engine:
         wide = self._is_wide(geometry)
         texts = (
             source.text(
-                step.stem, dtype, wide=wide, channels_last=channels_last, constants=constants, defines=step.defines
+                step.stem,
+                dtype,
+                wide=wide,
+                channels_last=channels_last,
+                constants=_own(step, constants),
+                defines=step.defines,
             )
             for step in planned.steps
         )
@@ -256,19 +270,22 @@ class Engine:
     def _constants(
         self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, build: Build | None
     ) -> Constants | None:
-        constants = _constants_of(geometry)
+        constants = _constants_of(geometry.axes)
         if build is None:
             key = (method, dtype.name, self._is_wide(geometry), channels_last, constants)
             return constants if self._seen.before(key) else None
         return constants if build == "specialised" else None
 
 
+def _own(step: Launches, constants: Constants | None) -> Constants | None:
+    """Return the literals of a step's text, which may be of other axes than the call's."""
+    return constants if constants is None or step.axes is None else _constants_of(step.axes)
+
+
 @lru_cache(maxsize=1024)
-def _constants_of(geometry: Geometry) -> Constants:
+def _constants_of(axes: Constants) -> Constants:
     """Return the axes without sizes and padding: geometries that differ in these alone have one text."""
-    depth, height, width = (
-        Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in geometry.axes
-    )
+    depth, height, width = (Axis(kernel=axis.kernel, stride=axis.stride, dilation=axis.dilation) for axis in axes)
     return depth, height, width
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..axis import Axis
 from ..geometry import Geometry
 from . import params
 from .choice import Product
@@ -37,6 +38,8 @@ class Launches:
         What the text needs beside the lines that all have: names and values.
     shared_bytes : int
         Shared memory of a block beyond what every block may have.
+    axes : tuple of Axis, optional
+        Whose filter, stride and dilation the text has as literals, if it has any; without it, the call's.
     """
 
     stem: str
@@ -47,6 +50,7 @@ class Launches:
     params: NDArray[Any]
     defines: tuple[tuple[str, str], ...] = ()
     shared_bytes: int = 0
+    axes: tuple[Axis, Axis, Axis] | None = None
 
 
 class Workspace(NamedTuple):

@@ -1,8 +1,15 @@
-"""Launches of the baseline: one builds the zero-inserted map, one convolves it."""
+"""Launches of the baseline: one builds the zero-inserted map, one convolves it.
+
+It is as `segregated` and `unified` are, a thread per output, unless it is asked for a form: then the map is convolved
+in the tiles of `ks_deconv`, so that ratios are those of the methods there as well.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..geometry import Geometry
+from . import ks_deconv
 from .plan import Plan, Workspace, per_position
 from .target import Target
 
@@ -26,6 +33,15 @@ def plan(geometry: Geometry, target: Target) -> Plan:
         geometry.small_channels,
         grid=(depth, height, width),
     )
+    workspaces = {"map": Workspace(geometry.zero_inserted_shape)}
+    if target.form is not None:
+        on_map = _on_map(geometry)
+        tiled = ks_deconv.plan(on_map, target)
+        convolved = (
+            replace(step, arrays=tuple("map" if name == "small" else name for name in step.arrays), axes=on_map.axes)
+            for step in tiled.steps
+        )
+        return Plan((insert, *convolved), {**workspaces, **tiled.workspaces}, tiled.form)
     convolve = per_position(
         geometry,
         target.wide,
@@ -35,4 +51,15 @@ def plan(geometry: Geometry, target: Target) -> Plan:
         geometry.large_channels,
         grid=(out_depth, out_height, out_width),
     )
-    return Plan((insert, convolve), {"map": Workspace(geometry.zero_inserted_shape)})
+    return Plan((insert, convolve), workspaces)
+
+
+def _on_map(geometry: Geometry) -> Geometry:
+    """Return the transposed convolution without stride that makes the output of the map: of its inner part, where all
+    taps meet the map."""
+    borders = [axis.dilation * (axis.kernel - 1) for axis in geometry.axes]
+    depth, height, width = (
+        replace(axis, small=axis.zero_inserted_size, stride=1, pad_lo=border, pad_hi=border)
+        for axis, border in zip(geometry.axes, borders, strict=True)
+    )
+    return replace(geometry, axes=(depth, height, width))
