@@ -1,5 +1,5 @@
 // A map times a packed filter: rows of the product are positions of all samples, columns are output channels, and a
-// stage is some channels of one tap, so that bounds are tested once a tap.
+// stage is some channels of one tap, so that bounds are tested once a stage.
 //
 // Macros beside those of tile.cuh:
 //   VECTOR    elements of a filter that one thread loads at once: 16 bytes, if they divide the columns, or 1
@@ -139,10 +139,10 @@ struct MapByFilter {
     // Go to a stage that there is.
     __device__ __forceinline__ void go_to(Index stage)
     {
-        channel = take(stage, tiles_of(channels, TILE_K)) * TILE_K;
         tap_w = taps_w.first + take(stage, taps_w.end - taps_w.first);
         tap_h = taps_h.first + take(stage, taps_h.end - taps_h.first);
-        tap_d = taps_d.first + stage;
+        tap_d = taps_d.first + take(stage, taps_d.end - taps_d.first);
+        channel = stage * TILE_K;
         meet();
     }
 
@@ -159,17 +159,17 @@ struct MapByFilter {
         tap = filter + ((tap_d * height.taps + tap_h) * width.taps + tap_w) * channels * columns;
     }
 
+    // Taps come before channels: what neighbouring taps share of the map is then still in the first cache.
     __device__ __forceinline__ void advance()
     {
-        channel += TILE_K;
-        if (channel < channels)
-            return;
-        channel = 0;
         if (++tap_w == taps_w.end) {
             tap_w = taps_w.first;
             if (++tap_h == taps_h.end) {
                 tap_h = taps_h.first;
-                tap_d++;
+                if (++tap_d == taps_d.end) {
+                    tap_d = taps_d.first;
+                    channel += TILE_K;
+                }
             }
         }
         meet();

@@ -9,7 +9,7 @@
 
 // As many blocks a multiprocessor as leave a thread 96 registers beside its sums, or 144 where it copies through them;
 // 64-bit indices take more.
-#define SUMS_OF_THREAD (THREAD_M * THREAD_N * (TENSOR == 3 ? 2 : 1))
+#define SUMS_OF_THREAD (THREAD_M * THREAD_N * (TENSOR == 3 ? 3 : 1))
 #define BLOCKS_THAT_FIT (65536 / TILE_THREADS / (SUMS_OF_THREAD + (sizeof(Storage) * VECTOR_A < 4 ? 144 : 96)))
 #define PER_TILE __launch_bounds__(TILE_THREADS, sizeof(Index) == 4 ? BLOCKS_THAT_FIT : 1)
 
@@ -129,8 +129,9 @@ struct Fragments {
 struct Sums {
     Compute at[THREAD_M][THREAD_N];
 #if TENSOR == 3
-    // Tensor cores round toward zero, so that the error grows with the depth: these leave them every 64.
-    Compute part[THREAD_M][THREAD_N];
+    // Tensor cores round toward zero, so that the error grows with the depth: these leave them every 64. Products of
+    // the floats' lower parts have sums of their own, which are small, so that rounding them is of no account.
+    Compute part[THREAD_M][THREAD_N], rest[THREAD_M][THREAD_N];
     int depth;
 #endif
 
@@ -155,11 +156,11 @@ struct Sums {
             Fragments upper;
             upper.take(tile, buffer, k);
 #if TENSOR == 3
-            Fragments rest = upper;
-            rest.round(true);
+            Fragments lower = upper;
+            lower.round(true);
             upper.round(false);
-            multiply(part, rest, upper);
-            multiply(part, upper, rest);
+            multiply(rest, lower, upper);
+            multiply(rest, upper, lower);
             multiply(part, upper, upper);
 #else
 #if !STORAGE_IS_HALF && !STORAGE_IS_BFLOAT
@@ -183,7 +184,7 @@ struct Sums {
         for (int i = 0; i < THREAD_M; i++)
 #pragma unroll
             for (int j = 0; j < THREAD_N; j++)
-                part[i][j] = 0;
+                part[i][j] = rest[i][j] = 0;
     }
     __device__ __forceinline__ void finish()
     {
@@ -191,7 +192,7 @@ struct Sums {
         for (int i = 0; i < THREAD_M; i++)
 #pragma unroll
             for (int j = 0; j < THREAD_N; j++)
-                at[i][j] += part[i][j];
+                at[i][j] += part[i][j] + rest[i][j];
         begin();
     }
 #else

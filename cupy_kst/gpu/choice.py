@@ -103,7 +103,8 @@ def clocks(device: Device, product: Product, form: Form) -> float:
     blocks = max(1, -(-product.blocks(tile) * form.splits // device.multiprocessors))
     together = min(blocks, max(1, _RESIDENT_THREADS // tile.threads))
     stages = -(-product.stages(tile) // form.splits)
-    loaded = tile.k * (tile.m + tile.n) * micro.bytes / _BYTES_A_CLOCK
+    # What taps share of the map comes from the first cache.
+    loaded = tile.k * (tile.m / min(product.runs, _SHARING) + tile.n) * micro.bytes / _BYTES_A_CLOCK
     multiplied = tile.m * tile.n * tile.k / micro.rate
     # Loads hide behind products, or these behind loads, but not quite.
     stage = max(multiplied, loaded) + min(multiplied, loaded) / 4
@@ -116,6 +117,8 @@ def clocks(device: Device, product: Product, form: Form) -> float:
     return time
 
 
+# Taps that share the inputs of a tile.
+_SHARING = 4
 # Of one multiprocessor: threads whose registers fit, bytes a clock from the second level of the cache, and clocks of a
 # load from there, of the start and end of a block, and of another launch.
 _RESIDENT_THREADS, _BYTES_A_CLOCK, _WAIT, _BLOCK, _LAUNCH = 512, 32, 700, 1500, 3000

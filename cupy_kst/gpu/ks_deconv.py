@@ -23,12 +23,17 @@ forms = filtered.forms
 
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the packed filter between them."""
-    columns, channels = (count // geometry.groups for count in (geometry.large_channels, geometry.small_channels))
-    positions, taps = (prod(getattr(axis.classes[0], name) for axis in geometry.axes) for name in ("positions", "taps"))
-    products = geometry.groups * len(geometry.classes)
     trimmed = filtered.trims(target, trims_classes(geometry))
+    return filtered.plan(geometry, target, "ks_deconv", KERNELS, product(geometry, trimmed), trimmed)
+
+
+def product(geometry: Geometry, trimmed: bool) -> Product:
+    """Return the matrix products of all classes: of their positions or, trimmed, of the samples for each of these."""
+    columns, channels = (count // geometry.groups for count in (geometry.large_channels, geometry.small_channels))
+    positions, classes = prod(axis.classes[0].positions for axis in geometry.axes), len(geometry.classes)
+    # Classes differ in their taps: these are the mean.
+    taps = -(-prod(sum(one.taps for one in axis.classes) for axis in geometry.axes) // classes)
+    products = geometry.groups * classes
     if trimmed:
-        product = Product(products * positions, geometry.samples, columns, taps, channels)
-    else:
-        product = Product(products, geometry.samples * positions, columns, taps, channels)
-    return filtered.plan(geometry, target, "ks_deconv", KERNELS, product, trimmed)
+        return Product(products * positions, geometry.samples, columns, taps, channels)
+    return Product(products, geometry.samples * positions, columns, taps, channels)

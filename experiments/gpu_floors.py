@@ -1,0 +1,98 @@
+"""What a GPU could do at best on every layer, and what the choice of forms reckons with: arithmetic, no measurement.
+
+The floor of a layer is the larger of its operations over the device's rate and of its bytes over the device's
+bandwidth, both as its data sheet gives them. What is reckoned are the clocks by which forms are chosen
+(`cupy_kst.gpu.choice.clocks`), of a prepared weight. `gpu_bench` measures both on a device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cupy_kst import Geometry
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu import choice, ks_deconv
+from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.device import REFERENCE
+from cupy_kst.gpu.target import Target
+from cupy_kst.methods import auto
+from experiments.console import output
+from experiments.environment import ROOT
+from experiments.errors import EXIT_CHECK, ExperimentError, reason
+from experiments.files import write
+from experiments.gpu_arrays import array_bytes
+from experiments.gpu_ceilings import Ceilings
+from experiments.gpu_parts import PARTS, Task
+from experiments.gpu_row import useful_flops
+from experiments.sheets import Sheet, markdown
+
+# NVIDIA's data sheet of the H200 SXM, without sparsity; tf32x3 makes three products of one.
+H200 = Ceilings(
+    4.8e12, {"ieee": 67e12, "tf32": 494.7e12, "tf32x3": 164.9e12, "float16": 989.4e12, "bfloat16": 989.4e12}
+)
+CLOCKS_PER_S = 1.98e9
+_TITLE = "# Floors of the layers on a GPU"
+_ORIGIN = "Nothing on this page is measured. It is written by `python -m experiments gpu_floors`."
+
+
+def reckoned(task: Task) -> tuple[str, float | None]:
+    """Return the method and form that are taken, and about how many seconds they take, if they are of tiles."""
+    layer = task.layer
+    geometry = Geometry.conv_transpose(layer.input_shape(task.batch), layer.weight_shape, **layer.options)
+    method = auto("conv_transpose", geometry, "cupy").name
+    if method != "ks_deconv":
+        return method, None
+    last = task.kind.natural == "channels_last"
+    target = Target(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
+    form = ks_deconv.plan(geometry, target).form
+    assert form is not None
+    clocks = choice.clocks(REFERENCE, ks_deconv.product(geometry, form.trimmed), form)
+    return str(form), clocks / CLOCKS_PER_S
+
+
+def sheet(batch: int) -> Sheet:
+    """Return the table of all layers at a batch."""
+    part = PARTS["core"]
+    rows: dict[str, list[str]] = {}
+    for task in part.tasks():
+        if task.batch == batch:
+            form, seconds = reckoned(task)
+            floor = H200.floor(task.kind.name, useful_flops(task), array_bytes(task))
+            cells = rows.setdefault(task.layer.label, [task.layer.label])
+            cells += [_microseconds(floor), "-" if seconds is None else _microseconds(seconds), form]
+    headings = [f"{kind}: {what}" for kind in part.kinds for what in ("floor", "reckoned", "form")]
+    notes = [f"Microseconds on an {REFERENCE.name}."]
+    return Sheet(f"Batch {batch}", ["layer", *headings], list(rows.values()), notes)
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.3g}"
+
+
+@click.command("gpu_floors")
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    default=ROOT / "docs" / "gpu_floors.md",
+    help="File to write; by default docs/gpu_floors.md of this checkout.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the file differs from what would be written.")
+def command(page: Path, check: bool) -> None:
+    """Write the least time that a GPU's data sheet leaves every layer, and what the choice of forms reckons with.
+
+    It needs no GPU: nothing is measured.
+    """
+    about = (__doc__ or "").partition("\n\n")[2].strip()
+    sheets = (markdown(sheet(batch)) for batch in sorted(PARTS["core"].batches))
+    text = "\n\n".join([_TITLE, about, _ORIGIN, *sheets]) + "\n"
+    try:
+        stale = not page.is_file() or page.read_text(encoding="utf-8") != text
+    except OSError as error:
+        raise ExperimentError(f"{page}: {reason(error)}") from None
+    if check and stale:
+        raise ExperimentError(f"{page} is not what would be written: python -m experiments gpu_floors", EXIT_CHECK)
+    if stale:
+        write(page, text)
+    output().print(f"{page}: {'written' if stale else 'up to date'}", soft_wrap=True)
