@@ -2,7 +2,8 @@
 
 The floor of a layer is the larger of its operations over the device's rate and of its bytes over the device's
 bandwidth, both as its data sheet gives them. What is reckoned are the clocks by which forms are chosen
-(`cupy_kst.gpu.choice.clocks`), of a prepared weight. `gpu_bench` measures both on a device.
+(`cupy_kst.gpu.choice.clocks`), of a prepared weight, or what the bytes take if that is more. `gpu_bench` measures both
+on a device.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def reckoned(task: Task) -> tuple[str, float | None]:
     form = ks_deconv.plan(geometry, target).form
     assert form is not None
     clocks = choice.clocks(REFERENCE, ks_deconv.product(geometry, form.trimmed), form)
-    return str(form), clocks / CLOCKS_PER_S
+    return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
 
 
 def sheet(batch: int) -> Sheet:

@@ -10,6 +10,7 @@ import pytest
 import cupy_kst
 from cupy_kst import Geometry, Method, methods
 from cupy_kst.methods import METHODS as TABLE
+from cupy_kst.methods import auto
 from tests.engines import METHODS, TRANSPOSED
 
 
@@ -52,3 +53,21 @@ def test_what_methods_support(dilation: int | tuple[int, int]) -> None:
     spread = (dilation,) * 2 if isinstance(dilation, int) else dilation
     reason = "" if dilation == 1 else f"its sub-filters have no dilation, which here is {spread}"
     assert split == (dilation == 1, reason)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "on_gpu", "on_cpu"),
+    [
+        ((64, 32), 1, ("ks_deconv", "conv_v2", "sk_dilated"), ("ks_deconv", "conv_v2", "sk_dilated")),
+        ((128, 3), 1, ("ks_deconv", "conv_v2", "sk_dilated"), ("ks_deconv", "conv_v2", "sk_dilated")),
+        ((64, 64), 64, ("unified", "direct", "sk_dilated"), ("ks_deconv", "conv_v2", "sk_dilated")),
+    ],
+)
+def test_what_auto_takes(
+    channels: tuple[int, int], groups: int, on_gpu: tuple[str, ...], on_cpu: tuple[str, ...]
+) -> None:
+    small, large = channels
+    geometry = Geometry.conv_transpose((1, small, 8, 8), (small, large // groups, 4, 4), 2, 1, groups=groups)
+    for operation, gpu, cpu in zip(("conv_transpose", "conv", "conv_weight"), on_gpu, on_cpu, strict=True):
+        assert auto(operation, geometry, "cupy").name == gpu
+        assert auto(operation, geometry, "numpy").name == cpu
