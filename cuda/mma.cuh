@@ -90,7 +90,8 @@ inline double operand(const unsigned* words, unsigned stride, unsigned k)
 #endif
 }
 
-// Tensor cores sum an instruction's products with the sum so far, and round that toward zero.
+// Tensor cores sum an instruction's products with the sum so far, and round that toward zero. Devices also drop what
+// lies far below the largest of these terms, each kind in its own way, which is not modelled.
 inline float toward_zero(double sum)
 {
     const float nearest = (float)sum;
@@ -139,10 +140,10 @@ __device__ __forceinline__ unsigned to_tf32(float value)
 {
 #ifdef KST_EMULATOR
     const unsigned bits = __float_as_uint(value);
-    return isfinite(value) ? (bits + 0x1000u) & 0xffffe000u : bits;
+    return (isfinite(value) ? bits + 0x1000u : bits) & 0xffffe000u;
 #else
     unsigned bits;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
-    return bits;
+    return bits & 0xffffe000u;  // PTX leaves the lower bits open
 #endif
 }

@@ -151,6 +151,8 @@ struct Sums {
 
     __device__ __forceinline__ void add_product(const Tile& tile, int buffer)
     {
+        // Loads before it may have parted the lanes, which instructions of a warp take together.
+        __syncwarp();
 #pragma unroll
         for (int k = 0; k < TILE_K; k += MMA_DEPTH) {
             Fragments upper;

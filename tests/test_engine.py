@@ -151,6 +151,7 @@ def test_grids_of_tiles_are_within_limits(method: str) -> None:
         ((1, 1, 2**15, 2**15), (1, 1, 1, 1), 1, False),
         ((1, 1, 2**15, 2**16), (1, 1, 1, 1), 1, True),
         ((2**20, 1, 64, 64), (1, 1, 2, 2), 2, False),  # more than 2**31 elements, but not in one sample
+        ((2**31, 1, 1, 1), (1, 1, 1, 1), 1, True),  # the number of samples
         ((1, 2**16, 2, 2), (2**16, 2**15, 1, 1), 1, True),  # the weight
         ((1, 1, 4), (1, 1, 3), 2**16, True),  # a stride whose square overflows
         ((1, 2**16, 1, 1), (2**16, 1, 1, 1), 2**8, True),  # sub-filters

@@ -71,3 +71,13 @@ def test_what_auto_takes(
     for operation, gpu, cpu in zip(("conv_transpose", "conv", "conv_weight"), on_gpu, on_cpu, strict=True):
         assert auto(operation, geometry, "cupy").name == gpu
         assert auto(operation, geometry, "numpy").name == cpu
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((1, 8, 2, 2), {"padding": 1}), ((2, 8, 1, 1), {"stride": 4, "output_padding": 3, "padding": 1})],
+)
+def test_what_has_no_taps_costs_nothing(shape: tuple[int, ...], options: dict[str, int]) -> None:
+    options = {"stride": 2, **options}
+    assert cupy_kst.costs(shape, (8, 8, 1, 1), **options)["ks_deconv"].useful_macs == 0
+    assert "ks_deconv/" in cupy_kst.explain(shape, (8, 8, 1, 1), **options)

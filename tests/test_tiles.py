@@ -36,6 +36,8 @@ GEOMETRIES = (
     Geometry.conv_transpose((1, 6, 5), (6, 8, 2), 4, 1, 3, 2, 2),
     # More samples than a tile has rows, on a map smaller than the filter.
     Geometry.conv((37, 3, 2, 3), (16, 3, 3, 4), 1, ((1, 1), (2, 1))),
+    # No class with a tap: the bias alone.
+    Geometry.conv_transpose((1, 8, 2, 2), (8, 8, 1, 1), 2, 1),
 )
 every_method = pytest.mark.parametrize("method", LAUNCHERS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -277,7 +279,7 @@ def test_tiles_of_the_baseline_multiply_what_it_is_said_to_multiply() -> None:
     ],
 )
 def test_builds_orders_and_races(method: str, build: str, order: str, kind: Any, wide: bool) -> None:
-    for geometry, last in product(GEOMETRIES[::2], (False, True)):
+    for geometry, last in product((GEOMETRIES[0], GEOMETRIES[2]), (False, True)):
         _check(method, "float32", geometry, None, last, build, order, kind, wide)
     for dtype, form in (("float32", "tf32/32x64/split3"), ("bfloat16", "bf16/64x64")):
         for last in (False, True):

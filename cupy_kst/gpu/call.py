@@ -19,7 +19,7 @@ class Call:
 
     Made once per shape: kernels are compiled, in the build of their own, and the weight is packed, on the current
     stream. Calls then run on the current stream of the weight's device, and neither allocate nor wait if they are given
-    `out`, and `workspace` where one is needed.
+    `out`, and `workspace` where one is needed, and if arrays begin at a multiple of 16 bytes.
 
     Parameters
     ----------

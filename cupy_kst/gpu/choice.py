@@ -22,8 +22,9 @@ SPLIT_STAGES = 4
 
 @lru_cache(maxsize=1024)
 def needs_wide(geometry: Geometry) -> bool:
-    """Return whether an offset inside one sample, or inside the weight, may not fit 32 bits, by any method."""
+    """Return whether an offset inside one sample, or inside the weight, or a sample's number, may not fit 32 bits."""
     lengths = [
+        geometry.samples,
         prod(geometry.full_small_shape[1:]),
         prod(geometry.full_large_shape[1:]),
         prod(geometry.zero_inserted_shape[1:]),
@@ -104,7 +105,7 @@ def clocks(device: Device, product: Product, form: Form) -> float:
     together = min(blocks, max(1, _RESIDENT_THREADS // tile.threads))
     stages = -(-product.stages(tile) // form.splits)
     # What taps share of the map comes from the first cache.
-    loaded = tile.k * (tile.m / min(product.runs, _SHARING) + tile.n) * micro.bytes / _BYTES_A_CLOCK
+    loaded = tile.k * (tile.m / max(1, min(product.runs, _SHARING)) + tile.n) * micro.bytes / _BYTES_A_CLOCK
     multiplied = tile.m * tile.n * tile.k / micro.rate
     # Loads hide behind products, or these behind loads, but not quite.
     stage = max(multiplied, loaded) + min(multiplied, loaded) / 4
