@@ -7,10 +7,15 @@
 #define WARP_N (4 * THREAD_N)
 #define WARPS_M (TILE_M / WARP_M)
 
-// As many blocks a multiprocessor as leave a thread 96 registers beside its sums, or 144 where it copies through them;
-// 64-bit indices take more.
+// As many blocks a multiprocessor as leave a thread 96 registers beside its sums, or 144 where it copies through them,
+// as it does single 16-bit elements; 64-bit indices take more.
+#ifdef VECTOR
+#define LEAST_VECTOR (VECTOR < VECTOR_A ? VECTOR : VECTOR_A)
+#else
+#define LEAST_VECTOR VECTOR_A
+#endif
 #define SUMS_OF_THREAD (THREAD_M * THREAD_N * (TENSOR == 3 ? 3 : 1))
-#define BLOCKS_THAT_FIT (65536 / TILE_THREADS / (SUMS_OF_THREAD + (sizeof(Storage) * VECTOR_A < 4 ? 144 : 96)))
+#define BLOCKS_THAT_FIT (65536 / TILE_THREADS / (SUMS_OF_THREAD + (sizeof(Storage) * LEAST_VECTOR < 4 ? 144 : 96)))
 #define PER_TILE __launch_bounds__(TILE_THREADS, sizeof(Index) == 4 ? BLOCKS_THAT_FIT : 1)
 
 static_assert(THREAD_M % 2 == 0 && THREAD_N % 4 == 0, "instructions divide what a warp multiplies");

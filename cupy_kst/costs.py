@@ -12,6 +12,7 @@ from . import dtypes
 from .dtypes import DType
 from .geometry import Geometry
 from .gpu import conv_v2, ks_deconv, sk_dilated
+from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE
 from .gpu.target import Target
 from .methods import Op, geometry_of, methods_of
@@ -184,7 +185,7 @@ def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
 
 def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
     """Return the bytes of workspace of a tiled method, and its launches, as they are on an H200."""
-    planned = launcher.plan(geometry, Target(dtype, REFERENCE, wide=True))
+    planned = launcher.plan(geometry, Target(dtype, REFERENCE, needs_wide(geometry)))
     each = ((prod(array.shape), array.dtype or dtype.storage) for array in planned.workspaces.values())
     return sum(size * element.itemsize for size, element in each), len(planned.steps)
 

@@ -156,7 +156,8 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
         by_element = values.get("VECTOR") == "1" or (tensor and channels_last and values["VECTOR_A"] == "1")
         if not by_element and values.get("TRIMMED") != "1":
             yield form, "sm_90", literal
-        if number % 5 == 0:
+        # Tiles of most sums are not taken with 64-bit indices.
+        if number % 5 == 0 and not (tensor and int(values["THREAD_M"]) * int(values["THREAD_N"]) >= 64):
             yield form, "sm_90", generic._replace(wide=True)
         if tensor and number == 0:
             yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1:])

@@ -32,7 +32,7 @@ def test_every_kernel_is_on_the_roster() -> None:
     written = {
         (path.stem, name)
         for path in source.directory().glob("*.cu")
-        for name in re.findall(r"__global__[^;{]*?(\w+)\s*\(\s*const", path.read_text())
+        for name in re.findall(r"__global__[^;{]*?(\w+)\s*\(\s*const", source.text(path.stem, "float32"))
     }
     rostered = {(stem, kernel) for stem, launcher in LAUNCHERS.items() for kernel in launcher.KERNELS}
     assert written == rostered
