@@ -8,7 +8,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, typing
-from numba.extending import intrinsic
+
+from .intrinsics import intrinsic
 
 _I64 = ir.IntType(64)
 # LLVM's names of what says so, and its arguments.
@@ -24,7 +25,7 @@ def _word(builder: ir.IRBuilder, address: Any) -> Any:
     return builder.inttoptr(address, _I64.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typingctx: Any, address: Any) -> Any:
     """Return the word at an address."""
 
@@ -34,7 +35,7 @@ def load(typingctx: Any, address: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typingctx: Any, address: Any, value: Any) -> Any:
     """Set the word at an address."""
 
@@ -45,7 +46,7 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
     return types.void(types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add(typingctx: Any, address: Any, number: Any) -> Any:
     """Add a number to the word at an address, and return what it was."""
 
@@ -55,7 +56,7 @@ def add(typingctx: Any, address: Any, number: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def replace(typingctx: Any, address: Any, old: Any, new: Any) -> Any:
     """Set the word at an address to `new` if it is `old`, and return whether it was."""
 
@@ -66,7 +67,7 @@ def replace(typingctx: Any, address: Any, old: Any, new: Any) -> Any:
     return types.boolean(types.int64, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call(typingctx: Any, function: Any, record: Any, part: Any) -> Any:
     """Call the function of two integers at an address."""
 
@@ -78,7 +79,7 @@ def call(typingctx: Any, function: Any, record: Any, part: Any) -> Any:
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pause(typingctx: Any) -> Any:
     """Tell the processor that this thread waits for a word to change."""
 
@@ -92,7 +93,7 @@ def pause(typingctx: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pointer(typingctx: Any, address: Any, like: Any) -> Any:
     """Return a pointer to numbers of the type of `like`."""
     kind = types.CPointer(like)

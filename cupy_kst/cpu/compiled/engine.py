@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from functools import cache, lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from math import ceil, prod
 from threading import Lock, local
@@ -53,7 +54,7 @@ def problem() -> str:
     try:
         from numba import config
 
-        from . import kernels  # noqa: F401
+        import_module(f"{__package__}.kernels")
     except Exception as error:  # another NumPy than it was built for, no folder for its cache, and so on
         warnings.warn(f"Numba is installed, but does not work here: {error}", RuntimeWarning, stacklevel=2)
         return f"Numba does not work here: {error}"

@@ -8,8 +8,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+from .intrinsics import intrinsic
 from .microkernel import ask, element, lanes
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -62,7 +62,7 @@ class _Line:
         return 4 if isinstance(self.element, ir.FloatType) else 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def clear(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to zero."""
 
@@ -79,7 +79,7 @@ def clear(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
     return types.void(target, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typingctx: Any, source: Any, start: Any, length: Any) -> Any:
     """Ask for ``source[start : start + length]``, which may lie beyond the array."""
 
@@ -94,7 +94,7 @@ def prefetch(typingctx: Any, source: Any, start: Any, length: Any) -> Any:
     return types.void(source, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copy(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to ``source[start : start + length]``."""
 
@@ -112,7 +112,7 @@ def copy(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: 
     return types.void(source, types.int64, target, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def copy_every_other(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to ``source[start : start + 2*length - 1 : 2]``."""
 
@@ -135,7 +135,7 @@ def copy_every_other(typingctx: Any, source: Any, start: Any, target: Any, to: A
     return types.void(source, types.int64, target, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
     """Add ``source[start : start + length]`` to ``target[to : to + length]``."""
 
@@ -154,7 +154,7 @@ def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, le
     return types.void(source, types.int64, target, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to ``source[start : start + length] + number``."""
 
@@ -173,7 +173,7 @@ def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: A
     return types.void(source, types.int64, source.dtype, target, types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def add_pairs(
     typingctx: Any, source: Any, start: Any, other: Any, number: Any, target: Any, to: Any, length: Any
 ) -> Any:
@@ -197,7 +197,7 @@ def add_pairs(
     return types.void(source, i64, i64, source.dtype, target, i64, i64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose(typingctx: Any, sums: Any, start: Any, pitch: Any, to: Any, to_pitch: Any) -> Any:
     """Turn a square of as many lines as a vector has lanes: line ``i`` is at ``to + i*to_pitch``."""
 

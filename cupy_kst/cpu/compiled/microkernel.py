@@ -14,7 +14,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from .intrinsics import intrinsic
 
 # Products after which sums are put aside, so that what is read between stays in the cache for the next of the sums.
 DEPTH = 512
@@ -74,7 +75,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     zero.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def multiply_add(
         typingctx: Any,
         source: Any,
@@ -106,7 +107,7 @@ def dense_microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> A
     places are one vector apart with `positions_in_lanes`, else one number.
     """
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def multiply_add(
         typingctx: Any,
         source: Any,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.extending import intrinsic
+
+from .intrinsics import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def take(typingctx: Any, counter: Any) -> Any:
     """Add one to ``counter[0]`` and return what it was, also where several threads do so at one time."""
 
