@@ -86,7 +86,7 @@ def measure(name: str, pictures: Images, kernel: int, factor: int, settings: Set
             "input_shape": list(shape),
             "output_shape": list(exact[0].shape),
             "dtype": dtype,
-            **time_fields(times[method], settings.clock),
+            **time_fields(times[method], settings.clock.calls_per_sample),
             "speedup": times[BASELINE].median / times[method].median,
             **cost_fields(costs[method]),
             "max_abs_error": _largest_error([device.get(output) for output in outputs[method]], exact),

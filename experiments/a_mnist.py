@@ -151,7 +151,7 @@ def layer_rows(half: int, settings: Settings) -> list[Row]:
                 "input_shape": list(x.shape),
                 "weight_shape": list(weight.shape),
                 **options,
-                **time_fields(timing, settings.clock),
+                **time_fields(timing, settings.clock.calls_per_sample),
                 "max_abs_error": float(np.abs(device.get(outputs[method]) - right).max()),
                 "tolerance": terms[step] * float(np.finfo(np.float32).eps),
             }

@@ -97,7 +97,7 @@ def measure(layer: Layer, settings: Settings) -> list[Row]:
             "role": way.role,
             "method": way.method,
             "form": way.form,
-            **time_fields(timings[way.role], clock),
+            **time_fields(timings[way.role], clock.calls_per_sample),
             "speedup": baseline / timings[way.role].median,
             "max_abs_error": errors[way.role],
             "tolerance": _tolerance(layer),

@@ -191,7 +191,7 @@ def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: 
         "array_bytes": moved,
         "sides": {
             name: {
-                **time_fields(timing, clock),
+                **time_fields(timing, clock.calls_per_sample),
                 "flops_per_s": flops / timing.median,
                 "bytes_per_s": moved / timing.median,
                 "max_abs_error": errors[name],

@@ -108,7 +108,7 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
                 "method": name,
                 "batch": 1,
                 "dtype": "float32",
-                **time_fields(timings[runtime, name], settings.clock),
+                **time_fields(timings[runtime, name], settings.clock.calls_per_sample),
                 **_worst(works, made, exact),
             }
         )

@@ -17,6 +17,7 @@ from experiments.gpu_ceilings import Ceilings
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import Task
 from experiments.gpu_sides import TORCH, Side, own, reference, sides, tolerance
+from experiments.harness import time_fields
 from experiments.sides import OP, OURS
 from experiments.timing import Rounds, Timing, time_in_turn
 
@@ -89,7 +90,7 @@ def measure(machine: Machine, task: Task, ceilings: Ceilings, method: str = "aut
             "data_format": side.data_format,
             **({"explained": side.explained} if side.explained else {}),
             **({"note": side.note} if side.note else {}),
-            **{each: _fields(timings[f"{name}/{each}"], figures[f"{name}/{each}"].calls) for each in FIGURES},
+            **{each: time_fields(timings[f"{name}/{each}"], figures[f"{name}/{each}"].calls) for each in FIGURES},
             "flops_per_s": flops / cold,
             "bytes_per_s": moved / cold,
             "floor_share": floor / cold,
@@ -220,19 +221,6 @@ def _timed(figures: dict[str, Figure]) -> dict[str, Timing]:
     rounds = Rounds(_MOST_SAMPLES, _LEAST_SAMPLES, _SECONDS * len(figures), _LIMIT)
     timings, _ = time_in_turn({name: figure.seconds for name, figure in figures.items()}, FigureClock(), rounds)
     return timings
-
-
-def _fields(timing: Timing, calls: int) -> Row:
-    first, third = timing.quartiles
-    return {
-        "median_s": timing.median,
-        "q1_s": first,
-        "q3_s": third,
-        "min_s": min(timing.samples),
-        "max_s": max(timing.samples),
-        "repeats": len(timing.samples),
-        "calls_per_sample": calls,
-    }
 
 
 def _errors(machine: Machine, task: Task, arrays: Arrays, ready: dict[str, Side]) -> dict[str, Row]:

@@ -104,7 +104,7 @@ def rows_of(
                 "input_shape": list(geometry.input_shape),
                 "output_shape": list(geometry.output_shape),
                 "dtype": case.input.dtype.name,
-                **time_fields(timing, clock),
+                **time_fields(timing, clock.calls_per_sample),
                 "speedup": timings[BASELINE].median / timing.median,
                 **(cost_fields(costs[name]) if library else {"table_bytes": extras[name].table_bytes}),
                 "peak_bytes": allocated(device, calls[name]),

@@ -157,7 +157,7 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
         if not by_element and values.get("TRIMMED") != "1":
             yield form, "sm_90", literal
         # Tiles of most sums are not taken with 64-bit indices.
-        if number % 5 == 0 and not (tensor and int(values["THREAD_M"]) * int(values["THREAD_N"]) >= 64):
+        if number % 5 == 0 and not (tensor and int(values["THREAD_M"]) * int(values["THREAD_N"]) > 32):
             yield form, "sm_90", generic._replace(wide=True)
         if tensor and number == 0:
             yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1:])

@@ -43,8 +43,8 @@ def _reach(axis: Axis) -> int:
     return furthest_place + axis.stride + axis.pad_lo + max(furthest_tap, axis.tap_step**2)
 
 
-# Sums of a thread on tensor cores.
-_MOST_WIDE_SUMS = 64
+# The most sums on tensor cores beside which a thread has registers for 64-bit indices.
+_WIDE_SUMS = 32
 
 
 class Product(NamedTuple):
@@ -86,8 +86,7 @@ def form_for(target: Target, product: Product, trimmed: bool = False) -> Form:
     forms = [
         Form(micro, tile, trimmed, splits)
         for tile in tiles(micro)
-        # With 64-bit indices a thread has no registers for so many sums.
-        if not (target.wide and micro.tensor and tile.thread_m * tile.thread_n >= _MOST_WIDE_SUMS)
+        if not (target.wide and micro.tensor and tile.thread_m * tile.thread_n > _WIDE_SUMS)
         if launch_bytes(tile, micro, target.channels_last) <= target.device.shared_bytes_optin
         for splits in _parts(product.stages(tile), target.device.max_grid[1])
     ]

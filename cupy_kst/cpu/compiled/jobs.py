@@ -95,6 +95,7 @@ def _fold(address, part, like):
     fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
 
 
+# A function for each job and type: Numba's cache finds a function by its name.
 def _run_float32(record, part):
     _run(record, part, np.float32(0))
 
