@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import cupy_kst
-from experiments import console, cpu_bench_chart, cpu_bench_tables, devices, environment, layers, peers, results
+from experiments import blas, console, cpu_bench_chart, cpu_bench_tables, devices, environment, layers, peers, results
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import time_fields, wrong_rows
 from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
@@ -31,8 +31,6 @@ SECONDS, LIMIT, TURN = 0.35, 5.0, 0.01
 # Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
 # for 90 ms, but these yield to others.
 LEAD = 0.04
-
-_CEILING_SIDE = 1536
 
 _MOST_SIDES = 6
 
@@ -102,7 +100,8 @@ def command(
         where = environment.record(devices.Device(), others.versions) | {"builds": others.builds}
         say.print(*_introduction(where, others), sep="\n", soft_wrap=True)
         clock = CpuClock() if quick else CpuClock(LEAD)
-        where["product_flops_per_s"] = _ceiling(clock)
+        where["product_flops_per_s"] = blas.rates(where, clock)
+        say.print(cpu_bench_tables.products_note(where["product_flops_per_s"]), soft_wrap=True)
         asked = {
             "batches": batches,
             "operations": operations,
@@ -250,13 +249,6 @@ def _check(row: Row) -> None:
         )
 
 
-def _ceiling(clock: Clock) -> float:
-    """Return the products and sums per second of a large matrix product by NumPy's BLAS."""
-    a = np.ones((_CEILING_SIDE, _CEILING_SIDE), np.float32)
-    timings, _ = time_in_turn({"product": lambda: a @ a}, clock, Rounds.exactly(5))
-    return float(2 * _CEILING_SIDE**3 / timings["product"].median)
-
-
 def _is(row: Row, layer: layers.Layer, batch: int, operation: Operation) -> bool:
     return (row["layer"], row["batch"], row["operation"]) == (layer.label, batch, operation)
 
@@ -270,7 +262,7 @@ def _resumed(fresh: results.Result, path: Path) -> results.Result:
         ("--quick", before.parameters.get("quick"), fresh.parameters["quick"]),
         *(
             (name, before.environment.get(name), fresh.environment[name])
-            for name in ("device", "threads", "versions", "blas")
+            for name in ("device", "threads", "versions", "blas", "settings")
         ),
     ]
     results.require_same(path, conditions)

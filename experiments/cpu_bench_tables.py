@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rich.table import Table
 
 from experiments import environment
-from experiments.console import PIPE_WIDTH, TABLE_BOX, milliseconds
+from experiments.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
 from experiments.harness import samples
 from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
 from experiments.results import Result
@@ -96,6 +96,12 @@ def spread_note(rows: Sequence[Row]) -> str:
     return f"Of {wide} of {len(sides)} times the quartiles are more than a factor of {WIDE} apart."
 
 
+def products_note(rates: Mapping[str, float]) -> str:
+    """Return a sentence on how fast NumPy's BLAS makes large products, by the names of its kernels."""
+    listed = ", ".join(f"{name} {quantity(rate, 'FLOP/s')}" for name, rate in rates.items())
+    return f"Large products by the kernels of NumPy's BLAS: {listed}."
+
+
 def markdown(run: Result) -> str:
     """Return a result as Markdown: a line that names device and versions, then the ratios over all layers."""
     sides = [side for row in run.rows for side in row["sides"].values()]
@@ -104,7 +110,8 @@ def markdown(run: Result) -> str:
     lines = [
         f"**{run.device}**: time of the other over ours, above 1 ours is faster; each time the median of "
         f"{samples(sides)}, the sides in turn; {run.rows[0]['dtype']}; "
-        f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}. " + spread_note(run.rows),
+        f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}. "
+        + f"{products_note(run.environment['product_flops_per_s'])} {spread_note(run.rows)}",
         "",
         "| | batch | layers | against | unprepared: geometric mean | median | least to most "
         "| prepared: geometric mean | median | least to most |",

@@ -22,8 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _VECTOR_EXTENSIONS = frozenset({"avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"})
 
-# OpenBLAS' names of its kernels that use AVX-512.
-_AVX512_KERNELS = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+# Chooses OpenBLAS' kernels, if it is set before NumPy is imported.
+CORETYPE = "OPENBLAS_CORETYPE"
+
+# OpenBLAS' names of its kernels that use AVX-512, of which the first run wherever there is any.
+WIDE_KERNELS = "SkylakeX"
+_AVX512_KERNELS = frozenset({WIDE_KERNELS, "Cooperlake", "SapphireRapids"})
 
 # Libraries that a result may compare with, by the names of their packages.
 PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime"}
@@ -36,8 +40,7 @@ _NOT_CODE = tuple(
 
 def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
     """Return the environment of a measurement on `device`, ready for JSON; `packages` are versions to add."""
-    pools = _thread_pools()
-    blas = next((pool for pool in pools if pool["user_api"] == "blas"), None)
+    library = blas()
     entry: dict[str, Any] = {
         "device": _gpu(device.cupy) if device.cupy is not None else _cpu(),
         "platform": f"{platform.system()} {platform.machine()}",
@@ -50,9 +53,10 @@ def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -
             **({"numba": version("numba")} if find_spec("numba") else {}),
             **packages,
         },
-        "threads": blas["num_threads"] if blas else 1,
-        "blas": blas,
-        "thread_pools": pools,
+        "threads": library["num_threads"] if library else 1,
+        "blas": library,
+        "thread_pools": _thread_pools(),
+        "settings": {name: os.environ[name] for name in (CORETYPE,) if name in os.environ},
         # Of the last minute: above 1 or so, other programs had a share in the times.
         "load_average": os.getloadavg()[0],
     }
@@ -61,13 +65,24 @@ def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -
     return entry
 
 
+def blas() -> dict[str, Any] | None:
+    """Return what is known of the BLAS that NumPy calls."""
+    return next((pool for pool in _thread_pools() if pool["user_api"] == "blas"), None)
+
+
 def device_label(environment: dict[str, Any]) -> str:
-    """Return the device and, for a CPU, its number of threads: what sets one column of results apart from another."""
+    """Return what sets one column of results apart from another.
+
+    That is the device and, for a CPU, its number of threads, what compiles for it, and what was set for its BLAS.
+    """
     name = str(environment["device"]["name"])
     if environment["device"]["kind"] == "gpu":
         return name
     threads = environment["threads"]
-    return f"{name}, {threads} thread{'s' if threads != 1 else ''}"
+    parts = [name, f"{threads} thread{'s' if threads != 1 else ''}"]
+    parts += [] if "numba" in environment["versions"] else ["NumPy alone"]
+    parts += [f"{setting}={value}" for setting, value in environment.get("settings", {}).items()]
+    return ", ".join(parts)
 
 
 def versions_label(environment: dict[str, Any]) -> str:
@@ -78,8 +93,9 @@ def versions_label(environment: dict[str, Any]) -> str:
         parts += [f"CuPy {versions['cupy']}", f"CUDA {versions['cuda_runtime']}"]
         parts += [f"driver {versions['driver']}"] if versions["driver"] else []
     else:
-        if blas := environment["blas"]:
-            parts += [f"{blas['internal_api']} {blas['version']} ({blas['architecture'] or 'unnamed architecture'})"]
+        if library := environment["blas"]:
+            kernels = library["architecture"] or "unnamed architecture"
+            parts += [f"{library['internal_api']} {library['version']} ({kernels})"]
         parts += [f"Numba {versions['numba']}"] if "numba" in versions else []
     parts += [f"{title} {versions[name]}" for name, title in PEERS.items() if name in versions]
     return ", ".join([*parts, f"NumPy {versions['numpy']}", f"Python {versions['python']}"])
@@ -87,15 +103,17 @@ def versions_label(environment: dict[str, Any]) -> str:
 
 def slow_blas(environment: dict[str, Any]) -> str:
     """Return one line on a BLAS that leaves vector units of the processor unused, or ``""``."""
-    blas = environment["blas"]
-    if blas is None or blas["internal_api"] != "openblas" or blas["architecture"] in _AVX512_KERNELS:
+    library = environment["blas"]
+    if library is None or library["internal_api"] != "openblas" or library["architecture"] in _AVX512_KERNELS:
         return ""
     if "avx512f" not in environment["device"].get("vector_extensions", ()):
         return ""
-    return (
-        f"OpenBLAS takes its {blas['architecture']} kernels here, though the processor has AVX-512: "
-        "OPENBLAS_CORETYPE=SkylakeX may be faster."
-    )
+    if CORETYPE in environment.get("settings", {}):
+        takes, better = "is told to take", f"without {CORETYPE}"
+    else:
+        takes, better = "takes", f"with {CORETYPE}={WIDE_KERNELS}"
+    kernels = library["architecture"]
+    return f"OpenBLAS {takes} its {kernels} kernels here, though the processor has AVX-512: {better} it may be faster."
 
 
 def warnings(environment: dict[str, Any]) -> list[str]:

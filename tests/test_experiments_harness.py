@@ -149,6 +149,21 @@ def test_no_gpu(monkeypatch: pytest.MonkeyPatch, run: Runner, cupy: dict[str, An
     assert words in err
 
 
+def test_what_sets_results_of_one_cpu_apart() -> None:
+    where = {"device": {"kind": "cpu", "name": "CPU X"}, "threads": 2, "versions": {"numba": "0.68"}, "settings": {}}
+    assert environment.device_label(where) == "CPU X, 2 threads"
+    assert environment.device_label(where | {"threads": 1, "versions": {}}) == "CPU X, 1 thread, NumPy alone"
+    told = where | {"settings": {"OPENBLAS_CORETYPE": "Haswell"}}
+    assert environment.device_label(told) == "CPU X, 2 threads, OPENBLAS_CORETYPE=Haswell"
+
+
+def test_settings_are_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert environment.record(devices.Device())["settings"] == {}
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert environment.record(devices.Device())["settings"] == {"OPENBLAS_CORETYPE": "Haswell"}
+
+
 def test_environment_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     where = environment.record(devices.Device(fake_cupy(monkeypatch)))
     assert where["device"]["name"] == environment.device_label(where) == "GPU X"

@@ -45,7 +45,7 @@ def made_result(**changes: Any) -> results.Result:
         "device": {"kind": "cpu", "name": "CPU Y"},
         "threads": 2,
         "blas": None,
-        "versions": {"cupy_kst": "0", "numpy": "2", "python": "3", "scipy": "1"},
+        "versions": {"cupy_kst": "0", "numpy": "2", "python": "3", "scipy": "1", "numba": "0.6"},
     }
     fields = {"experiment": "quickstart", "environment": where, "parameters": {}, "rows": [row], "date": "2026-01-02"}
     return results.Result(**(fields | changes))
