@@ -103,7 +103,7 @@ __device__ __forceinline__ MapByFilter source_of(
 
 extern "C" __global__ void PER_TILE multiply_classes(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
+    [[maybe_unused]] Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
 {
     Index number = (Index)blockIdx.x;
     const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;

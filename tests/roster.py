@@ -148,6 +148,9 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
         if not form:
             return
         tensor, values = _on_tensor_cores(form), dict(form)
+        # More classes take more shared memory, and no other registers: some stand for all.
+        if values.get("INTERLEAVED", "0") not in ("0", "2") and number % 11:
+            continue
         if not tensor and number % 2 != channels_last:
             continue
         yield form, "sm_90", generic

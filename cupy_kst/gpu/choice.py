@@ -98,7 +98,11 @@ def form_for(target: Target, product: Product, trimmed: bool = False) -> Form:
         for form in _of_tile(target, product, Form(micro, tile, trimmed))
         if block_bytes(target, product, form) <= target.device.shared_bytes_optin
     ]
-    return min(forms, key=lambda form: (clocks(target, product, form), form.splits))
+
+    def worth(form: Form) -> tuple[float, int]:
+        return clocks(target, product, form) * (1 if form.interleaved else _BETTER), form.splits
+
+    return min(forms, key=worth)
 
 
 def _check(target: Target, product: Product, form: Form) -> None:
@@ -174,12 +178,16 @@ def _writing(target: Target, product: Product, form: Form) -> float:
     Memory is written by sectors. What one product leaves out of them its neighbours write another time, unless they
     are interleaved, on their way through shared memory.
     """
-    tile, element = form.tile, (target.dtype.compute if form.splits > 1 else target.dtype.storage).itemsize
+    element = (target.dtype.compute if form.splits > 1 else target.dtype.storage).itemsize
+    sums = form.tile.m * min(form.tile.n, product.columns)
     if form.interleaved:
-        return tile.m * tile.n * element * (1 / _BYTES_A_CLOCK + 2 / _SHARED_BYTES_A_CLOCK)
-    return tile.m * tile.n * min(_SECTOR, product.neighbours * element) / _BYTES_A_CLOCK
+        return sums * element * (1 / _BYTES_A_CLOCK + 2 / _SHARED_BYTES_A_CLOCK)
+    return sums * min(_SECTOR, product.neighbours * element) / _BYTES_A_CLOCK
 
 
+# Interleaved forms have to take less time than this share of others': what they take of the first cache is not
+# reckoned.
+_BETTER = 0.98
 # Taps that share the inputs of a tile.
 _SHARING = 4
 # Bytes that are written at once.
