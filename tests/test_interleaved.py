@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from cupy_kst import Geometry
 from cupy_kst.dtypes import DTYPES, DType
-from cupy_kst.gpu import choice, ks_deconv, tiles
+from cupy_kst.gpu import ks_deconv, tiles
 from cupy_kst.gpu.engine import Engine, form_names, form_of
 from cupy_kst.gpu.micro import Micro, micros
 from cupy_kst.gpu.target import Target
@@ -261,17 +260,30 @@ def test_what_has_nothing_to_interleave_has_no_such_form(method: str, name: str,
 
 
 @every_micro
-def test_shared_memory_is_what_the_text_takes(dtype: DType, micro: Micro) -> None:
-    """Emulated blocks are told the bytes of their launch, and fail if theirs are more."""
+@pytest.mark.parametrize("classes", [2, 5])
+def test_launches_ask_for_what_is_more_than_any_block_has(dtype: DType, micro: Micro, classes: int) -> None:
+    geometry = Geometry.conv_transpose((1, 2, 5), (2, 3, 1), classes)
+    for tile in tiles.tiles(micro):
+        needed = tiles.interleaved_bytes(tile, micro, dtype, classes)
+        if needed <= DEVICE.shared_bytes_optin:
+            form = form_of("ks_deconv", dtype, f"{micro.name}/{tile}/interleaved", "tf32")
+            step = ks_deconv.plan(geometry, replace(FLOAT, dtype=dtype, form=form)).steps[1]
+            assert step.shared_bytes == (needed if needed > DEVICE.shared_bytes else 0)
+            assert dict(step.defines)["SHARED_BYTES"] == str(step.shared_bytes)
+
+
+@every_kind
+def test_as_much_is_multiplied_as_in_plain_tiles_by_fewer_blocks(form: str) -> None:
     require()
-    for tile, classes in product(tiles.tiles(micro), (2, 5)):
-        bytes_of_block = tiles.interleaved_bytes(tile, micro, dtype, classes)
-        if bytes_of_block > DEVICE.shared_bytes_optin:
-            continue
-        shape = Geometry.conv_transpose((1, 2, 5), (2, 3, 1), classes)
-        target = Target(dtype, DEVICE, False, precision="tf32")
-        form = form_of("ks_deconv", dtype, f"{micro.name}/{tile}/interleaved", "tf32")
-        planned = ks_deconv.plan(shape, replace(target, form=form))
-        asked = planned.steps[1].shared_bytes
-        assert asked == (bytes_of_block if bytes_of_block > DEVICE.shared_bytes else 0)
-        assert choice.block_bytes(target, ks_deconv.product(shape, False, False), form) == bytes_of_block
+    shape = Geometry.conv_transpose((2, 64, 8, 8), (64, 64, 4, 4), 2, 1)
+    emulator = Emulator()
+    arrays = {"small": np.ones(shape.full_small_shape, "f4"), "weight": np.ones(shape.full_weight_shape, "f4")}
+    blocks = []
+    for name in (form, form.removesuffix("/interleaved")):
+        out = emulator.empty(shape.full_large_shape, "f4")
+        Engine(emulator).run("ks_deconv", shape, FLOAT.dtype, {**arrays, "large": out}, form=name, precision="tf32")
+        taken = form_of("ks_deconv", FLOAT.dtype, name, "tf32")
+        blocks.append(ks_deconv.plan(shape, replace(FLOAT, form=taken)).steps[1].grid[0])
+    counted = [products for kernel, products in emulator.products if kernel == "multiply_classes"]
+    assert counted[0] == counted[1]
+    assert 2 * blocks[0] == blocks[1]
