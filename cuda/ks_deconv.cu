@@ -7,9 +7,10 @@
 //
 // A class without taps has the bias alone.
 //
-// Macros: those of common.cuh, tile.cuh, tile_filter.cuh and tile_interleave.cuh. Maps are shown with their channels
-// first. x        [samples, small_channels, small_d, small_h, small_w] weight   [small_channels, large_channels /
-// groups, KD, KH, KW] filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
+// Macros: those of common.cuh, tile.cuh, tile_filter.cuh and tile_interleave.cuh. Channels of maps are shown first.
+// x        [samples, small_channels, small_d, small_h, small_w]
+// weight   [small_channels, large_channels / groups, KD, KH, KW]
+// filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
 // bias     [large_channels], or null
 // partials [splits], each as y, of the compute type; null where the depth of products is not split
 // y        [samples, large_channels, large_d, large_h, large_w]
@@ -134,7 +135,7 @@ extern "C" __global__ void PER_TILE multiply_classes(
         MapByFilter source = source_of(x, filters, rows, d, h, class_w(first), group, column, p);
         add_share(sums, source, shared.products.tile);
         __syncthreads();
-        keep(sums, shared.classes[first]);
+        keep(sums, shared.classes[first].lines);
     }
     __syncthreads();
     write_interleaved(shared, place, y, step, columns_left);

@@ -6,7 +6,6 @@
 //   VECTOR_A  elements of a pixel that one thread loads at once: on tensor cores, with channels last, 16 bytes if they
 //             divide the channels; else 1
 //   TRIMMED   1 where all rows of a block are of one position: its taps are only those that meet the map
-//   INTERLEAVED  see tile_interleave.cuh
 #pragma once
 #define DEEP_A (TENSOR && CHANNELS_LAST)
 #include "tile.cuh"

@@ -35,8 +35,8 @@ def interleaved_forms(dtype: DType) -> Iterator[Defines]:
 
 
 def _defines(form: Form, needed: int, vector: int, vector_a: int, classes: int = 0) -> Defines:
-    more = {"VECTOR": vector, "TRIMMED": int(form.trimmed), "INTERLEAVED": classes}
-    return tiles.defines(form.tile, form.micro, needed, vector_a, **more)
+    more = {"INTERLEAVED": classes} if form.interleaved else {}
+    return tiles.defines(form.tile, form.micro, needed, vector_a, VECTOR=vector, TRIMMED=int(form.trimmed), **more)
 
 
 def plan(

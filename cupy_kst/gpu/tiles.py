@@ -17,6 +17,8 @@ STATIC_SHARED_BYTES = 48 * 1024
 _ROW_PAD = 8
 # Elements at the end of a line of sums; see cuda/tile_interleave.cuh.
 _LINE_PAD = 4
+# Bytes of all banks of shared memory, which classes' lines divide among them.
+_BANKS = 128
 
 
 class Tile(NamedTuple):
@@ -75,7 +77,7 @@ def shared_bytes(tile: Tile, micro: Micro, deep: bool) -> int:
 
 def interleaved_bytes(tile: Tile, micro: Micro, dtype: DType, classes: int) -> int:
     """Return the bytes of a block that keeps the sums of residue classes, those of the last where its buffers were."""
-    sums = tile.n * (tile.m + _LINE_PAD) * dtype.storage.itemsize
+    sums = tile.n * (tile.m + _LINE_PAD) * dtype.storage.itemsize + -(-_BANKS // classes // ACCESS) * ACCESS
     return (classes - 1) * sums + max(sums, shared_bytes(tile, micro, False))
 
 
