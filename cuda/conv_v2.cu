@@ -34,7 +34,7 @@ extern "C" __global__ void PER_TILE multiply_positions(
     const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
     Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
 {
-    TILE_SHARED(tile);
+    TILE_SHARED(Tile, tile);
     Index number = (Index)blockIdx.x;
     const Index column = take(number, tiles_of(p.group_small, TILE_N)) * TILE_N;
     const Index group = take(number, p.small_channels / p.group_small);

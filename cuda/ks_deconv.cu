@@ -7,7 +7,7 @@
 //
 // A class without taps has the bias alone.
 //
-// Macros: those of common.cuh, tile.cuh and tile_filter.cuh. Maps are shown with their channels first.
+// Macros: those of common.cuh, tile.cuh, tile_filter.cuh and tile_interleave.cuh. Channels of maps are shown first.
 // x        [samples, small_channels, small_d, small_h, small_w]
 // weight   [small_channels, large_channels / groups, KD, KH, KW]
 // filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
@@ -16,11 +16,11 @@
 // y        [samples, large_channels, large_d, large_h, large_w]
 // Launch: split_and_rotate with a thread per element of weight, where input channels are the samples; then
 // multiply_classes with grid.x = column tiles * classes * groups * row tiles of the first class, which has most
-// positions; trimmed, row tiles are of the samples, for every position of the first class. Where grid.y splits the
-// depth, add_partials comes last.
+// positions; trimmed, row tiles are of the samples, for every position of the first class; interleaved, one block makes
+// all classes along a row. Where grid.y splits the depth, add_partials comes last.
 #include "gather.cuh"
 #include "partials.cuh"
-#include "tile_filter.cuh"
+#include "tile_interleave.cuh"
 
 // Taps of the sub-filter that begins at tap `u`, along one axis, and of those in front of it.
 __device__ __forceinline__ Index taps_from(Index u, Index taps, Index step)
@@ -74,23 +74,13 @@ class_of(Index first, Index outputs, Index lo, Index taps, Index stride, Index d
 
 __device__ __forceinline__ Index smaller(Index a, Index b) { return a < b ? a : b; }
 
-extern "C" __global__ void PER_TILE multiply_classes(
-    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
+// What a block multiplies for one class of each axis.
+__device__ __forceinline__ MapByFilter source_of(
+    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Rows& rows, const Class& d,
+    const Class& h, const Class& w, Index group, Index column, const Params& p)
 {
-    TILE_SHARED(tile);
-    Index number = (Index)blockIdx.x;
-    const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;
-    const Class w = class_of(take(number, smaller(SW, p.large_w)), p.large_w, p.lo_w, KW, SW, DW, GW, VW);
-    const Class h = class_of(take(number, smaller(SH, p.large_h)), p.large_h, p.lo_h, KH, SH, DH, GH, VH);
-    const Class d = class_of(take(number, smaller(SD, p.large_d)), p.large_d, p.lo_d, KD, SD, DD, GD, VD);
-    const Index group = take(number, p.small_channels / p.group_small);
-    const Rows rows(number, p.samples, d.positions, h.positions, w.positions);
-    if (!rows.at(0).inside)
-        return;
-    const Index plane = p.small_d * p.small_h * p.small_w, columns_left = p.group_large - column;
+    const Index plane = p.small_d * p.small_h * p.small_w;
     const Index sub_filter = (d.before * KH + d.taps * h.before) * KW + d.taps * h.taps * w.before;
-
     MapByFilter source;
 #pragma unroll
     for (int i = 0; i < OWN_ROWS; i++) {
@@ -103,25 +93,59 @@ extern "C" __global__ void PER_TILE multiply_classes(
     source.filter = filters + plane_offset(group, KD * KH * KW, sub_filter, p.group_small * p.group_large) + column;
     source.channels = p.group_small;
     source.columns = p.group_large;
-    source.columns_left = columns_left;
+    source.columns_left = p.group_large - column;
     source.step = channel_step(plane);
     source.pixel = pixel_step(p.small_channels);
     source.depth = {d.taps, DD / GD, p.small_d};
     source.height = {h.taps, DH / GH, p.small_h};
     source.width = {w.taps, DW / GW, p.small_w};
+    return source;
+}
 
-    const Index channel = group * p.group_large + column, large_plane = p.large_d * p.large_h * p.large_w;
-    Sums sums = biased(bias && !partials ? bias + channel : nullptr, columns_left);
-    add_share(sums, source, tile);
-    const auto place = [&](int number) -> long long {
+extern "C" __global__ void PER_TILE multiply_classes(
+    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
+    [[maybe_unused]] Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
+{
+    Index number = (Index)blockIdx.x;
+    const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;
+    const auto class_w = [&](Index first) { return class_of(first, p.large_w, p.lo_w, KW, SW, DW, GW, VW); };
+    const Class w = class_w(INTERLEAVED ? 0 : take(number, smaller(SW, p.large_w)));
+    const Class h = class_of(take(number, smaller(SH, p.large_h)), p.large_h, p.lo_h, KH, SH, DH, GH, VH);
+    const Class d = class_of(take(number, smaller(SD, p.large_d)), p.large_d, p.lo_d, KD, SD, DD, GD, VD);
+    const Index group = take(number, p.small_channels / p.group_small);
+    const Rows rows(number, p.samples, d.positions, h.positions, w.positions);
+    if (!rows.at(0).inside)
+        return;
+    const Index columns_left = p.group_large - column, channel = group * p.group_large + column;
+    const Index plane = p.large_d * p.large_h * p.large_w, step = channel_step(plane);
+    // Where a row's output of the class that begins at `first` is, or -1 if it has none.
+    const auto place = [&](int number, Index first) -> long long {
         const Row row = rows.at(number);
-        if (!row.inside)
+        const Index out_d = d.first + row.d * SD, out_h = h.first + row.h * SH, out_w = first + row.w * SW;
+        if (!row.inside || out_w >= p.large_w)
             return -1;
-        const Index out_d = d.first + row.d * SD, out_h = h.first + row.h * SH, out_w = w.first + row.w * SW;
-        return map_offset(row.sample, p.large_channels, channel, large_plane) +
+        return map_offset(row.sample, p.large_channels, channel, plane) +
                ((out_d * p.large_h + out_h) * p.large_w + out_w) * pixel_step(p.large_channels);
     };
+#if INTERLEAVED
+    TILE_SHARED(Interleaved, shared);
+#pragma unroll 1
+    for (Index first = 0; first < INTERLEAVED; first++) {
+        Sums sums = biased(bias ? bias + channel : nullptr, columns_left);
+        MapByFilter source = source_of(x, filters, rows, d, h, class_w(first), group, column, p);
+        add_share(sums, source, shared.products.tile);
+        __syncthreads();
+        keep(sums, shared.classes[first].lines);
+    }
+    __syncthreads();
+    write_interleaved(shared, place, y, step, columns_left);
+#else
+    TILE_SHARED(Tile, tile);
+    Sums sums = biased(bias && !partials ? bias + channel : nullptr, columns_left);
+    MapByFilter source = source_of(x, filters, rows, d, h, w, group, column, p);
+    add_share(sums, source, tile);
     if (partials)
-        partials += (long long)blockIdx.y * p.samples * p.large_channels * large_plane;
-    write_tile(tile, sums, place, partials, y, channel_step(large_plane), columns_left);
+        partials += (long long)blockIdx.y * p.samples * p.large_channels * plane;
+    write_tile(tile, sums, [&](int number) { return place(number, w.first); }, partials, y, step, columns_left);
+#endif
 }

@@ -150,7 +150,7 @@ extern "C" __global__ void PER_TILE multiply_taps(
     const Storage* __restrict__ small, const Storage* __restrict__ large, Compute* __restrict__ partials,
     Storage* __restrict__ weight, const Params p)
 {
-    TILE_SHARED(tile);
+    TILE_SHARED(Tile, tile);
     Index number = (Index)blockIdx.x;
     const Index row = take(number, tiles_of(p.group_small, TILE_M)) * TILE_M;
     const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;

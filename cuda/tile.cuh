@@ -28,11 +28,12 @@ static_assert(TILE_M % THREAD_M == 0 && TILE_N % THREAD_N == 0, "threads divide 
 
 // The shared memory of a block: static, or as much as the launch asks for.
 #if SHARED_BYTES && !defined KST_EMULATOR
-static_assert(sizeof(Tile) == SHARED_BYTES, "what the launch asks for");
 extern __shared__ __align__(16) unsigned char launch_shared[];
-#define TILE_SHARED(name) Tile& name = *reinterpret_cast<Tile*>(launch_shared)
+#define TILE_SHARED(Type, name)                                                                                        \
+    static_assert(sizeof(Type) == SHARED_BYTES, "what the launch asks for");                                           \
+    Type& name = *reinterpret_cast<Type*>(launch_shared)
 #else
-#define TILE_SHARED(name) KST_SHARED(Tile, name)
+#define TILE_SHARED(Type, name) KST_SHARED(Type, name)
 #endif
 
 // Divide what is left of a block's number by `count`, and return the remainder.

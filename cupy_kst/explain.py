@@ -130,7 +130,7 @@ def _form(method: str, geometry: Geometry, element: DType, options: Options, dev
     if form is None:
         pinned = tuned_form(method, geometry, element, device, last, options.precision)
     else:
-        pinned = form_of(method, element, form, options.precision)
+        pinned = form_of(method, element, form, options.precision, last)
     taken = form_taken(method, geometry, Target(element, device, needs_wide(geometry), last, pinned, options.precision))
     return f"{taken}, tuned" if form is None and pinned is not None else taken
 

@@ -322,7 +322,7 @@ class Prepared:
         if self._engine == "numpy":
             cpu.check_form(method, self._dtype, self._form)
         else:
-            form_of(method, self._dtype, self._form, self._precision)
+            form_of(method, self._dtype, self._form, self._precision, self._data_format == "channels_last")
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
         shape = channels_first_shape(input_shape, self._rank, self._data_format)

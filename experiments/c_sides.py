@@ -196,7 +196,8 @@ def _pinned(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
     op = operator.op
     if op == "conv_weight":
         return []
-    plain = device.form(operator.method, layer.geometry, "float32").removesuffix("/trimmed")
+    taken = device.form(operator.method, layer.geometry, "float32")
+    plain = taken.removesuffix("/trimmed").removesuffix("/interleaved")
     given = x if op == "conv" else g
     # A gradient's input may be larger than its output explains by itself.
     extra = 0 if op == "conv" else layer.side - _explained(layer)

@@ -49,7 +49,7 @@ def reckoned(task: Task) -> tuple[str, float | None]:
     target = Target(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
     form = ks_deconv.plan(geometry, target).form
     assert form is not None
-    clocks = choice.clocks(REFERENCE, ks_deconv.product(geometry, form.trimmed), form)
+    clocks = choice.clocks(target, ks_deconv.product(geometry, form.trimmed, last), form)
     return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
 
 

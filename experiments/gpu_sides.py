@@ -98,8 +98,8 @@ def _baseline(machine: Machine, task: Task, arrays: Arrays) -> Side:
         precision=task.kind.precision,
         **task.layer.options,
     )
-    # A map with zeros is not trimmed.
-    form = _taken(explained).partition("/")[2].replace("/trimmed", "")
+    # A map with zeros is not trimmed, and has no classes to interleave.
+    form = _taken(explained).partition("/")[2].replace("/trimmed", "").removesuffix("/interleaved")
     return _prepared(machine, task, arrays, natural, baseline, baseline, form)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import grad
-from cupy_kst.dtypes import DTYPES
+from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.engine import Build, Engine
 from cupy_kst.methods import METHODS as TABLE
@@ -113,6 +113,8 @@ def emulate(
     build: Build = "generic",
     wide: bool = False,
     channels_last: bool = False,
+    form: str | None = None,
+    precision: Precision = "ieee",
 ) -> NDArray[Any]:
     """Compute a case by the CUDA engine on the emulator; every element of the output must have been written."""
     require()
@@ -130,7 +132,9 @@ def emulate(
         maps = [role for role in ("small", "large") if role in given and role != output]
         given.update({role: np.ascontiguousarray(last(given[role], case.rank)) for role in maps})
     reshaped = {role: each if role == "bias" else each.reshape(full[role]) for role, each in given.items()}
-    engine.run(method, shapes, DTYPES[case.dtype], reshaped, channels_last=channels_last)
+    engine.run(
+        method, shapes, DTYPES[case.dtype], reshaped, channels_last=channels_last, form=form, precision=precision
+    )
     emulator.check_written(out)
     of_caller = {"small": shapes.small_shape, "large": shapes.large_shape, "weight": shapes.weight_shape}
     if channels_last and output != "weight":

@@ -148,7 +148,12 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
         if not form:
             return
         tensor, values = _on_tensor_cores(form), dict(form)
-        if not tensor and number % 2 != channels_last:
+        classes = int(values.get("INTERLEAVED", "0"))
+        # More classes take more shared memory, and no other registers: some stand for all.
+        if classes > 2 and number % 11:
+            continue
+        # Classes are interleaved in one layout.
+        if not tensor and not classes and number % 2 != channels_last:
             continue
         yield form, "sm_90", generic
         if number % 3 == 0:

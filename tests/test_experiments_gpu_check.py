@@ -64,7 +64,7 @@ def test_every_kernel_of_the_roster_is_launched() -> None:
 def test_forms_that_have_a_name_are_all_there() -> None:
     with installed(Noting()) as cupy:
         forms = {case.form for case in gpu_cases.cases(cupy) if (case.method, case.dtype) == ("ks_deconv", "float32")}
-    assert {"f32/128x64", "f32/128x64/trimmed", "f32/32x32", "f32/128x16"} <= forms
+    assert {"f32/128x64", "f32/128x64/trimmed", "f32/32x32", "f32/128x16", "f32/32x32/interleaved"} <= forms
 
 
 @pytest.mark.parametrize("method", METHODS)

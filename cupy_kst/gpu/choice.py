@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
 from ..axis import Axis
 from ..geometry import Geometry
-from .device import Device
 from .form import Form
 from .micro import micros
 from .target import Target
-from .tiles import Tile, launch_bytes, tiles
+from .tiles import Tile, interleaved_bytes, shared_bytes, tiles
 
 # Room above the largest offset for a block's threads that fall outside.
 _NARROW = 2**31 - 1024
 # The least stages of one part of a product.
 SPLIT_STAGES = 4
+# Residue classes along a row that a block may interleave: as many as floats of a sector at most.
+INTERLEAVES = range(2, 9)
 
 
 @lru_cache(maxsize=1024)
@@ -58,6 +60,8 @@ class Product(NamedTuple):
         Their size.
     runs, run : int
         Their depth: so many runs of so many elements, none of which shares a stage with another's.
+    neighbours : int
+        How many of the products have their elements side by side, in turn, where these are written.
     """
 
     number: int
@@ -65,6 +69,11 @@ class Product(NamedTuple):
     columns: int
     runs: int
     run: int
+    neighbours: int = 1
+
+    def interleaved(self) -> Product:
+        """Return the products whose blocks make those of all neighbours, one after the other."""
+        return self._replace(number=self.number // self.neighbours, runs=self.runs * self.neighbours, neighbours=1)
 
     def blocks(self, tile: Tile) -> int:
         """Return the tiles of all products."""
@@ -79,18 +88,53 @@ class Product(NamedTuple):
 def form_for(target: Target, product: Product, trimmed: bool = False) -> Form:
     """Return the form that makes `product` in the least time by `clocks`, or the one asked for."""
     if target.form is not None:
-        if not target.form.micro.runs_on(target.device):
-            raise ValueError(f"form='{target.form}': {target.device.name} has no such tensor cores")
+        _check(target, product, target.form)
         return target.form
     micro = next(each for each in micros(target.dtype, target.precision) if each.runs_on(target.device))
     forms = [
-        Form(micro, tile, trimmed, splits)
+        form
         for tile in tiles(micro)
         if not (target.wide and micro.tensor and tile.thread_m * tile.thread_n > _WIDE_SUMS)
-        if launch_bytes(tile, micro, target.channels_last) <= target.device.shared_bytes_optin
-        for splits in _parts(product.stages(tile), target.device.max_grid[1])
+        for form in _of_tile(target, product, Form(micro, tile, trimmed))
+        if block_bytes(target, product, form) <= target.device.shared_bytes_optin
     ]
-    return min(forms, key=lambda form: (clocks(target.device, product, form), form.splits))
+
+    def worth(form: Form) -> tuple[float, int]:
+        return clocks(target, product, form) * (1 if form.interleaved else _BETTER), form.splits
+
+    return min(forms, key=worth)
+
+
+def _check(target: Target, product: Product, form: Form) -> None:
+    if not form.micro.runs_on(target.device):
+        raise ValueError(f"form='{form}': {target.device.name} has no such tensor cores")
+    if not form.interleaved:
+        return
+    if product.neighbours not in INTERLEAVES:
+        least, most = INTERLEAVES[0], INTERLEAVES[-1]
+        raise ValueError(
+            f"form='{form}': rows of the output are of {product.neighbours} residue classes, not of {least} to {most}"
+        )
+    needed, most = block_bytes(target, product, form), target.device.shared_bytes_optin
+    if needed > most:
+        raise ValueError(
+            f"form='{form}': a block takes {needed} bytes of shared memory, {target.device.name} has {most}"
+        )
+
+
+def _of_tile(target: Target, product: Product, plain: Form) -> Iterator[Form]:
+    """Yield the forms of a tile that are tried."""
+    for splits in _parts(product.stages(plain.tile), target.device.max_grid[1]):
+        yield plain._replace(splits=splits)
+    if product.neighbours in INTERLEAVES and not plain.trimmed:
+        yield plain._replace(interleaved=True)
+
+
+def block_bytes(target: Target, product: Product, form: Form) -> int:
+    """Return the shared memory of a block."""
+    if form.interleaved:
+        return interleaved_bytes(form.tile, form.micro, target.dtype, product.neighbours)
+    return shared_bytes(form.tile, form.micro, target.channels_last)
 
 
 def _parts(stages: int, most: int) -> list[int]:
@@ -99,32 +143,55 @@ def _parts(stages: int, most: int) -> list[int]:
     return [1, *(each for each in parts if each * SPLIT_STAGES <= stages and each <= most)]
 
 
-def clocks(device: Device, product: Product, form: Form) -> float:
+def clocks(target: Target, product: Product, form: Form) -> float:
     """Return about how many clocks a form takes for products: what multiprocessors do, and what they wait for.
 
     The blocks of a multiprocessor share its arithmetic and its way to memory; each stage of a block waits for the one
     before, the more blocks there are the less. That is arithmetic on a data sheet: no measurement stands behind it.
     """
-    micro, tile = form.micro, form.tile
-    blocks = max(1, -(-product.blocks(tile) * form.splits // device.multiprocessors))
-    together = min(blocks, max(1, _RESIDENT_THREADS // tile.threads))
-    stages = -(-product.stages(tile) // form.splits)
+    device, micro, tile = target.device, form.micro, form.tile
+    made = product.interleaved() if form.interleaved else product
+    blocks = max(1, -(-made.blocks(tile) * form.splits // device.multiprocessors))
+    held = min(_RESIDENT_THREADS // tile.threads, device.shared_bytes_optin // block_bytes(target, product, form))
+    together = min(blocks, max(1, held))
+    stages = -(-made.stages(tile) // form.splits)
     # What taps share of the map comes from the first cache.
     loaded = tile.k * (tile.m / max(1, min(product.runs, _SHARING)) + tile.n) * micro.bytes / _BYTES_A_CLOCK
     multiplied = tile.m * tile.n * tile.k / micro.rate
     # Loads hide behind products, or these behind loads, but not quite.
     stage = max(multiplied, loaded) + min(multiplied, loaded) / 4
     waited = _WAIT / (tile.stages - 1) * -(-blocks // together)
-    sums = tile.m * tile.n * 4 / _BYTES_A_CLOCK
-    time = stages * max(blocks * stage, waited) + blocks * sums + -(-blocks // together) * _BLOCK
+    # A block begins anew with each class that it makes.
+    begun = product.neighbours // made.neighbours
+    time = stages * max(blocks * stage, waited) + begun * (
+        blocks * _writing(target, product, form) + -(-blocks // together) * _BLOCK
+    )
     if form.splits > 1:
         written = 4 * form.splits * product.number * product.rows * product.columns
         time += _LAUNCH + written / device.multiprocessors / _BYTES_A_CLOCK
     return time
 
 
+def _writing(target: Target, product: Product, form: Form) -> float:
+    """Return the clocks in which a multiprocessor writes the sums of a tile.
+
+    Memory is written by sectors. What one product leaves out of them its neighbours write another time, unless they
+    are interleaved, on their way through shared memory.
+    """
+    element = (target.dtype.compute if form.splits > 1 else target.dtype.storage).itemsize
+    sums = form.tile.m * min(form.tile.n, product.columns)
+    if form.interleaved:
+        return sums * element * (1 / _BYTES_A_CLOCK + 2 / _SHARED_BYTES_A_CLOCK)
+    return sums * min(_SECTOR, product.neighbours * element) / _BYTES_A_CLOCK
+
+
+# Interleaved forms have to take less time than this share of others': what they take of the first cache is not
+# reckoned.
+_BETTER = 0.98
 # Taps that share the inputs of a tile.
 _SHARING = 4
-# Of one multiprocessor: threads whose registers fit, bytes a clock from the second level of the cache, and clocks of a
-# load from there, of the start and end of a block, and of another launch.
-_RESIDENT_THREADS, _BYTES_A_CLOCK, _WAIT, _BLOCK, _LAUNCH = 512, 32, 700, 1500, 3000
+# Bytes that are written at once.
+_SECTOR = 32
+# Of one multiprocessor: threads whose registers fit, bytes a clock from the second level of the cache and from shared
+# memory, and clocks of a load from the former, of the start and end of a block, and of another launch.
+_RESIDENT_THREADS, _BYTES_A_CLOCK, _SHARED_BYTES_A_CLOCK, _WAIT, _BLOCK, _LAUNCH = 512, 32, 128, 700, 1500, 3000

@@ -8,6 +8,7 @@ from ..geometry import Geometry
 from ..trimming import trims_windows
 from . import filtered
 from .choice import Product
+from .form import Variant
 from .plan import Plan
 from .target import Target
 
@@ -17,7 +18,7 @@ KERNELS = {
     "add_partials": ("partials", "bias", "small"),
 }
 REGISTERS = 255
-TRIMS = True
+VARIANTS: frozenset[Variant] = frozenset({"trimmed"})
 forms = filtered.forms
 
 

@@ -29,7 +29,7 @@ from . import form as forms
 from .bound import Bound, workspace_bytes
 from .choice import needs_wide
 from .device import Device
-from .form import Form
+from .form import Form, Variant
 from .micro import micros
 from .plan import Launches, Plan
 from .runtime import Runtime
@@ -51,8 +51,8 @@ LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
 }
 
 
-# Methods that have tiles, and whether these may be trimmed.
-_TRIMS = {"ks_deconv": ks_deconv.TRIMS, "conv_v2": conv_v2.TRIMS, "sk_dilated": sk_dilated.TRIMS}
+# Methods that have tiles, and the variants of these.
+_VARIANTS = {"ks_deconv": ks_deconv.VARIANTS, "conv_v2": conv_v2.VARIANTS, "sk_dilated": sk_dilated.VARIANTS}
 # Methods that have tiles if they are asked for them.
 _ON_REQUEST = ("zero_insertion",)
 
@@ -63,10 +63,19 @@ def plan(method: str, geometry: Geometry, target: Target) -> Plan:
     return LAUNCHERS[method](geometry, target)
 
 
-def form_names(method: str, dtype: DType, precision: Precision = "ieee") -> tuple[str, ...]:
+def form_names(
+    method: str, dtype: DType, precision: Precision = "ieee", channels_last: bool = False
+) -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
-    threads = () if method in _TRIMS else (_threads(dtype),)
-    return (*threads, *(forms.names(micros(dtype, precision), _TRIMS.get(method, False)) if _is_tiled(method) else ()))
+    threads = () if method in _VARIANTS else (_threads(dtype),)
+    if not _is_tiled(method):
+        return threads
+    return (*threads, *forms.names(micros(dtype, precision), _variants(method, channels_last)))
+
+
+def _variants(method: str, channels_last: bool) -> frozenset[Variant]:
+    """Return the variants of a method's tiles: where channels are last, whole pixels are written in any case."""
+    return _VARIANTS.get(method, frozenset()) - ({"interleaved"} if channels_last else set())
 
 
 def _threads(dtype: DType) -> str:
@@ -75,12 +84,12 @@ def _threads(dtype: DType) -> str:
 
 
 def _is_tiled(method: str) -> bool:
-    return method in _TRIMS or method in _ON_REQUEST
+    return method in _VARIANTS or method in _ON_REQUEST
 
 
 def has_forms(method: str) -> bool:
     """Return whether a method has more than one form."""
-    return method in _TRIMS
+    return method in _VARIANTS
 
 
 def tuned_form(
@@ -91,7 +100,7 @@ def tuned_form(
         return None
     name = tuned.store().get(tuned.key(device, method, geometry, dtype, channels_last, precision))
     # Another version of the library may have had a form that this one has not.
-    return None if name is None else forms.parse(name, micros(dtype, precision), _TRIMS[method])
+    return None if name is None else forms.parse(name, micros(dtype, precision), _variants(method, channels_last))
 
 
 def form_taken(method: str, geometry: Geometry, target: Target) -> str:
@@ -100,17 +109,22 @@ def form_taken(method: str, geometry: Geometry, target: Target) -> str:
     return _threads(target.dtype) if taken is None else str(taken)
 
 
-def form_of(method: str, dtype: DType, name: str, precision: Precision = "ieee") -> Form | None:
+def form_of(
+    method: str, dtype: DType, name: str, precision: Precision = "ieee", channels_last: bool = False
+) -> Form | None:
     """Return the form of a name, None for that of a thread per output, or raise a ValueError that lists the names."""
-    known = form_names(method, dtype, precision)
+    known = form_names(method, dtype, precision, channels_last)
     if name == _threads(dtype) and name in known:
         return None
     form = None
     if _is_tiled(method) and isinstance(name, str):
-        form = forms.parse(name, micros(dtype, precision), _TRIMS.get(method, False))
+        form = forms.parse(name, micros(dtype, precision), _variants(method, channels_last))
     if form is None:
         exact = "" if precision == "ieee" else f" by precision {precision}"
-        raise ValueError(f"form={name!r}: on a GPU {method} in {dtype.name}{exact} has {', '.join(map(repr, known))}")
+        layout = " with channels last" if channels_last and "interleaved" in _VARIANTS.get(method, ()) else ""
+        raise ValueError(
+            f"form={name!r}: on a GPU {method} in {dtype.name}{exact}{layout} has {', '.join(map(repr, known))}"
+        )
     return form
 
 
@@ -233,7 +247,7 @@ class Engine:
             device = self.runtime.limits()
             pinned = tuned_form(method, geometry, dtype, device, channels_last, precision)
         else:
-            pinned = form_of(method, dtype, form, precision)
+            pinned = form_of(method, dtype, form, precision, channels_last)
         return plan(method, geometry, self._target(geometry, dtype, channels_last, pinned, precision))
 
     def estimated(

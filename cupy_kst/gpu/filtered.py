@@ -8,11 +8,12 @@ from itertools import product
 from ..dtypes import DType
 from ..geometry import Geometry
 from . import choice, tiles
-from .choice import Product
-from .micro import Micro, micros
+from .choice import INTERLEAVES, Product
+from .form import Form
+from .micro import micros
 from .plan import NULL, Plan, Workspace, added, of_weight, tiled
 from .target import Target
-from .tiles import Defines, Tile
+from .tiles import Defines
 
 
 def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
@@ -21,12 +22,21 @@ def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     for micro in micros(dtype, "tf32"):
         along_pixels = vectors if micro.tensor and channels_last else [1]
         for tile, vector, vector_a, trimmed in product(tiles.tiles(micro), vectors, along_pixels, (False, True)):
-            yield _defines(tile, micro, channels_last, vector, vector_a, trimmed)
+            needed = tiles.shared_bytes(tile, micro, channels_last)
+            yield _defines(Form(micro, tile, trimmed), needed, vector, vector_a)
 
 
-def _defines(tile: Tile, micro: Micro, channels_last: bool, vector: int, vector_a: int, trimmed: bool) -> Defines:
-    along_pixels = vector_a if micro.tensor and channels_last else 1
-    return tiles.defines(tile, micro, channels_last, along_pixels, VECTOR=vector, TRIMMED=int(trimmed))
+def interleaved_forms(dtype: DType) -> Iterator[Defines]:
+    """Yield the defines of every build that interleaves residue classes."""
+    for micro in micros(dtype, "tf32"):
+        for tile, classes, vector in product(tiles.tiles(micro), INTERLEAVES, sorted({1, tiles.vector(dtype)})):
+            needed = tiles.interleaved_bytes(tile, micro, dtype, classes)
+            yield _defines(Form(micro, tile, interleaved=True), needed, vector, 1, classes)
+
+
+def _defines(form: Form, needed: int, vector: int, vector_a: int, classes: int = 0) -> Defines:
+    more = {"INTERLEAVED": classes} if form.interleaved else {}
+    return tiles.defines(form.tile, form.micro, needed, vector_a, VECTOR=vector, TRIMMED=int(form.trimmed), **more)
 
 
 def plan(
@@ -43,16 +53,17 @@ def plan(
     depth the input channels, of one group.
     """
     form = choice.form_for(target, products, trimmed)
-    micro, tile = form.micro, form.tile
-    vectors = tiles.vector(target.dtype, products.columns), tiles.vector(target.dtype, products.run)
-    defines = _defines(tile, micro, target.channels_last, *vectors, form.trimmed)
+    along_pixels = tiles.vector(target.dtype, products.run) if form.micro.tensor and target.channels_last else 1
+    needed = choice.block_bytes(target, products, form)
+    classes = products.neighbours if form.interleaved else 0
+    defines = _defines(form, needed, tiles.vector(target.dtype, products.columns), along_pixels, classes)
+    launched = products.interleaved() if form.interleaved else products
     pack, multiply, add = kernels
-    asked = tiles.launch_bytes(tile, micro, target.channels_last)
     *read, partials, output = kernels[multiply]
     arrays = (*read, partials if form.splits > 1 else NULL, output)
     steps = [
         of_weight(geometry, target.wide, stem, pack, kernels[pack], defines),
-        tiled(geometry, target.wide, stem, multiply, arrays, products, form, defines, asked),
+        tiled(geometry, target.wide, stem, multiply, arrays, launched, form, defines, tiles.launch_bytes(needed)),
     ]
     workspaces = {"filters": Workspace(geometry.full_weight_shape)}
     if form.splits > 1:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from .micro import Micro
 from .tiles import Tile, tiles
+
+Variant = Literal["trimmed", "interleaved"]
 
 # Blocks of a grid along y.
 _MOST_SPLITS = 65535
@@ -25,29 +27,42 @@ class Form(NamedTuple):
         Whether a block's rows are of one position, with the taps that meet the map there.
     splits : int
         Parts of the depth, whose sums are added in their order.
+    interleaved : bool
+        Whether a block makes all residue classes along a row, and writes their outputs in the row's order. Its rows
+        are of many positions, and its depth is not split.
     """
 
     micro: Micro
     tile: Tile
     trimmed: bool = False
     splits: int = 1
+    interleaved: bool = False
 
     def __str__(self) -> str:
         trimmed = "/trimmed" if self.trimmed else ""
         split = f"/split{self.splits}" if self.splits > 1 else ""
-        return f"{self.micro.name}/{self.tile}{trimmed}{split}"
+        interleaved = "/interleaved" if self.interleaved else ""
+        return f"{self.micro.name}/{self.tile}{trimmed}{split}{interleaved}"
 
 
-def names(micros: tuple[Micro, ...], trims: bool) -> tuple[str, ...]:
-    """Return the names of all forms, where N stands for a number of parts, of methods that trim or do not."""
-    ends = ("", "/splitN", "/trimmed", "/trimmed/splitN") if trims else ("", "/splitN")
+def names(micros: tuple[Micro, ...], variants: frozenset[Variant]) -> tuple[str, ...]:
+    """Return the names of all forms, where N stands for a number of parts, of methods that have these variants."""
+    ends = ["", "/splitN"]
+    if "trimmed" in variants:
+        ends += ["/trimmed", "/trimmed/splitN"]
+    if "interleaved" in variants:
+        ends += ["/interleaved"]
     return tuple(f"{micro.name}/{tile}{end}" for micro in micros for tile in tiles(micro) for end in ends)
 
 
-def parse(name: str, micros: tuple[Micro, ...], trims: bool) -> Form | None:
+_PLAIN, _TRIMMED, _SPLIT = r"(?P<plain>\w+/\d+x\d+)", "(?P<trimmed>/trimmed)?", r"(?:/split(?P<splits>[1-9]\d{0,4}))?"
+_NAME = re.compile(f"{_PLAIN}(?:(?P<interleaved>/interleaved)|{_TRIMMED}{_SPLIT})")
+
+
+def parse(name: str, micros: tuple[Micro, ...], variants: frozenset[Variant]) -> Form | None:
     """Return the form of a name, or None if there is none such."""
-    parts = re.fullmatch(r"(?P<plain>\w+/\d+x\d+)(?P<trimmed>/trimmed)?(?:/split(?P<splits>[1-9]\d{0,4}))?", name)
-    if parts is None or (parts["trimmed"] and not trims):
+    parts = _NAME.fullmatch(name)
+    if parts is None or any(parts[each] and each not in variants for each in get_args(Variant)):
         return None
     splits = int(parts["splits"] or 1)
     if splits > _MOST_SPLITS or parts["splits"] == "1":
@@ -55,5 +70,5 @@ def parse(name: str, micros: tuple[Micro, ...], trims: bool) -> Form | None:
     for micro in micros:
         for tile in tiles(micro):
             if parts["plain"] == f"{micro.name}/{tile}":
-                return Form(micro, tile, bool(parts["trimmed"]), splits)
+                return Form(micro, tile, bool(parts["trimmed"]), splits, bool(parts["interleaved"]))
     return None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
+from ..dtypes import DType
 from ..geometry import Geometry
 from ..trimming import trims_classes
 from . import filtered
 from .choice import Product
+from .form import Variant
 from .plan import Plan
 from .target import Target
+from .tiles import Defines
 
 KERNELS = {
     "split_and_rotate": ("weight", "filters"),
@@ -17,18 +21,29 @@ KERNELS = {
     "add_partials": ("partials", "bias", "large"),
 }
 REGISTERS = 255
-TRIMS = True
-forms = filtered.forms
+VARIANTS: frozenset[Variant] = frozenset({"trimmed", "interleaved"})
+
+
+def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
+    """Yield the defines of every build."""
+    yield from filtered.forms(dtype, channels_last)
+    if not channels_last:
+        yield from filtered.interleaved_forms(dtype)
 
 
 def plan(geometry: Geometry, target: Target) -> Plan:
     """Return the launches that compute `geometry`, and the packed filter between them."""
     trimmed = filtered.trims(target, trims_classes(geometry))
-    return filtered.plan(geometry, target, "ks_deconv", KERNELS, product(geometry, trimmed), trimmed)
+    return filtered.plan(
+        geometry, target, "ks_deconv", KERNELS, product(geometry, trimmed, target.channels_last), trimmed
+    )
 
 
-def product(geometry: Geometry, trimmed: bool) -> Product:
-    """Return the matrix products of all classes: of their positions or, trimmed, of the samples for each of these."""
+def product(geometry: Geometry, trimmed: bool, channels_last: bool) -> Product:
+    """Return the matrix products of all classes: of their positions or, trimmed, of the samples for each of these.
+
+    With channels first a class along a row is written between its neighbours.
+    """
     columns, channels = (count // geometry.groups for count in (geometry.large_channels, geometry.small_channels))
     positions, classes = prod(axis.classes[0].positions for axis in geometry.axes), len(geometry.classes)
     # Classes differ in their taps: these are the mean.
@@ -36,4 +51,5 @@ def product(geometry: Geometry, trimmed: bool) -> Product:
     products = geometry.groups * classes
     if trimmed:
         return Product(products * positions, geometry.samples, columns, taps, channels)
-    return Product(products, geometry.samples * positions, columns, taps, channels)
+    neighbours = 1 if channels_last else len(geometry.axes[-1].classes)
+    return Product(products, geometry.samples * positions, columns, taps, channels, neighbours)

@@ -104,7 +104,7 @@ def _is_possible(engine: Engine, task: Task, form: str) -> bool:
 
 def _candidates(task: Task) -> Iterator[str]:
     """Yield the forms that are tried, with some numbers of parts where a form has any number."""
-    for name in form_names(task.method, task.dtype, task.precision):
+    for name in form_names(task.method, task.dtype, task.precision, task.channels_last):
         yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
 
 

@@ -9,6 +9,7 @@ from ..dtypes import DType
 from ..geometry import Geometry
 from . import choice, tiles
 from .choice import Product
+from .form import Variant
 from .micro import Micro, micros
 from .plan import NULL, Plan, Workspace, added, tiled
 from .target import Target
@@ -19,7 +20,7 @@ KERNELS = {
     "add_partials": ("partials", NULL, "weight"),
 }
 REGISTERS = 255
-TRIMS = False
+VARIANTS: frozenset[Variant] = frozenset()
 
 
 def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
@@ -27,7 +28,7 @@ def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     for micro in micros(dtype, "tf32"):
         for tile in tiles.tiles(micro):
             for vector in sorted({1, _vector(tile, micro, channels_last, tiles.vector(dtype))}):
-                yield tiles.defines(tile, micro, False, vector)
+                yield tiles.defines(tile, micro, tiles.shared_bytes(tile, micro, False), vector)
 
 
 def _vector(tile: Tile, micro: Micro, channels_last: bool, vector: int) -> int:
@@ -42,9 +43,10 @@ def plan(geometry: Geometry, target: Target) -> Plan:
     product = Product(products, rows, columns, 1, geometry.samples * _most_positions(geometry))
     form = choice.form_for(target, product)
     vector = _vector(form.tile, form.micro, target.channels_last, tiles.vector(target.dtype, rows, columns))
-    defines = tiles.defines(form.tile, form.micro, False, vector)
+    needed = tiles.shared_bytes(form.tile, form.micro, False)
+    defines = tiles.defines(form.tile, form.micro, needed, vector)
     arrays = KERNELS["multiply_taps"] if form.splits > 1 else ("small", "large", NULL, "weight")
-    asked = tiles.launch_bytes(form.tile, form.micro, False)
+    asked = tiles.launch_bytes(needed)
     multiply = tiled(geometry, target.wide, "sk_dilated", "multiply_taps", arrays, product, form, defines, asked)
     if form.splits == 1:
         return Plan((multiply,), form=form)

@@ -15,6 +15,10 @@ ACCESS = 16
 STATIC_SHARED_BYTES = 48 * 1024
 # Elements at the end of a buffer's rows on tensor cores, unless these hold depth; see cuda/tile_mma.cuh.
 _ROW_PAD = 8
+# Elements at the end of a line of sums; see cuda/tile_interleave.cuh.
+_LINE_PAD = 4
+# Bytes of all banks of shared memory, which classes' lines divide among them.
+_BANKS = 128
 
 
 class Tile(NamedTuple):
@@ -64,19 +68,26 @@ def vector(dtype: DType, *channels: int) -> int:
 
 
 def shared_bytes(tile: Tile, micro: Micro, deep: bool) -> int:
-    """Return the bytes of a block's buffers on tensor cores; `deep` are those of the rows if they hold depth."""
+    """Return the bytes of a block's buffers; on tensor cores those of the rows may hold depth, if they are `deep`."""
+    if not micro.tensor:
+        return tile.stages * tile.k * (tile.m + tile.n + 2 * (ACCESS // micro.bytes)) * micro.bytes
     a = tile.m * (tile.k + ACCESS // micro.bytes) if deep else tile.k * (tile.m + _ROW_PAD)
     return tile.stages * (a + tile.k * (tile.n + _ROW_PAD)) * micro.bytes
 
 
-def launch_bytes(tile: Tile, micro: Micro, deep: bool) -> int:
+def interleaved_bytes(tile: Tile, micro: Micro, dtype: DType, classes: int) -> int:
+    """Return the bytes of a block that keeps the sums of residue classes, those of the last where its buffers were."""
+    sums = tile.n * (tile.m + _LINE_PAD) * dtype.storage.itemsize + -(-_BANKS // classes // ACCESS) * ACCESS
+    return (classes - 1) * sums + max(sums, shared_bytes(tile, micro, False))
+
+
+def launch_bytes(needed: int) -> int:
     """Return the shared memory that a launch asks for: none, where every block may have as much."""
-    needed = shared_bytes(tile, micro, deep) if micro.tensor else 0
     return needed if needed > STATIC_SHARED_BYTES else 0
 
 
-def defines(tile: Tile, micro: Micro, deep: bool, vector_a: int, **more: int) -> Defines:
-    """Return what cuda/tile.cuh expects to be defined, and `more`."""
+def defines(tile: Tile, micro: Micro, needed: int, vector_a: int, **more: int) -> Defines:
+    """Return what cuda/tile.cuh expects to be defined where a block needs so many shared bytes, and `more`."""
     values = {
         "TENSOR": micro.tensor,
         "TILE_M": tile.m,
@@ -85,7 +96,7 @@ def defines(tile: Tile, micro: Micro, deep: bool, vector_a: int, **more: int) ->
         "THREAD_M": tile.thread_m,
         "THREAD_N": tile.thread_n,
         "STAGES": tile.stages,
-        "SHARED_BYTES": launch_bytes(tile, micro, deep),
+        "SHARED_BYTES": launch_bytes(needed),
         "VECTOR_A": vector_a,
         **more,
     }
