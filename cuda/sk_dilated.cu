@@ -6,14 +6,17 @@
 //   weight[c', c, k] = sum over s of partials[s, c', c, k]
 //
 // Macros: those of common.cuh and tile.cuh, and VECTOR_A, the elements of a pixel that one thread loads at once: on
-// tensor cores, with channels last, 16 bytes if they divide the channels of both maps; else 1. Maps are shown with
-// their channels first. small     [samples, small_channels, small_d, small_h, small_w] large     [samples,
-// large_channels, large_d, large_h, large_w] partials  [splits, small_channels, large_channels / groups, KD, KH, KW],
-// of the compute type; null where there is one
-//           split, whose sums go to the weight
-// weight    [small_channels, large_channels / groups, KD, KH, KW]
-// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there
-// are several, add_partials of a weight, where the small map's channels are the samples.
+// tensor cores, with channels last, 16 bytes if they divide the channels of both maps; else 1.
+//
+// Maps are shown with their channels first; partials are of the compute type, and null where there is one split, whose
+// sums go to the weight.
+//   small     [samples, small_channels, small_d, small_h, small_w]
+//   large     [samples, large_channels, large_d, large_h, large_w]
+//   partials  [splits, small_channels, large_channels / groups, KD, KH, KW]
+//   weight    [small_channels, large_channels / groups, KD, KH, KW]
+//
+// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there are
+// several, add_partials of a weight, where the small map's channels are the samples.
 #define DEEP_A 0
 #define TURNED (!CHANNELS_LAST && sizeof(Storage) == 4)
 #include "partials.cuh"
@@ -28,7 +31,7 @@
 #define LOADS(lines) (((lines) + PIECES_APART - 1) / PIECES_APART * PIECE_LOADS)
 // What is copied to shared memory in the background: pieces of 4 bytes and more.
 #define ASYNC (TENSOR && sizeof(Storage) * VECTOR_A >= 4)
-// Neighbouring threads that load neighbouring positions with channels first: 32 bytes and more.
+// With channels first, neighbouring threads that load neighbouring positions.
 #define RUN (TILE_K < 16 ? TILE_K : 16)
 
 static_assert(TILE_THREADS % TILE_K == 0, "a thread loads of one position");
@@ -37,9 +40,8 @@ struct alignas(sizeof(Storage) * PIECE) Piece {
     Storage at[PIECE];
 };
 
-// The position in a stage of which a thread loads, and where its first piece of that position's row is in a buffer.
-// Neighbouring threads load what are neighbours in memory, and write to different banks: two threads to each where
-// elements are of 16 bits and by themselves, or lie by channels.
+// The position in a stage of which a thread loads, and its first row or column of the tile. Neighbouring threads load
+// neighbours in memory, and write to as many banks as that allows: tests/test_banks.py counts them.
 __device__ __forceinline__ int load_depth()
 {
     const int thread = (int)threadIdx.x;
@@ -59,6 +61,9 @@ __device__ __forceinline__ int load_line()
     return (CHANNELS_LAST ? thread % POSITION_THREADS : thread / RUN % POSITION_THREADS) * PIECE;
 }
 
+// Offsets that are told to be positive take fewer instructions to become pointers.
+typedef unsigned INDEX Offset;
+
 // A place where the tap meets both maps, counted from the first such place on each axis.
 struct Position {
     Index sample, d, h, w;
@@ -73,7 +78,7 @@ struct Side {
     __device__ __forceinline__ const Storage* at(const Position& position) const
     {
         const Index within = position.d * step_d + position.h * step_h + position.w * step_w;
-        return first + (long long)position.sample * sample + within;
+        return first + ((unsigned long long)(Offset)position.sample * (Offset)sample + (Offset)within);
     }
 };
 
@@ -104,26 +109,26 @@ struct MapByMap {
         step = position(TILE_K);
     }
 
-    // As the step's digits are in their ranges, too, each takes one carry at most. Divisions would take more
+    // Each digit carries one at most, as those of the step are in their ranges too. Divisions would take more
     // instructions than the products of a stage.
     __device__ __forceinline__ void advance()
     {
-        next.w += step.w;
-        next.h += step.h;
-        next.d += step.d;
+        next.w += step.w - count_w;
+        next.h += step.h - count_h;
+        next.d += step.d - count_d;
         next.sample += step.sample;
-        if (next.w >= count_w) {
-            next.w -= count_w;
+        if (next.w < 0)
+            next.w += count_w;
+        else
             next.h++;
-        }
-        if (next.h >= count_h) {
-            next.h -= count_h;
+        if (next.h < 0)
+            next.h += count_h;
+        else
             next.d++;
-        }
-        if (next.d >= count_d) {
-            next.d -= count_d;
+        if (next.d < 0)
+            next.d += count_d;
+        else
             next.sample++;
-        }
     }
 
     __device__ __forceinline__ void fetch(Tile& tile, int buffer)
@@ -148,8 +153,7 @@ struct MapByMap {
         [[maybe_unused]] Element (&to)[length], [[maybe_unused]] Storage (&held)[loads], const Storage* from,
         Index channel, int left)
     {
-        // Most blocks are inside the group, in all stages but the last; loads in the background need no other way
-        // there.
+        // Most threads read all that they load, but in the last stage: bounds would take as many instructions again.
         if (TENSOR && !ASYNC && line_of(loads - 1) < left) {
 #pragma unroll
             for (int i = 0; i < loads; i++)

@@ -28,8 +28,8 @@ static_assert(TILE_K % MMA_DEPTH == 0 && 64 % TILE_K == 0 && STAGES > 1, "instru
 #define TURNED 0
 #endif
 
-// Where element m of a buffer's row k is, if the rows are those of a source that writes one element of each of 16 rows
-// at a time: rows are 8 banks apart, so that without this every fourth one would meet the same.
+// Where element m of a buffer's row k is. Rows begin 8 banks apart or 24, so that threads that write an element each of
+// 16 rows would meet 4 banks; turned, rows of the same bank have that element in different places.
 __device__ __forceinline__ int turned(int k, int m) { return TURNED ? m ^ k / 4 % 4 * 2 : m; }
 
 struct __align__(16) Tile {
