@@ -2,15 +2,15 @@
 // elements a source of the method's own finds, and brings to shared memory stage by stage.
 //
 // Macros beside those of common.cuh:
-//   TENSOR             0 on CUDA cores; 1 on tensor cores, which multiply 16-bit elements, or floats rounded to 11
-//   bits;
-//                      3 as 1, of floats split into two such parts each: three products make the float's own
+//   TENSOR             0 on CUDA cores; 1 on tensor cores, of 16-bit elements, or of floats rounded to 11 bits; 3 as
+//                      1, of floats split into two such parts each: three products make the float's own
 //   TILE_M TILE_N      rows and columns of the product that a block computes
 //   TILE_K             depth of a stage: how much of both operands is in one buffer
 //   THREAD_M THREAD_N  rows and columns that one thread sums
 //   STAGES             buffers; on CUDA cores 2
 //   SHARED_BYTES       what these take, if that is more than any block has; else 0
 //   DEEP_A             1 where a source writes the depth of a row side by side, 0 where it writes rows
+//   TURNED             if a source defines it, 1 where it writes rows of floats element by element, see tile_mma.cuh
 #pragma once
 #include "numeric.cuh"
 

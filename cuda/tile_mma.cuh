@@ -24,6 +24,13 @@ static_assert(TILE_K % MMA_DEPTH == 0 && 64 % TILE_K == 0 && STAGES > 1, "instru
 // Elements at the end of a row of a buffer, so that what a warp reads at once lies in different banks.
 #define DEEP_PAD ((int)(16 / sizeof(Storage)))
 #define ROW_PAD 8
+#ifndef TURNED
+#define TURNED 0
+#endif
+
+// Where element m of a buffer's row k is. Rows begin 8 banks apart or 24, so that threads that write an element each of
+// 16 rows would meet 4 banks; turned, rows of the same bank have that element in different places.
+__device__ __forceinline__ int turned(int k, int m) { return TURNED ? m ^ k / 4 % 4 * 2 : m; }
 
 struct __align__(16) Tile {
 #if DEEP_A
@@ -88,7 +95,7 @@ struct Fragments {
     __device__ __forceinline__ void take(const Tile& tile, int buffer, int k)
     {
         const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, deep = k + lane % 4;
-        const int row = warp % WARPS_M * WARP_M, column = warp / WARPS_M * WARP_N + lane / 4;
+        const int row = warp % WARPS_M * WARP_M, column = warp / WARPS_M * WARP_N;
 #pragma unroll
         for (int i = 0; i < THREAD_M / 2; i++)
 #if DEEP_A
@@ -96,15 +103,17 @@ struct Fragments {
 #else
 #pragma unroll
             for (int part = 0; part < 4; part++)
-                a[i][part] =
-                    __float_as_uint(tile.a[buffer][deep + part / 2 * 4][row + 16 * i + part % 2 * 8 + lane / 4]);
+                a[i][part] = __float_as_uint(
+                    tile.a[buffer][deep + part / 2 * 4][row + 16 * i + part % 2 * 8 + line(k + part / 2 * 4)]);
 #endif
 #pragma unroll
         for (int j = 0; j < THREAD_N / 2; j++)
 #pragma unroll
             for (int part = 0; part < 2; part++)
-                b[j][part] = __float_as_uint(tile.b[buffer][deep + part * 4][column + 8 * j]);
+                b[j][part] = __float_as_uint(tile.b[buffer][deep + part * 4][column + 8 * j + line(k + part * 4)]);
     }
+    // A lane's row or column of eight, in rows of a buffer from the k-th on.
+    static __device__ __forceinline__ int line(int k) { return turned(k, (int)threadIdx.x % 32 / 4); }
 
     // Leave of each float its 11 upper bits, or those of the rest.
     __device__ __forceinline__ void round(bool rest)

@@ -30,8 +30,8 @@ FLOAT = Target(DTYPES["float32"], DEVICE, False)
 GEOMETRIES = (
     # Tiles of 32 cut off in the middle in every direction, groups, and columns that 16 bytes do not divide.
     Geometry.conv_transpose((2, 66, 5, 4), (66, 35, 4, 3), (2, 3), ((1, 2), (0, 1)), (1, 0), 2),
-    # Columns that they do divide, dilation that stride does not, and taps that meet nothing.
-    Geometry.conv_transpose((3, 8, 1, 2, 3), (8, 72, 2, 2, 3), (2, 1, 3), (1, 0, 1), 0, 1, (3, 1, 2)),
+    # Columns that they do divide, dilation that stride does not, and of three taps along the depth two meet nothing.
+    Geometry.conv_transpose((3, 8, 1, 2, 3), (8, 72, 3, 2, 3), (2, 1, 3), (1, 0, 1), 0, 1, (3, 1, 2)),
     # Residue classes without taps.
     Geometry.conv_transpose((1, 6, 5), (6, 8, 2), 4, 1, 3, 2, 2),
     # More samples than a tile has rows, on a map smaller than the filter.
@@ -39,6 +39,8 @@ GEOMETRIES = (
     # No class with a tap: the bias alone.
     Geometry.conv_transpose((1, 8, 2, 2), (8, 8, 1, 1), 2, 1),
 )
+# Channels of whole loads of 16 bytes; depths of many stages, from one to the next of which every axis carries.
+DEEP = Geometry.conv((4, 40, 6, 5, 9), (24, 40, 2, 1, 2), (2, 1, 2), ((1, 1), (0, 0), (1, 1)))
 every_method = pytest.mark.parametrize("method", LAUNCHERS)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_layout = pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
@@ -236,6 +238,21 @@ def test_every_form_computes(method: str, dtype: DType, micro: Micro) -> None:
         # Four classes of the largest tile are more than a block has shared memory for.
         for geometry in GEOMETRIES[1 : 2 if interleaved else 3] if micro.tensor else GEOMETRIES[:2]:
             _check(method, dtype.name, geometry, form, last, precision="tf32")
+
+
+@every_micro
+@every_layout
+def test_gradients_of_weights_walk_through_deep_products(dtype: DType, micro: Micro, channels_last: bool) -> None:
+    for tile in tiles.tiles(micro):
+        form = f"{micro.name}/{tile}/split2"
+        _check("sk_dilated", dtype.name, DEEP, form, channels_last, "plain", "shuffled", precision="tf32")
+
+
+@every_layout
+@pytest.mark.parametrize("kind", ["generic", "specialised"])
+def test_a_stride_past_the_map_overflows_no_offset(kind: Any, channels_last: bool) -> None:
+    geometry = Geometry.conv((2, 8, 2, 4, 4), (8, 8, 2, 3, 3), 2**28)
+    _check("sk_dilated", "float32", geometry, "f32/32x32", channels_last, "asan", kind=kind)
 
 
 @every_method

@@ -33,7 +33,7 @@ def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
 
 def _vector(tile: Tile, micro: Micro, channels_last: bool, vector: int) -> int:
     """Return the elements of a load along pixels: on tensor cores, of both maps alike, so in square tiles alone."""
-    return vector if micro.tensor and channels_last and tile.m == tile.n else 1
+    return vector if micro.tensor and channels_last else 1
 
 
 def plan(geometry: Geometry, target: Target) -> Plan:
