@@ -149,7 +149,8 @@ def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
     right = {"conv_transpose": conv_transpose2d, "conv": conv2d}[op](x, weight.astype("f4"), stride=(2, 1), padding=1)
     last = data_format == "channels_last"
     given_ = cupy.asarray(np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x)
-    for form in form_names(method, DTYPES["float32"]):
+    for name in form_names(method, DTYPES["float32"]):
+        form = name.replace("splitN", "split2")
         prepared = prepare(
             cupy.asarray(weight.astype("f4")),
             op=op,
