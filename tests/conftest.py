@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -36,10 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_gpu() -> str:
     from cupy_kst.gpu.runtime import load_cupy
 
-    try:
-        load_cupy()
-    except RuntimeError as error:
-        return str(error)
+    # What CuPy warns of when it is imported, such as two of its packages, is not to end the session.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            load_cupy()
+        except RuntimeError as error:
+            return str(error)
     return ""
 
 
