@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -24,6 +25,18 @@ settings.register_profile("ci", settings.get_profile("local"), derandomize=True,
 os.environ["CUPY_KST_TUNED"] = "0"
 PROFILE = "ci" if os.environ.get("CI") else "local"
 settings.load_profile(PROFILE)
+
+
+# Tests of the experiments cannot be imported without these. Where CI is set, that is an error.
+_NEEDED = ("PIL", "click", "matplotlib", "rich", "threadpoolctl")
+_MISSING = [] if os.environ.get("CI") else [name for name in _NEEDED if find_spec(name) is None]
+collect_ignore_glob = ["test_experiments*.py"] if _MISSING else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not even collected."""
+    if _MISSING:
+        terminalreporter.write_line(f"tests of the experiments are left out: {', '.join(_MISSING)} not installed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
