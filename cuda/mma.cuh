@@ -119,11 +119,12 @@ __device__ __forceinline__ void multiply_matrices(float& c0, float& c1, float& c
         *sums[i] = toward_zero(sum);
     }
 #else
+// Volatile, as all lanes take it together: nothing may move it past a branch to where its result is read.
 #define MMA(shape_and_types)                                                                                           \
-    asm("mma.sync.aligned." shape_and_types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "                          \
-        "{%0, %1, %2, %3};"                                                                                            \
-        : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)                                                                       \
-        : "r"(own.a[0]), "r"(own.a[1]), "r"(own.a[2]), "r"(own.a[3]), "r"(own.b[0]), "r"(own.b[1]))
+    asm volatile("mma.sync.aligned." shape_and_types " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "                 \
+                 "{%0, %1, %2, %3};"                                                                                   \
+                 : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)                                                              \
+                 : "r"(own.a[0]), "r"(own.a[1]), "r"(own.a[2]), "r"(own.a[3]), "r"(own.b[0]), "r"(own.b[1]))
 #if STORAGE_IS_HALF
     MMA("m16n8k16.row.col.f32.f16.f16.f32");
 #elif STORAGE_IS_BFLOAT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, Literal
 
@@ -109,9 +109,31 @@ def check_workspace(module: ModuleType, workspace: Any, needed: int, alignment: 
 
 def copy_of(array: Any, dtype: np.dtype[Any], conjugate: bool = False) -> Any:
     """Return a C-contiguous copy in a dtype, on the device of the array; of a complex one also the conjugate."""
-    with nullcontext() if isinstance(array, np.ndarray) else array.device:
+    with device_of(array):
         copy = array.astype(dtype, order="C", copy=True)
-        return np.conjugate(copy, out=copy) if conjugate and dtype.kind == "c" else copy
+    return conjugate_in_place(copy) if conjugate else copy
+
+
+def conjugated(array: Any) -> Any:
+    """Return a conjugate copy of a complex array on its device, and a real one as it is."""
+    return copy_of(array, array.dtype.newbyteorder("="), conjugate=True) if array.dtype.kind == "c" else array
+
+
+def conjugate_in_place(array: Any) -> Any:
+    """Return an array, which is C-contiguous and in native byte order, after conjugating it if it is complex."""
+    if array.dtype.kind == "c":
+        part = array.dtype.itemsize // 2
+        with device_of(array):
+            # By the sign's bit: CuPy compiles its own kernels with -ftz=true, under which a minus flushes subnormals.
+            bits = array.view(f"u{part}")[..., 1::2]
+            bits ^= bits.dtype.type(1 << (8 * part - 1))
+    return array
+
+
+def device_of(array: Any) -> AbstractContextManager[Any]:
+    """Return a context in which the device of an array is the current one."""
+    device: AbstractContextManager[Any] = nullcontext() if isinstance(array, np.ndarray) else array.device
+    return device
 
 
 def _spelt(dtype: np.dtype[Any]) -> str:
@@ -130,7 +152,5 @@ def check_devices(named: dict[str, Any]) -> None:
 
 def empty_beside(module: ModuleType, array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     """Return an uninitialised array of `module` on the device of `array`."""
-    if module is np:
-        return np.empty(shape, dtype)
-    with array.device:
+    with device_of(array):
         return module.empty(shape, dtype)

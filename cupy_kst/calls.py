@@ -165,7 +165,8 @@ class Settled:
         by_role: dict[Role, Any] = {role: array for role, (_, array) in given.items()}
         by_role[OPERATIONS[self.operation].output] = out
         if self.geometry.samples == 0:
-            out[...] = 0
+            with arrays.device_of(out):
+                out[...] = 0
         elif self.engine == "numpy":
             self._run_numpy(by_role, packed)
         else:

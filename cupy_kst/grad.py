@@ -11,8 +11,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import numpy as np
-
 from . import arrays, dtypes
 from .calls import DataFormat, channels_first, channels_first_shape, check_choice, check_rank, compute
 from .dtypes import Precision
@@ -74,7 +72,7 @@ def _conv_input(
     sizes = channels_first_shape(shape("input_size", input_size), rank, data_format)
     geometry = Geometry.conv(sizes, weight.shape, stride, padding, dilation, groups)
     _check_gradient(grad_output, geometry, data_format)
-    given: Any = {"small": ("grad_output", grad_output), "weight": ("weight", _conjugate(weight))}
+    given: Any = {"small": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv_transpose", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
 
@@ -127,9 +125,9 @@ def _conv_weight(
     geometry = Geometry.conv(sizes, weights, stride, padding, dilation, groups)
     _check_gradient(grad_output, geometry, data_format)
     # sum(conj(input) * grad) = conj(sum(input * conj(grad))), and the gradient is the smaller of the two.
-    given: Any = {"large": ("input", input), "small": ("grad_output", _conjugate(grad_output))}
+    given: Any = {"large": ("input", input), "small": ("grad_output", arrays.conjugated(grad_output))}
     result = compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
-    return np.conjugate(result, out=result) if result.dtype.kind == "c" else result
+    return arrays.conjugate_in_place(result)
 
 
 def _conv_transpose_input(
@@ -181,7 +179,7 @@ def _conv_transpose_input(
         channels_first_shape(each, rank, data_format) for each in (shape("input_size", input_size), grad_output.shape)
     )
     geometry = Geometry.conv_transpose_to(sizes, weight.shape, outputs, stride, padding, dilation, groups)
-    given: Any = {"large": ("grad_output", grad_output), "weight": ("weight", _conjugate(weight))}
+    given: Any = {"large": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
 
@@ -233,7 +231,7 @@ def _conv_transpose_weight(
     check_rank(f"conv_transpose{rank}d_weight", rank, weights, _TRANSPOSE)
     sizes, outputs = (channels_first_shape(each.shape, rank, data_format) for each in (input, grad_output))
     geometry = Geometry.conv_transpose_to(sizes, weights, outputs, stride, padding, dilation, groups)
-    given: Any = {"large": ("grad_output", grad_output), "small": ("input", _conjugate(input))}
+    given: Any = {"large": ("grad_output", grad_output), "small": ("input", arrays.conjugated(input))}
     return compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
 
@@ -266,7 +264,8 @@ def _bias(rank: int, grad_output: Any, *, data_format: DataFormat = "channels_fi
     first = channels_first(grad_output, rank, data_format)
     channel = first.ndim - rank - 1
     others = tuple(axis for axis in range(first.ndim) if axis != channel)
-    return first.sum(axis=others, dtype=dtype.compute).astype(dtype.storage, copy=False)
+    with arrays.device_of(grad_output):
+        return first.sum(axis=others, dtype=dtype.compute).astype(dtype.storage, copy=False)
 
 
 def _conv(
@@ -401,10 +400,6 @@ def _check_gradient(grad_output: Any, geometry: Geometry, data_format: str) -> N
             f"grad_output has shape {grad_output.shape}: the output has shape {geometry.output_shape}"
             + (", its channels last" if data_format == "channels_last" else "")
         )
-
-
-def _conjugate(array: Any) -> Any:
-    return array.conj() if array.dtype.kind == "c" else array
 
 
 def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -> Callable[P, R]:

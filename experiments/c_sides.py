@@ -197,7 +197,8 @@ def _pinned(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
     if op == "conv_weight":
         return []
     taken = device.form(operator.method, layer.geometry, "float32")
-    plain = taken.removesuffix("/trimmed").removesuffix("/interleaved")
+    plain = taken.replace("/trimmed", "").replace("/interleaved", "")
+    tile, split, parts = plain.partition("/split")
     given = x if op == "conv" else g
     # A gradient's input may be larger than its output explains by itself.
     extra = 0 if op == "conv" else layer.side - _explained(layer)
@@ -207,7 +208,7 @@ def _pinned(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
         prepared = cupy_kst.prepare(w, op=op, method=operator.method, form=form, **options)
         return lambda: prepared(given)
 
-    forms = ((WHOLE, plain), (TRIMMED, f"{plain}/trimmed"))
+    forms = ((WHOLE, plain), (TRIMMED, f"{tile}/trimmed{split}{parts}"))
     return [Way(role, operator.method, form, pinned(form), device.get) for role, form in forms]
 
 

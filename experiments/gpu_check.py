@@ -60,6 +60,11 @@ def command(minutes: float, only: tuple[str, ...], select: str | None, out: Path
         cupy = load_cupy()
     except RuntimeError as error:
         raise ExperimentError(f"{NAME} needs a GPU: {error}") from None
+    if "tests" in wanted and (missing := [name for name in ("pytest", "hypothesis") if find_spec(name) is None]):
+        others = " ".join(f"--only {name}" for name in ("cases", *TOOLS))
+        raise ExperimentError(
+            f"the tests need {' and '.join(missing)}: install them, or leave the tests out by {others}"
+        )
     program = _sanitizer() if set(wanted) & set(TOOLS) else ""
     results.writable_folder(out)
     where = environment.record(devices.Device(cupy))

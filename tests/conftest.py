@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -25,6 +27,18 @@ PROFILE = "ci" if os.environ.get("CI") else "local"
 settings.load_profile(PROFILE)
 
 
+# Tests of the experiments cannot be imported without these. Where CI is set, that is an error.
+_NEEDED = ("PIL", "click", "matplotlib", "rich", "threadpoolctl")
+_MISSING = [] if os.environ.get("CI") else [name for name in _NEEDED if find_spec(name) is None]
+collect_ignore_glob = ["test_experiments*.py"] if _MISSING else []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not even collected."""
+    if _MISSING:
+        terminalreporter.write_line(f"tests of the experiments are left out: {', '.join(_MISSING)} not installed")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu`, with the reason, where there is no usable GPU."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
@@ -36,10 +50,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_gpu() -> str:
     from cupy_kst.gpu.runtime import load_cupy
 
-    try:
-        load_cupy()
-    except RuntimeError as error:
-        return str(error)
+    # What CuPy warns of when it is imported, such as two of its packages, is not to end the session.
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        try:
+            load_cupy()
+        except RuntimeError as error:
+            return str(error)
     return ""
 
 

@@ -110,10 +110,18 @@ class Array:
     def __getitem__(self, key: Any) -> Array:
         return self._like(self.host[key])
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: tuple[Array]) -> Array:
-        self._note(ufunc.__name__)
-        getattr(ufunc, method)(*(each.host for each in inputs), out=out[0].host)
-        return out[0]
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._note("fill")
+        self.host[key] = value
+
+    def __ixor__(self, bits: Any) -> Array:
+        self._note("flip bits")
+        self.host ^= bits
+        return self
+
+    def sum(self, **how: Any) -> Array:
+        self._note("sum")
+        return self._like(self.host.sum(**how))
 
     def _note(self, what: str) -> None:
         assert Device.current() == self.device.id

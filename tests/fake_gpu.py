@@ -71,9 +71,9 @@ class Array:
     def __setitem__(self, key: Any, value: Any) -> None:
         self.values[key] = _unwrapped(value)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        options = {name: tuple(map(_unwrapped, v)) if name == "out" else v for name, v in options.items()}
-        return _wrapped(getattr(ufunc, method)(*map(_unwrapped, inputs), **options))
+    def __ixor__(self, bits: Any) -> Array:
+        self.values ^= bits
+        return self
 
 
 def _wrapped(value: Any) -> Any:

@@ -16,7 +16,7 @@ from cupy_kst import Geometry
 from cupy_kst.cpu import choice, reference
 from cupy_kst.testing import check
 
-pytest.importorskip("numba")
+pytest.importorskip("numba", exc_type=ImportError)
 
 from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import engine, fold_plan, kernels, plan

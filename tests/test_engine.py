@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu import params, source
 from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.device import Device
-from cupy_kst.gpu.engine import LAUNCHERS, Engine, plan
+from cupy_kst.gpu.engine import LAUNCHERS, Engine, form_of, plan
 from cupy_kst.gpu.plan import Plan, Workspace
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS
@@ -27,6 +28,24 @@ ODD = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 5, 5), 2, 2)
 TARGET = Target(DTYPES["float32"], emulator.DEVICE, wide=False)
 
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
+
+
+def test_what_a_device_does_not_take_is_refused() -> None:
+    small = replace(emulator.DEVICE, name="small", max_grid=(8, 3, 1), shared_bytes_optin=48 * 1024)
+    form = form_of("ks_deconv", TARGET.dtype, "f32/64x64/trimmed/split4")
+    with pytest.raises(
+        ValueError, match=r"^form='f32/64x64/trimmed/split4': a grid has 4 blocks along y, small takes 3"
+    ):
+        plan("ks_deconv", Geometry.conv_transpose((2, 3, 1, 1), (3, 4, 1, 1)), replace(TARGET, device=small, form=form))
+    with pytest.raises(ValueError, match=r"^form='f32/64x64/trimmed/split4': a grid has 256 blocks along x, small"):
+        plan("ks_deconv", EVEN, replace(TARGET, device=small, form=form))
+    with pytest.raises(ValueError, match=r"^unified: a grid has 8 blocks along x, small takes 7$"):
+        plan("unified", EVEN, replace(TARGET, device=replace(small, max_grid=(7, 1, 1))))
+    form = form_of("ks_deconv", TARGET.dtype, "tf32/128x128", "tf32")
+    with pytest.raises(
+        ValueError, match=r"^form='tf32/128x128': a block takes \d+ bytes of shared memory, small has 49"
+    ):
+        plan("ks_deconv", EVEN, replace(TARGET, device=small, form=form, precision="tf32"))
 
 
 class Recorder:

@@ -14,6 +14,8 @@ from PIL import Image
 import cupy_kst
 from cupy_kst import Geometry, grad
 from cupy_kst.cpu import parts, reference, windows
+from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.engine import form_of
 from experiments import c_operators, c_operators_tables, c_sides, c_work, cli
 from experiments.c_sides import OPERATORS, Layer
 from experiments.devices import Device
@@ -169,8 +171,16 @@ def test_wrong_results_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.title)
-@pytest.mark.parametrize("side", [4, 5])
-def test_pinned_forms(operator: c_sides.Operator, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("side", "form", "forms"),
+    [
+        (4, "f32/64x64/trimmed", ["f32/64x64", "f32/64x64/trimmed"]),
+        (5, "f32/64x64/split4", ["f32/64x64/split4", "f32/64x64/trimmed/split4"]),
+    ],
+)
+def test_pinned_forms(
+    operator: c_sides.Operator, side: int, form: str, forms: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a GPU is asked for, on NumPy: the names of the forms are noted and left out."""
     asked, prepare = [], cupy_kst.prepare
 
@@ -179,14 +189,15 @@ def test_pinned_forms(operator: c_sides.Operator, side: int, monkeypatch: pytest
         return prepare(*arguments, **options)
 
     monkeypatch.setattr(cupy_kst, "prepare", without_form)
-    monkeypatch.setattr(Device, "form", lambda *_: "f32/64x64/trimmed")
+    monkeypatch.setattr(Device, "form", lambda *_: form)
     layer = Layer(operator, 3, side, samples=2, channels=2)
     x, w, g = layer.arrays()
     ways = c_sides._pinned(layer, Device(), x, w, g)
     if operator.op == "conv_weight":
         assert ways == []
         return
-    assert asked == ["f32/64x64", "f32/64x64/trimmed"]
+    assert asked == forms
+    assert all(form_of(operator.method, DTYPES["float32"], name) is not None for name in asked)
     for way in ways:
         np.testing.assert_allclose(way.call(), c_sides.expected(layer, slice(None)), atol=1e-5)
 

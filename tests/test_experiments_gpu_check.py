@@ -392,6 +392,14 @@ def test_without_compute_sanitizer_it_is_one_line(run: Runner, monkeypatch: pyte
     assert done.err.startswith("error: compute-sanitizer, which comes with the CUDA toolkit, was not found")
 
 
+def test_without_pytest_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Runner) -> None:
+    monkeypatch.setattr(gpu_check, "find_spec", lambda name: None if name == "pytest" else object())
+    with installed(Noting()):
+        done = run("gpu_check", "--out", tmp_path)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("error: the tests need pytest: install them, or leave the tests out by --only cases ")
+
+
 def test_without_a_gpu_it_is_one_line(tmp_path: Path) -> None:
     hidden = "import os; os.environ['CUDA_VISIBLE_DEVICES'] = ''"
     out, err = (process := spawn("gpu_check", "--out", tmp_path, code=hidden)).communicate(timeout=120)

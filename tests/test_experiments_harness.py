@@ -179,6 +179,7 @@ def test_environment_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")
 def test_quickstart_on_the_gpu(tmp_path: Path, run: Runner) -> None:
     if devices.select("auto").kind != "gpu":
         pytest.skip("no CUDA device")

@@ -135,11 +135,11 @@ def test_weights_are_there_before_calls_on_other_streams_may_read_them(fake: Fak
     cupy = fake(NoKernels())
     weight, bias = cupy.asarray(W.astype("c8")), cupy.asarray(np.ones(3, "c8"))
     prepared = prepare(weight, op="conv_transpose_input")
-    assert cupy.log == ["empty", "conjugate", "synchronize"]
+    assert cupy.log == ["empty", "flip bits", "synchronize"]
     prepare(weight.transpose(1, 0, 2, 3), bias, op="conv")
     assert cupy.log[3:] == ["empty", "empty", "synchronize"]
     prepared.update(weight)
-    assert cupy.log[6:] == ["empty", "conjugate", "synchronize"]
+    assert cupy.log[6:] == ["empty", "flip bits", "synchronize"]
 
 
 def test_an_updated_weight_is_packed_again(emulated: FakeCuPy) -> None:
@@ -223,6 +223,24 @@ def test_gradients_of_weights_reach_the_device(emulated: FakeCuPy) -> None:
     y = conv_transpose2d(X, W, stride=2)
     found = grad.conv_transpose2d_weight(emulated.asarray(X), W.shape, emulated.asarray(y), stride=2)
     np.testing.assert_array_equal(found.host, grad.conv_transpose2d_weight(X, W.shape, y, stride=2))
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+def test_gradients_are_computed_on_the_device_of_their_arrays(emulated: FakeCuPy, dtype: Any) -> None:
+    x, w = ((array + 1j * np.flip(array)).astype(dtype) for array in (X, W))
+    y = conv_transpose2d(x, w, stride=2) * np.array(1 - 2j, dtype)
+    arguments = {"input": (x.shape, w, y), "weight": (x, w.shape, y), "bias": (y,)}
+    options = {"input": {"stride": 2}, "weight": {"stride": 2}, "bias": {}}
+    for name, handed in arguments.items():
+        of = getattr(grad, f"conv_transpose2d_{name}")
+        with Device(1):
+            moved = [emulated.asarray(each.copy()) if isinstance(each, np.ndarray) else each for each in handed]
+        found = of(*moved, **options[name])
+        assert found.device.id == 1
+        np.testing.assert_array_equal(found.host, of(*handed, **options[name]))
+    with Device(1):
+        none = emulated.asarray(x[:0]), w.shape, emulated.asarray(y[:0])
+    assert not grad.conv_transpose2d_weight(*none, stride=2).host.any()
 
 
 @pytest.mark.parametrize("method", ["unified", "ks_deconv"])

@@ -150,7 +150,7 @@ def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
     last = data_format == "channels_last"
     given_ = cupy.asarray(np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x)
     for name in form_names(method, DTYPES["float32"], channels_last=last):
-        form = name.replace("N", "3")
+        form = name.replace("splitN", "split2")
         prepared = prepare(
             cupy.asarray(weight.astype("f4")),
             op=op,

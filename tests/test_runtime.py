@@ -81,6 +81,12 @@ def test_limits(cupy_runtime: CuPyRuntime) -> None:
     assert limits.max_grid == (7, 7, 7)
 
 
+def test_a_driver_may_not_tell_of_opting_in(cupy_runtime: CuPyRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(Device.attributes, "MaxSharedMemoryPerBlockOptin")
+    limits = cupy_runtime.limits()
+    assert limits.shared_bytes_optin == limits.shared_bytes == 7
+
+
 def test_options_are_constant_but_for_a_feature(cupy_runtime: CuPyRuntime) -> None:
     cupy_runtime.compile("text", "one")
     cupy_runtime.compile("text", "two", feature="a")

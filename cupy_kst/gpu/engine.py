@@ -59,8 +59,19 @@ _ON_REQUEST = ("zero_insertion",)
 
 @lru_cache(maxsize=256)
 def plan(method: str, geometry: Geometry, target: Target) -> Plan:
-    """Return the launches by which `method` computes `geometry`."""
-    return LAUNCHERS[method](geometry, target)
+    """Return the launches by which `method` computes `geometry`, or raise a ValueError if a device takes no such."""
+    planned = LAUNCHERS[method](geometry, target)
+    device, asked = target.device, method if planned.form is None else f"form='{planned.form}'"
+    for step in planned.steps:
+        for axis, blocks, most in zip("xyz", step.grid, device.max_grid, strict=True):
+            if blocks > most:
+                raise ValueError(f"{asked}: a grid has {blocks} blocks along {axis}, {device.name} takes {most}")
+        if step.shared_bytes > device.shared_bytes_optin:
+            raise ValueError(
+                f"{asked}: a block takes {step.shared_bytes} bytes of shared memory, {device.name} has "
+                f"{device.shared_bytes_optin}"
+            )
+    return planned
 
 
 def form_names(

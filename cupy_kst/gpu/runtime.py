@@ -131,13 +131,15 @@ def load_cupy() -> Any:
 def _limits(device: int) -> Device:
     cuda = load_cupy().cuda
     attributes, capability = cuda.Device(device).attributes, cuda.Device(device).compute_capability
+    # CuPy leaves out what a driver does not tell.
+    shared_bytes = attributes["MaxSharedMemoryPerBlock"]
     return Device(
         name=cuda.runtime.getDeviceProperties(device)["name"].decode(),
         capability=(int(capability[:-1]), int(capability[-1])),
         multiprocessors=attributes["MultiProcessorCount"],
         l2_bytes=attributes["L2CacheSize"],
-        shared_bytes=attributes["MaxSharedMemoryPerBlock"],
-        shared_bytes_optin=attributes["MaxSharedMemoryPerBlockOptin"],
+        shared_bytes=shared_bytes,
+        shared_bytes_optin=max(shared_bytes, attributes.get("MaxSharedMemoryPerBlockOptin", 0)),
         max_threads=attributes["MaxThreadsPerBlock"],
         max_block=tuple(attributes[f"MaxBlockDim{axis}"] for axis in "XYZ"),
         max_grid=tuple(attributes[f"MaxGridDim{axis}"] for axis in "XYZ"),
