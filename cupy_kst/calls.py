@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args
 
@@ -50,6 +50,19 @@ def channels_first_shape(shape: tuple[int, ...], rank: int, data_format: str) ->
     if data_format == "channels_first" or len(shape) <= rank:
         return shape
     return (*shape[: -rank - 1], shape[-1], *shape[-rank - 1 : -1])
+
+
+def settle(
+    make: Callable[..., Geometry], shape: tuple[int, ...], rank: int, data_format: str, *others: Any, **options: Any
+) -> Geometry:
+    """Return the geometry that `make` settles for a map of this shape in a format, and for what else it takes."""
+    first = channels_first_shape(shape, rank, data_format)
+    try:
+        return make(first, *others, **options)
+    except ValueError as error:
+        if first == shape or str(first) not in str(error):
+            raise
+        raise ValueError(f"{error} (the input's shape {shape} is shown with its channels in front)") from None
 
 
 def compute(

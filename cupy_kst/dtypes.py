@@ -61,9 +61,15 @@ DTYPES: dict[str, DType] = {
 
 def supported(dtype: Any) -> DType:
     """Return the element type of a NumPy dtype of any byte order, or raise a TypeError that lists those there are."""
-    found = DTYPES.get(np.dtype(dtype).name)
+    try:
+        # To NumPy None is float64.
+        element = dtype if dtype is None else np.dtype(dtype)
+    except TypeError:
+        element = None
+    found = DTYPES.get(getattr(element, "name", ""))
     if found is None:
-        raise TypeError(f"dtype {np.dtype(dtype)} is not supported: use one of {', '.join(DTYPES)}")
+        shown = repr(dtype) if element is None else element
+        raise TypeError(f"dtype {shown} is not supported: use one of {', '.join(DTYPES)}")
     return found
 
 

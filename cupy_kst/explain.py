@@ -69,7 +69,7 @@ def explain(
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
     CUDA (NVIDIA H200): ks_deconv/f32/128x64/split8, taken by "auto": matrix products without inserted zeros
-    NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros, or ...
+    NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros; unified ...
       zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
       segregated       126.0 M MACs         0 B workspace  4 launches
       unified          126.0 M MACs         0 B workspace  1 launch

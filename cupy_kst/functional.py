@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import arrays
-from .calls import DataFormat, channels_first_shape, check_bias, check_choice, check_rank, compute
+from .calls import DataFormat, check_bias, check_choice, check_rank, compute, settle
 from .dtypes import Precision
 from .geometry import Geometry
 
@@ -169,8 +169,8 @@ def _conv_transpose(
     check_choice("data_format", data_format, DataFormat)
     arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
     check_rank(f"conv_transpose{rank}d", rank, weight.shape, "in_channels, out_channels // groups")
-    shape = channels_first_shape(input.shape, rank, data_format)
-    geometry = Geometry.conv_transpose(shape, weight.shape, *options, output_size=output_size)
+    make = Geometry.conv_transpose
+    geometry = settle(make, input.shape, rank, data_format, weight.shape, *options, output_size=output_size)
     check_bias(bias, geometry)
     return compute(
         "conv_transpose",
@@ -320,7 +320,7 @@ def _conv(
     check_choice("data_format", data_format, DataFormat)
     arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
     check_rank(f"conv{rank}d", rank, weight.shape, "out_channels, in_channels // groups")
-    geometry = Geometry.conv(channels_first_shape(input.shape, rank, data_format), weight.shape, *options)
+    geometry = settle(Geometry.conv, input.shape, rank, data_format, weight.shape, *options)
     check_bias(bias, geometry)
     return compute(
         "conv",

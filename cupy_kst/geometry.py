@@ -10,7 +10,7 @@ from math import prod
 from typing import Any
 
 from .axis import Axis, AxisClass
-from .options import Padding, per_axis, per_axis_padding, shape, whole_number
+from .options import Padding, is_sequence, per_axis, per_axis_padding, shape, whole_number
 from .sizes import conv_axes, conv_transpose_axes
 
 AXES = 3
@@ -357,7 +357,7 @@ def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, 
 
 def _spatial_size(output_size: Any, rank: int, input_dimensions: int) -> tuple[int, ...]:
     largest = 2**62
-    if isinstance(output_size, int):
+    if not is_sequence(output_size):
         return per_axis("output_size", output_size, rank, 1, largest)
     values = shape("output_size", output_size)
     if len(values) not in (rank, input_dimensions):
@@ -397,7 +397,8 @@ def _conv_transpose(
     most_extra = tuple(
         (max(step, spread) if any_extra else step) - 1 for step, spread in zip(stride, dilation, strict=True)
     )
-    axes = conv_transpose_axes(sizes, kernel, stride, padding, output_padding, dilation, output_size, most_extra)
+    wish = f"output of size {output_size} from input {inputs} and weight {weights}" if any_extra else f"{output_size=}"
+    axes = conv_transpose_axes(sizes, kernel, stride, padding, output_padding, dilation, output_size, most_extra, wish)
     return Geometry(True, rank, _batch(inputs, rank), channels, weights[1] * groups, groups, _three(axes))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from . import arrays, dtypes
-from .calls import DataFormat, channels_first, channels_first_shape, check_choice, check_rank, compute
+from .calls import DataFormat, channels_first, channels_first_shape, check_choice, check_rank, compute, settle
 from .dtypes import Precision
 from .geometry import Geometry
 from .options import shape
@@ -69,8 +69,8 @@ def _conv_input(
     """
     _check(data_format, {"out": out}, weight=weight, grad_output=grad_output)
     check_rank(f"conv{rank}d_input", rank, weight.shape, _CONV)
-    sizes = channels_first_shape(shape("input_size", input_size), rank, data_format)
-    geometry = Geometry.conv(sizes, weight.shape, stride, padding, dilation, groups)
+    options = (weight.shape, stride, padding, dilation, groups)
+    geometry = settle(Geometry.conv, shape("input_size", input_size), rank, data_format, *options)
     _check_gradient(grad_output, geometry, data_format)
     given: Any = {"small": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv_transpose", method, geometry, given, out=out, data_format=data_format, precision=precision)
@@ -121,8 +121,7 @@ def _conv_weight(
     _check(data_format, {"out": out}, input=input, grad_output=grad_output)
     weights = shape("weight_size", weight_size)
     check_rank(f"conv{rank}d_weight", rank, weights, _CONV)
-    sizes = channels_first_shape(input.shape, rank, data_format)
-    geometry = Geometry.conv(sizes, weights, stride, padding, dilation, groups)
+    geometry = settle(Geometry.conv, input.shape, rank, data_format, weights, stride, padding, dilation, groups)
     _check_gradient(grad_output, geometry, data_format)
     # sum(conj(input) * grad) = conj(sum(input * conj(grad))), and the gradient is the smaller of the two.
     given: Any = {"large": ("input", input), "small": ("grad_output", arrays.conjugated(grad_output))}
@@ -175,10 +174,9 @@ def _conv_transpose_input(
     """
     _check(data_format, {"out": out}, weight=weight, grad_output=grad_output)
     check_rank(f"conv_transpose{rank}d_input", rank, weight.shape, _TRANSPOSE)
-    sizes, outputs = (
-        channels_first_shape(each, rank, data_format) for each in (shape("input_size", input_size), grad_output.shape)
-    )
-    geometry = Geometry.conv_transpose_to(sizes, weight.shape, outputs, stride, padding, dilation, groups)
+    outputs = channels_first_shape(grad_output.shape, rank, data_format)
+    options = (weight.shape, outputs, stride, padding, dilation, groups)
+    geometry = settle(Geometry.conv_transpose_to, shape("input_size", input_size), rank, data_format, *options)
     given: Any = {"large": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -229,8 +227,9 @@ def _conv_transpose_weight(
     _check(data_format, {"out": out}, input=input, grad_output=grad_output)
     weights = shape("weight_size", weight_size)
     check_rank(f"conv_transpose{rank}d_weight", rank, weights, _TRANSPOSE)
-    sizes, outputs = (channels_first_shape(each.shape, rank, data_format) for each in (input, grad_output))
-    geometry = Geometry.conv_transpose_to(sizes, weights, outputs, stride, padding, dilation, groups)
+    outputs = channels_first_shape(grad_output.shape, rank, data_format)
+    options = (weights, outputs, stride, padding, dilation, groups)
+    geometry = settle(Geometry.conv_transpose_to, input.shape, rank, data_format, *options)
     given: Any = {"large": ("grad_output", grad_output), "small": ("input", arrays.conjugated(input))}
     return compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -403,11 +402,21 @@ def _check_gradient(grad_output: Any, geometry: Geometry, data_format: str) -> N
 
 
 def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -> Callable[P, R]:
-    def ranked(*args: P.args, **kwargs: P.kwargs) -> R:
-        return function(rank, *args, **kwargs)
+    whole = inspect.signature(function)
+    signature = whole.replace(parameters=list(whole.parameters.values())[1:])
 
-    signature = inspect.signature(function)
-    ranked.__signature__ = signature.replace(parameters=list(signature.parameters.values())[1:])  # type: ignore[attr-defined]
+    def ranked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(rank, *args, **kwargs)
+        except TypeError:
+            # Of arguments that there are not Python speaks by the name of `function`, and counts the rank.
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{name}() {error}") from None
+            raise
+
+    ranked.__signature__ = signature  # type: ignore[attr-defined]
     ranked.__name__ = ranked.__qualname__ = name
     ranked.__doc__ = function.__doc__
     return ranked

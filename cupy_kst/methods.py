@@ -202,7 +202,7 @@ class Auto(NamedTuple):
 
 _PER_OUTPUT = "a thread per output, as groups of few channels leave most of a tile empty"
 _TILES = "matrix products without inserted zeros"
-_PRODUCT = "matrix products without inserted zeros, or {} where the weight is not finite"
+_PRODUCT = "matrix products without inserted zeros; {} for non-finite weights"
 _NO_ZEROS = "no map with zeros is built"
 AUTO: dict[Operation, Auto] = {
     "conv_transpose": Auto("ks_deconv", _PRODUCT.format("unified")),

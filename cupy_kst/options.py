@@ -34,7 +34,7 @@ def whole_number(name: str, value: Any, minimum: int, maximum: int = LARGEST) ->
 
 def per_axis(name: str, value: Any, rank: int, minimum: int, maximum: int = LARGEST) -> tuple[int, ...]:
     """Return an int, or one int per axis, as a tuple of `rank` ints."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return (whole_number(name, value, minimum, maximum),) * rank
     if len(value) != rank:
         raise ValueError(f"{name}={value!r}: expected an int or {_count(rank, 'int')}, got {len(value)} values")
@@ -43,7 +43,9 @@ def per_axis(name: str, value: Any, rank: int, minimum: int, maximum: int = LARG
 
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a shape as a tuple of ints that are not negative."""
-    if not _is_sequence(value):
+    if getattr(value, "ndim", 1) != 1:
+        raise TypeError(f"{name} is an array of shape {tuple(value.shape)}: expected a sequence of ints")
+    if not is_sequence(value):
         raise TypeError(f"{name}={value!r}: expected a sequence of ints")
     return tuple(_shown_whole(name, tuple(value), each, 0, 2**62) for each in value)
 
@@ -69,20 +71,21 @@ def per_axis_padding(value: Any, rank: int) -> Padding:
 
 
 def _pairs(value: Any, rank: int) -> tuple[tuple[int, int], ...] | None:
-    if not _is_sequence(value):
+    if not is_sequence(value):
         number = whole_number("padding", value, 0)
         return ((number, number),) * rank
     if len(value) != rank:
         return None
-    if not any(map(_is_sequence, value)):
+    if not any(map(is_sequence, value)):
         return tuple((number, number) for number in per_axis("padding", value, rank, 0))
-    if not all(_is_sequence(pair) and len(pair) == 2 for pair in value):
+    if not all(is_sequence(pair) and len(pair) == 2 for pair in value):
         return None
     lo, hi = ([_shown_whole("padding", value, pair[end], 0, LARGEST) for pair in value] for end in (0, 1))
     return tuple(zip(lo, hi, strict=True))
 
 
-def _is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> bool:
+    """Return whether a value holds one for each axis."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))

@@ -15,10 +15,10 @@ from .calls import (
     DataFormat,
     Settled,
     WeightCall,
-    channels_first_shape,
     check_arrays,
     check_bias,
     check_choice,
+    settle,
 )
 from .costs import Cost, count
 from .dtypes import Precision
@@ -27,6 +27,7 @@ from .geometry import Geometry, check_weight
 from .gpu.engine import Engine, form_of
 from .methods import OPERATION_OF, Operation, choose
 from .options import per_axis, per_axis_padding, whole_number
+from .options import shape as checked_shape
 from .packed import Packed
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
@@ -159,6 +160,11 @@ class Prepared:
         self._set(weight)
         self._check()
 
+    def __repr__(self) -> str:
+        options = {**self._options, "method": self._method, "form": self._form, "data_format": self._data_format}
+        settings = ", ".join(f"{name}={value!r}" for name, value in options.items() if value is not None)
+        return f"<Prepared {self._op} in {self._dtype.name}: weight of shape {self._weight_shape}, {settings}>"
+
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have the weight alone, and make of it again what calls need."""
         return {**self.__dict__, "_weight": self._weight.array}
@@ -253,7 +259,7 @@ class Prepared:
             As calls do.
         """
         weight = self._weight
-        each = [tuple(shape) for shape in shapes]
+        each = [checked_shape("each of shapes", shape) for shape in shapes]
         if self._engine == "numpy":
             for shape in each:
                 self(np.zeros_like(weight.array, shape=shape))
@@ -325,11 +331,11 @@ class Prepared:
             form_of(method, self._dtype, self._form, self._precision, self._data_format == "channels_last")
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
-        shape = channels_first_shape(input_shape, self._rank, self._data_format)
         if self._operation == "conv_transpose":
-            geometry = Geometry.conv_transpose(shape, self._weight_shape, **self._options)
+            options = {"weight_shape": self._weight_shape, **self._options}
+            geometry = settle(Geometry.conv_transpose, input_shape, self._rank, self._data_format, **options)
         else:
-            geometry = self._conv(shape)
+            geometry = settle(self._conv, input_shape, self._rank, self._data_format)
         check_bias(self._bias, geometry)
         return geometry
 

@@ -36,11 +36,15 @@ def conv_transpose_axes(
     dilation: Sizes,
     output_size: Sizes | None,
     most_extra: Sizes,
+    wish: str,
 ) -> tuple[Axis, ...]:
-    """Return the axes of a transposed convolution of a map of `sizes`; `output_size` may add up to `most_extra`."""
+    """Return the axes of a transposed convolution of a map of `sizes`; `output_size` may add up to `most_extra`.
+
+    Errors call it `wish`.
+    """
     # The full extent that input and filter span, before padding is taken off.
     spans = [(n - 1) * s + d * (k - 1) + 1 for n, s, d, k in zip(sizes, stride, dilation, kernel, strict=True)]
-    pads, extras = _settle(spans, sizes, stride, padding, output_padding, output_size, most_extra)
+    pads, extras = _settle(spans, sizes, stride, padding, output_padding, output_size, most_extra, wish)
     axes = []
     for n, span, k, s, d, (lo, hi), extra in zip(sizes, spans, kernel, stride, dilation, pads, extras, strict=True):
         axes.append(Axis(n, span - lo - hi + extra, k, s, d, lo, hi))
@@ -61,6 +65,7 @@ def _settle(
     output_padding: Sizes,
     output_size: Sizes | None,
     most_extra: Sizes,
+    wish: str,
 ) -> tuple[Pads, list[int]]:
     """Return the (lo, hi) pads and the output padding that padding rules and a wished output size come to."""
     if output_size is not None and any(output_padding):
@@ -79,7 +84,7 @@ def _settle(
     smallest = [span - lo - hi for span, (lo, hi) in zip(spans, pads, strict=True)]
     largest = tuple(least + extra for least, extra in zip(smallest, most_extra, strict=True))
     if not all(least <= wished <= most for least, wished, most in zip(smallest, output_size, largest, strict=True)):
-        raise ValueError(f"output_size={output_size}: possible are {tuple(smallest)} to {largest}")
+        raise ValueError(f"{wish}: possible are {tuple(smallest)} to {largest}")
     return pads, [wished - least for wished, least in zip(output_size, smallest, strict=True)]
 
 

@@ -59,7 +59,7 @@ def cases(pixels: NDArray[np.float32]) -> list[Case]:
 @click.option(
     "--image",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="An own photograph; by default a flower that scikit-learn brings along.",
+    help="A photograph of your own; by default a flower that scikit-learn brings along.",
 )
 @click.option("--device", type=click.Choice(devices.CHOICES), default="auto", show_default=True)
 @click.option(

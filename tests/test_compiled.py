@@ -394,3 +394,21 @@ def test_inputs_of_many_sizes_share_a_packed_weight() -> None:
     packed = compiled.pack(weight)
     calls = [packed.call(Geometry.conv_transpose((1, 8, n, n), (8, 8, 4, 4), 2, 1)) for n in range(5, 30)]
     assert len({id(call.weights) for call in calls}) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "way_out"),
+    [
+        (RuntimeError("cannot cache function 'f': no locator available"), "; set NUMBA_CACHE_DIR to a folder that can"),
+        (ImportError("Numba needs another NumPy"), ""),
+    ],
+)
+def test_numba_that_does_not_work_says_why(error: Exception, way_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "import_module", fails)
+    with pytest.warns(RuntimeWarning, match="^Numba is installed, but does not work here: "):
+        problem = engine.problem.__wrapped__()
+    assert problem.startswith(f"Numba does not work here: {error}{way_out}")
+    assert ("NUMBA_CACHE_DIR" in problem) == bool(way_out)

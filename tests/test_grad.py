@@ -198,7 +198,10 @@ G = cupy_kst.conv2d(X, W, stride=2)
         (lambda: grad.conv2d_weight(X, W.shape[1:], G, 2), "conv2d_weight takes 4 dimensions (out_channels, in_cha"),
         (lambda: grad.conv2d_input(X.shape, W, G, 2, method="direct"), "conv_transpose has 'auto', 'zero_insertion'"),
         (lambda: grad.conv2d_weight(X, W.shape, G, 2, method="unified"), "conv_weight has 'auto', 'zero_dilation'"),
-        (lambda: grad.conv_transpose2d_input((2, 3, 3, 2), W, X[:, :, :, :4], 2), "output_size=(7, 4): possible are"),
+        (
+            lambda: grad.conv_transpose2d_input((2, 3, 3, 2), W, X[:, :, :, :4], 2),
+            "output of size (7, 4) from input (2, 3, 3, 2) and weight (3, 4, 3, 3): possible are (7, 5) to (8, 6)",
+        ),
         (lambda: grad.conv_transpose2d_weight(G, W.shape, X, 2, "same"), "the output has shape (2, 4, 7, 6)"),
         (lambda: grad.conv2d_bias(np.ones(3, "f4")), "grad_output has shape (3,): expected 4 dimensions, 3 unbatched"),
         (lambda: grad.conv2d(X, W, G, 2, output_mask=(True,)), "output_mask=(True,): expected 3 values"),
@@ -219,6 +222,47 @@ def test_what_breaks_a_rule_is_refused_with_the_rule(call: Any, message: str) ->
     with pytest.raises(ValueError) as error:
         call()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: grad.conv2d_input(X, W, G),
+            r"^input_size is an array of shape \(2, 4, 7, 6\): expected a sequence of i",
+        ),
+        (lambda: grad.conv2d_weight(X, W, G), r"^weight_size is an array of shape \(3, 4, 3, 3\): expected a sequence"),
+        (lambda: grad.conv2d_bias(G, groups=2), r"^conv2d_bias\(\) got an unexpected keyword argument 'groups'$"),
+        (lambda: grad.conv_transpose3d(X), r"^conv_transpose3d\(\) missing a required argument: 'weight'$"),
+        (lambda: grad.conv1d_input(X.shape, W, G, 1, 0, 1, 1, "auto"), r"^conv1d_input\(\) too many positional argume"),
+        (lambda: grad.conv2d_input(X.shape, W, G.astype("f8"), 2), "has dtype float64"),
+    ],
+)
+def test_arguments_that_there_are_not(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: cupy_kst.conv2d(x, W, data_format="channels_last"),
+        lambda x: cupy_kst.conv_transpose2d(x, W, data_format="channels_last"),
+        lambda x: grad.conv2d_weight(x, W.shape, G, data_format="channels_last"),
+        lambda x: grad.conv2d_input(x.shape, W, G, data_format="channels_last"),
+        lambda x: grad.conv_transpose2d_weight(x, W.shape, G, data_format="channels_last"),
+        lambda x: grad.conv_transpose2d_input(x.shape, W, G, data_format="channels_last"),
+        lambda x: cupy_kst.prepare(W, data_format="channels_last")(x),
+        lambda x: cupy_kst.prepare(W, op="conv", data_format="channels_last")(x),
+    ],
+)
+def test_the_shape_that_the_caller_has_is_named(call: Any) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"^input of shape \(2, 7, 5, 6\) has 7 channels, .* takes [34] "
+        r"\(the input's shape \(2, 5, 6, 7\) is shown with its channels in front\)$",
+    ):
+        call(np.ones((2, 5, 6, 7), "f4"))
 
 
 @pytest.mark.parametrize("size", [5, 6, 7, 8])

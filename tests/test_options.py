@@ -94,7 +94,8 @@ def test_forms_of_output_size(form: Any) -> None:
 
 def test_output_size_of_unbatched_input_and_as_an_int() -> None:
     assert settled(1, input_shape=(4, 7), stride=2, output_size=(3, 18)).output_shape == (3, 18)
-    assert settled(1, stride=2, output_size=18).output_shape == (2, 3, 18)
+    for width in (18, np.int64(18), np.array(18)):
+        assert settled(1, stride=2, output_size=width).output_shape == (2, 3, 18)
     assert settled(2, weight_shape=(4, 3, 3, 5), stride=2, output_size=15).output_shape == (2, 3, 15, 15)
     assert settled(1, stride=2, padding=((1, 0),), output_size=17).output_shape == (2, 3, 17)
 
@@ -102,6 +103,12 @@ def test_output_size_of_unbatched_input_and_as_an_int() -> None:
 def test_output_size_out_of_range_shows_the_range() -> None:
     for size in ((16, 14), (17, 16)):
         refused(f"output_size={size}: possible are (17, 14) to (18, 15)", stride=2, output_size=size)
+
+
+@pytest.mark.parametrize("value", [17.0, np.float32(17), True, (17.0, 14), "17", {17, 14}])
+def test_output_sizes_that_are_no_ints(value: Any) -> None:
+    refused(f"output_size={value!r}: ", kind=TypeError, stride=2, output_size=value)
+    refused("expected an int, got ", kind=TypeError, stride=2, output_size=value)
 
 
 def test_output_size_of_wrong_length() -> None:

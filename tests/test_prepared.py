@@ -85,6 +85,16 @@ def test_compile_takes_several_shapes() -> None:
     prepared.compile([X.shape, (4, 9, 9)])
     with pytest.raises(ValueError, match="has 5 channels"):
         prepared.compile([(5, 9, 9)])
+    with pytest.raises(TypeError, match=r"^each of shapes=2: expected a sequence of ints$"):
+        prepared.compile(X.shape)
+
+
+def test_what_it_is_can_be_read() -> None:
+    shown = repr(prepare(W, op="conv", stride=(2, 1), data_format="channels_last"))
+    assert shown == (
+        f"<Prepared conv in float32: weight of shape {W.shape}, stride=(2, 1), padding=0, output_padding=0, groups=1, "
+        "dilation=1, method='auto', data_format='channels_last'>"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from typing import Any, get_args
 
 import pytest
 
 import cupy_kst
 from cupy_kst import Geometry, Method, methods
 from cupy_kst.methods import METHODS as TABLE
-from cupy_kst.methods import auto
+from cupy_kst.methods import Op, auto
 from tests.engines import METHODS, TRANSPOSED
 
 
@@ -37,6 +38,20 @@ def test_an_unknown_operation_lists_those_there_are() -> None:
     message = "op='pool': there is 'conv_transpose', 'conv', 'conv_input', 'conv_weight', 'conv_transpose_input', "
     with pytest.raises(ValueError, match=re.escape(message)):
         methods("pool")
+
+
+@pytest.mark.parametrize("call", [cupy_kst.costs, cupy_kst.explain])
+@pytest.mark.parametrize("dtype", ["float8", None, 3, object, "int32"])
+def test_an_unknown_element_type_lists_those_there_are(call: Any, dtype: Any) -> None:
+    with pytest.raises(TypeError, match=r"^dtype .* is not supported: use one of float16, bfloat16, float32, float64"):
+        call((1, 1, 3, 3), (1, 1, 3, 3), dtype=dtype)
+
+
+@pytest.mark.parametrize("form", ["compiled", "compiled_fold", "fold", "columns"])
+@pytest.mark.parametrize("op", get_args(Op))
+def test_lines_fit_a_terminal(op: Any, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cupy_kst.cpu.form_names", lambda *call: (form,))
+    assert max(map(len, cupy_kst.explain((8, 512, 64, 64), (512, 512, 4, 4), op=op).splitlines())) <= 120
 
 
 def test_the_function_has_the_name_of_its_module() -> None:
