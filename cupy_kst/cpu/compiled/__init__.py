@@ -19,6 +19,30 @@ of an element type compiles for some seconds, and Numba keeps the result on disk
 
 from __future__ import annotations
 
-from .engine import Packed, available, conv, conv_transpose, correlate, fold, folds, pack, problem, suits
+from .engine import (
+    Packed,
+    available,
+    conv,
+    conv_rows,
+    conv_transpose,
+    correlate,
+    fold,
+    folds,
+    pack,
+    problem,
+    suits,
+)
 
-__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "fold", "folds", "pack", "problem", "suits"]
+__all__ = [
+    "Packed",
+    "available",
+    "conv",
+    "conv_rows",
+    "conv_transpose",
+    "correlate",
+    "fold",
+    "folds",
+    "pack",
+    "problem",
+    "suits",
+]

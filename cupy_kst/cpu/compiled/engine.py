@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from . import threads
+from .dense_plan import dense_plan, is_small
 from .fold_plan import Rows, fold_plan
-from .plan import Plan, Shape, reads
+from .plan import Plan, Shape, idle_lanes, reads
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
@@ -42,6 +43,9 @@ _LEAST_BUFFERED = 1 << 18
 _ALONE_MACS = 1 << 19
 # As many products take as long as packing an element of the weight.
 _ALONE_WEIGHTS = 16
+
+# As many products as lanes of a vector has take as long as gathering an input.
+_GATHERED = 40
 
 _memory = local()
 
@@ -162,6 +166,39 @@ def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | Non
     _convolve(frame, input, weights, bias, out)
 
 
+def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the convolution of `input` by a weight as it lies to `out`: its rows are of an output channel each."""
+    geometry, char = _turned(geometry, False), input.dtype.char
+    if fills_few_lanes(geometry, input.itemsize):
+        frame = _dense(geometry, char, threads.count())
+    else:
+        frame = _frame(geometry, _choose(geometry, input.itemsize, rows=True), char, rows=True)
+    _convolve(frame, input, weight, bias, out)
+
+
+@lru_cache(maxsize=256)
+def _dense(geometry: Geometry, char: str, several: int) -> _Frame:
+    from . import jobs
+    from .microkernel import vector_bytes
+
+    zeros = np.zeros(geometry.small_channels, char)
+    lanes = vector_bytes() // zeros.itemsize
+    plan = dense_plan(geometry, lanes, several)
+    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.inputs)), lanes]
+    return _Frame(plan, zeros, jobs.record("dense", char, words), _lines(plan.scratch * zeros.itemsize))
+
+
+@lru_cache(maxsize=1024)
+def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
+    """Return whether gathering columns takes less time than lanes that idle at the ends of a convolution's rows."""
+    from .microkernel import vector_bytes
+
+    lanes = vector_bytes() // itemsize
+    if not is_small(geometry, lanes):
+        return False
+    return geometry.small_channels // geometry.groups * (idle_lanes(geometry, lanes) - 1) > _GATHERED
+
+
 def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     from .jobs import address
 
@@ -174,7 +211,7 @@ def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, ou
 
 
 @lru_cache(maxsize=256)
-def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
+def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Frame:
     from . import jobs
 
     zeros = np.zeros(geometry.out_channels, char)
@@ -185,7 +222,8 @@ def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
     words += map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
     words += map(jobs.address, (plan.classes, plan.offsets))
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
-    record = jobs.record("run", char, [*words, plan.tasks])
+    pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
+    record = jobs.record("run", char, [*words, plan.tasks, pitch])
     return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
 
 
@@ -293,8 +331,8 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     return _Correlation(plan, jobs.record("correlate", char, words), scratch, tasks, macs)
 
 
-def _choose(geometry: Geometry, itemsize: int) -> int:
-    """Return the form of a call, as `kernels.run` knows it."""
+def _choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
+    """Return the form of a call, as `kernels.run` knows it, or that of a weight whose rows are not packed."""
     from . import kernels
     from .microkernel import vector_bytes
 
@@ -305,7 +343,7 @@ def _choose(geometry: Geometry, itemsize: int) -> int:
     if out_channels <= kernels.FEW[1][0]:
         return kernels.FEW[0]
     # Rows that do not fill a vector leave lanes idle, whereas many channels fill several.
-    narrow = reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
+    narrow = not rows and reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
     return kernels.CHANNELS[0] if narrow else kernels.WIDE[0]
 
 

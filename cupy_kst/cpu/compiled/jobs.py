@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .atomics import pointer
 from .correlation import correlate
+from .dense import convolve
 from .folding import fold
 from .kernels import jit, pack, run
 
@@ -37,7 +38,7 @@ def _memory(record, part, like, start, size):
 @jit
 def _run(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 20)
+    r = carray(pointer(address, one), _FIRST + 21)
     a = _FIRST
     source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
@@ -49,7 +50,7 @@ def _run(address, part, like):
     sums = _memory(r, part, like, r[a + 18], 1)
     run(
         r[a + 15], r[a + 16], r[a + 17], source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes,
-        offsets, buffer, sums, r, r[a + 19],
+        offsets, buffer, sums, r, r[a + 19], r[a + 20],
     )  # fmt: skip
 
 
@@ -95,6 +96,17 @@ def _fold(address, part, like):
     fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
 
 
+@jit
+def _dense(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 7)
+    a = _FIRST
+    source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, inputs = carray(pointer(r[a + 4], one), 13), carray(pointer(r[a + 5], offset), 1)
+    convolve(source, weight, bias, out, numbers, inputs, r[a + 6], _memory(r, part, like, 0, 1), r)
+
+
 # A function for each job and type: Numba's cache finds a function by its name.
 def _run_float32(record, part):
     _run(record, part, np.float32(0))
@@ -110,6 +122,14 @@ def _fold_float32(record, part):
 
 def _fold_float64(record, part):
     _fold(record, part, np.float64(0))
+
+
+def _dense_float32(record, part):
+    _dense(record, part, np.float32(0))
+
+
+def _dense_float64(record, part):
+    _dense(record, part, np.float64(0))
 
 
 def _pack_float32(record, part):
@@ -133,6 +153,8 @@ _FUNCTIONS = {
     ("run", "d"): _run_float64,
     ("fold", "f"): _fold_float32,
     ("fold", "d"): _fold_float64,
+    ("dense", "f"): _dense_float32,
+    ("dense", "d"): _dense_float64,
     ("pack", "f"): _pack_float32,
     ("pack", "d"): _pack_float64,
     ("correlate", "f"): _correlate_float32,

@@ -129,6 +129,73 @@ def dense_microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> A
     return multiply_add
 
 
+def rows_microkernel(scalars: int, vectors: int) -> Any:
+    """Return `microkernel` with positions in lanes for weights that are not packed.
+
+    ``microkernel(source, places, first_place, offsets, first, depth, weights, weight_base, weight_pitch, rows, sums,
+    sum_base, sum_pitch, resume)``: those of scalar ``i`` are one after the other from ``weight_base + i*weight_pitch``.
+    Of more scalars than `rows` the sums are those of the last row.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        places: Any,
+        first_place: Any,
+        offsets: Any,
+        first: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        weight_pitch: Any,
+        rows: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(
+            source, places, i64, offsets, i64, i64, weights, i64, i64, i64, sums, i64, i64, types.boolean
+        )
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, True, vector).generate_rows
+
+    return multiply_add
+
+
+def dense_rows_microkernel(scalars: int, vectors: int) -> Any:
+    """Return the same for inputs that are evenly apart.
+
+    ``microkernel(source, source_base, source_pitch, depth, weights, weight_base, weight_pitch, rows, sums, sum_base,
+    sum_pitch, resume)``.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        source_base: Any,
+        source_pitch: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        weight_pitch: Any,
+        rows: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(source, i64, i64, i64, weights, i64, i64, i64, sums, i64, i64, types.boolean)
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, True, vector).generate_dense_rows
+
+    return multiply_add
+
+
 # How far a step's inputs are from the places where they begin.
 _Offset = Callable[[Any], Any]
 
@@ -162,6 +229,47 @@ class _Builder:
         for value, target in zip(finals, targets, strict=True):
             builder.store(value, self._as_vector(builder, target), align=self._alignment)
         return context.get_dummy_value()
+
+    def generate_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        _, _, first_place, _, first, depth, _, base, weight_pitch, rows, _, sum_base, pitch, resume = args
+        source, places, offsets = pointer(0, _I64(0)), pointer(1, first_place), pointer(3, first)
+        weights, sums = self._rows(builder, pointer(6, base), weight_pitch, rows), pointer(10, sum_base)
+        starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def generate_dense_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        _, base, source_pitch, depth, _, weight_base, weight_pitch, rows, _, sum_base, pitch, resume = args
+        source, sums = pointer(0, base), pointer(8, sum_base)
+        weights = self._rows(builder, pointer(4, weight_base), weight_pitch, rows)
+        starts = [builder.gep(source, [_I64(i * self._vector.count)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def _rows(self, builder: ir.IRBuilder, weights: Any, pitch: Any, rows: Any) -> list[Any]:
+        """Return where the weights of each scalar begin."""
+        last = builder.sub(rows, _I64(1))
+        begins = []
+        for i in range(self._scalars):
+            beyond = builder.icmp_signed("<", last, _I64(i))
+            begins.append(builder.gep(weights, [builder.mul(builder.select(beyond, last, _I64(i)), pitch)]))
+        return begins
 
     def _targets(self, builder: ir.IRBuilder, sums: Any, pitch: Any) -> list[Any]:
         return [
@@ -229,12 +337,20 @@ class _Builder:
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
         builder.position_at_end(body)
-        step, weight = builder.phi(_I64), builder.phi(weights.type)
+        step = builder.phi(_I64)
+        # A pointer that moves, or addresses of rows by the step: one that moves for each would take an addition each.
+        packed = not isinstance(weights, list)
+        weight = builder.phi(weights.type) if packed else None
         sums = [builder.phi(self._vector) for _ in initial]
-        totals = self._step(builder, starts, offset(step), weight, sums)
-        following, next_weight = builder.add(step, _I64(1)), builder.gep(weight, [_I64(self._taken)])
-        pairs = zip([step, weight, *sums], [_I64(0), weights, *initial], [following, next_weight, *totals], strict=True)
-        for phi, start, again in pairs:
+        following = builder.add(step, _I64(1))
+        phis, firsts, nexts = [step], [_I64(0)], [following]
+        if packed:
+            phis.append(weight)
+            firsts.append(weights)
+            nexts.append(builder.gep(weight, [_I64(self._taken)]))
+        numbers = weight if packed else [builder.gep(row, [step]) for row in weights]
+        totals = self._step(builder, starts, offset(step), numbers, sums)
+        for phi, start, again in zip([*phis, *sums], [*firsts, *initial], [*nexts, *totals], strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(again, body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
@@ -256,7 +372,8 @@ class _Builder:
         """Return the sums with one step's products."""
         inputs = [builder.gep(start, [offset]) for start in starts]
         if self._positions_in_lanes:
-            numbers = [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)]
+            packed = not isinstance(weight, list)
+            numbers = [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)] if packed else weight
             vectors = [self._load(builder, each) for each in inputs]
         else:
             width = self._vector.count
