@@ -44,6 +44,7 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
     monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
+    monkeypatch.setattr(engine, "_SHARE_MACS", 1)
     for cache in (plan.plan, engine._frame, engine._correlation):
         cache.cache_clear()
     yield

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .kernels import fill, jit, sum_by_channels, turn
+from .kernels import fill, jit, sum_by_channels, sum_by_few_channels, turn
 from .lines import clear, copy
 from .tasks import take
 
@@ -30,13 +30,14 @@ def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitc
 
 @jit
 def correlate(
-    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, numbers, axes, phases, boxes,
-    places, rows, buffer, sums, counter,
+    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
+    boxes, places, rows, buffer, sums, counter,
 ):  # fmt: skip
     """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
 
-    One task sums over all boxes, in their order. The scratch memory holds the sums of each block, those of one turned,
-    the positions of a box of the small map by channel, and these turned.
+    One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The scratch
+    memory holds the sums of each block, those of one turned, the positions of a box of the small map by channel, and
+    these turned.
     """
     groups, pitch = numbers[1], numbers[9]
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
@@ -49,26 +50,37 @@ def correlate(
     panel = lines + width * pitch
     while True:
         task = take(counter)
-        if task >= groups * stacks * parts:
+        if task >= shares * groups * stacks * parts:
             return
-        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks
+        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks % groups
+        share = task // parts // stacks // groups
+        begin = share * boxes.shape[0] // shares
         channel, last = part * held, min(first + stack, blocks)
         count = min(held, large_channels - channel)
-        for b in range(boxes.shape[0]):
+        for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box = boxes[b]
             origin = (group * large_channels + channel) * of_large
             fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer)
             for block in range(first, last):
                 some = min(width, small_channels - block * width)
+                wide = (some + lanes - 1) // lanes * lanes
                 origin = (group * small_channels + block * width) * of_small
-                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, width)
-                turn(sums, lines, pitch, panel, width, width, box[9], lanes)
+                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, wide)
+                turn(sums, lines, pitch, panel, wide, wide, box[9], lanes)
                 to = (block - first) * of_block
-                sum_by_channels(
-                    count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, width, b > 0
-                )  # fmt: skip
+                if wide == width:
+                    sum_by_channels(
+                        count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, wide, b > begin
+                    )  # fmt: skip
+                else:
+                    sum_by_few_channels(
+                        count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, wide, b > begin,
+                        lanes,
+                    )  # fmt: skip
         for block in range(first, last):
-            turn(sums, (block - first) * of_block, width, turned, turned_pitch, count * taps, width, lanes)
-            for m in range(min(width, small_channels - block * width)):
-                to = ((group * small_channels + block * width + m) * large_channels + channel) * taps
-                copy(sums, turned + m * turned_pitch, out, to, count * taps)
+            some = min(width, small_channels - block * width)
+            wide = (some + lanes - 1) // lanes * lanes
+            turn(sums, (block - first) * of_block, wide, turned, turned_pitch, count * taps, wide, lanes)
+            for m in range(some):
+                row = (share * groups + group) * small_channels + block * width + m
+                copy(sums, turned + m * turned_pitch, out, (row * large_channels + channel) * taps, count * taps)

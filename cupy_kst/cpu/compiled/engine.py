@@ -31,6 +31,10 @@ _MOST_CALLS, _MOST_FORMS = 64, 4
 _SUMMED_TAPS, _SUMMED = 144, 256
 # Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
 _LEAST_TASKS = 8
+# Bytes of the gradients of parts of the maps, which are added up where channels make too few tasks.
+_SHARES_BYTES = 1 << 20
+# Products that take longer than adding up their gradients.
+_SHARE_MACS = 1 << 18
 # Bytes of a call that a thread keeps for the next one, and those of two cache lines.
 _MOST_HELD, _LINES_BYTES = 16 << 20, 128
 # The first word of a record that is its function's.
@@ -294,17 +298,22 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
     record = frame.record.copy()
     record[_ARGUMENTS] = address(small)
     record[_ARGUMENTS + 1] = address(large)
-    record[_ARGUMENTS + 2] = address(out)
+    shares = np.empty((frame.shares, *out.shape), out.dtype) if frame.shares > 1 else out
+    record[_ARGUMENTS + 2] = address(shares)
     _do(record, frame.scratch, frame.tasks, frame.macs)
+    if frame.shares > 1:
+        # In their order, whichever thread made them.
+        np.add.reduce(shares, axis=0, out=out)
 
 
 class _Correlation(NamedTuple):
     """What gradients of a geometry have in common, as `_Frame` has it of its products."""
 
-    plan: Plan
+    tables: tuple[Plan, Array]
     record: Array
     scratch: int
     tasks: int
+    shares: int
     macs: int
 
 
@@ -322,13 +331,18 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     width, pitch = shape.block, int(plan.numbers[9])
     blocks, parts = ceil(rows / width), ceil(columns / held)
     stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    macs = rows * columns * geometry.met_taps * groups * geometry.samples
+    tasks = groups * ceil(blocks / stack) * parts
+    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
+    # Microkernels may read offsets behind the last one, but use no sums of these.
+    offsets = np.append(plan.offsets, np.zeros(kernels.NARROW, plan.offsets.dtype))
     buffer = _lines(plan.buffer * itemsize)
     scratch = buffer + _lines(width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch) * itemsize)
-    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.offsets))]
-    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer]
-    tasks = groups * ceil(blocks / stack) * parts
-    macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    return _Correlation(plan, jobs.record("correlate", char, words), scratch, tasks, macs)
+    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, offsets))]
+    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer, shares]
+    record = jobs.record("correlate", char, words)
+    return _Correlation((plan, offsets), record, scratch, shares * tasks, shares, macs)
 
 
 def _choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:

@@ -67,7 +67,7 @@ def _pack(address, part, like):
 @jit
 def _correlate(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 19)
+    r = carray(pointer(address, one), _FIRST + 20)
     a = _FIRST
     small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     out = carray(pointer(r[a + 2], like), 1)
@@ -77,8 +77,8 @@ def _correlate(address, part, like):
     buffer = _memory(r, part, like, 0, 1)
     sums = _memory(r, part, like, r[a + 18], 1)
     correlate(
-        small, large, out, r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], r[a + 17], numbers, axes,
-        phases, boxes, places, offsets, buffer, sums, r,
+        small, large, out, r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], r[a + 17], r[a + 19],
+        numbers, axes, phases, boxes, places, offsets, buffer, sums, r,
     )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ _one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
 _channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
+# Where channels fill fewer vectors than that, more numbers are multiplied by each, as many sums as hide the latency.
+NARROW = 8
+_narrow_1, _narrow_2, _narrow_3 = (microkernel(NARROW, v, False) for v in (1, 2, 3))
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -144,11 +147,13 @@ def _by_rows(
                         rows = min(width, count_out - b * width)
                         if form == 0:
                             _wide_rows(
-                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns, begun > 0
+                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
+                                begun > 0,
                             )
                         else:
                             _few_rows(
-                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns, begun > 0
+                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
+                                begun > 0,
                             )
                     elif form == 0:
                         _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
@@ -179,6 +184,21 @@ def sum_by_channels(count, buffer, places, place, offsets, first, depth, packed,
         else:
             _channels_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         done += now
+
+
+@jit
+def sum_by_few_channels(
+    count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume, lanes
+):  # fmt: skip
+    """Sum at `count` places, or at some more up to a multiple of `NARROW`, with channels in 1 to 3 vectors of lanes."""
+    for done in range(0, count, NARROW):
+        i, at = place + done, to + done * width
+        if width == lanes:
+            _narrow_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        elif width == 2 * lanes:
+            _narrow_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+        else:
+            _narrow_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
 
 
 @jit
