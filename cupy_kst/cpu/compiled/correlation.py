@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
-from .kernels import fill, jit, sum_by_channels, sum_by_few_channels, turn
+from .kernels import fill, jit, turn
 from .lines import clear, copy
+from .microkernel import microkernel, registers
 from .tasks import take
+
+# Filter elements that are summed at once with channels in so many vectors: as many sums as fill the registers, or as
+# hide the latency of adding to them where there are addresses for no more.
+ONE, TWO, THREE, FOUR = (8, 8, 8, 6) if registers() >= 32 else (8, 4, 4, 2)
+_sum_1, _sum_2 = microkernel(ONE, 1, False), microkernel(TWO, 2, False)
+_sum_3, _sum_4 = microkernel(THREE, 3, False), microkernel(FOUR, 4, False)
+MOST_SUMMED = 8
+# Positions whose turned channels stay in the first cache while all filter elements meet them.
+_DEPTH = 128
 
 
 @jit
@@ -29,6 +39,25 @@ def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitc
 
 
 @jit
+def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
+    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads."""
+    for k in range(0, depth, _DEPTH):
+        deep, at, w, again = min(_DEPTH, depth - k), first + k, panel + k * width, resume or k > 0
+        if width == lanes:
+            for i in range(0, count, ONE):
+                _sum_1(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        elif width == 2 * lanes:
+            for i in range(0, count, TWO):
+                _sum_2(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        elif width == 3 * lanes:
+            for i in range(0, count, THREE):
+                _sum_3(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        else:
+            for i in range(0, count, FOUR):
+                _sum_4(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+
+
+@jit
 def correlate(
     small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
     boxes, places, rows, buffer, sums, counter,
@@ -43,7 +72,8 @@ def correlate(
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
     stacks = (blocks + stack - 1) // stack
     of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
-    turned_pitch = (held * taps + lanes - 1) // lanes * lanes
+    # Room for sums that nobody reads.
+    turned_pitch = (held * taps + MOST_SUMMED + lanes - 1) // lanes * lanes
     of_block = turned_pitch * width
     turned = stack * of_block
     lines = turned + of_block
@@ -68,15 +98,7 @@ def correlate(
                 _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, wide)
                 turn(sums, lines, pitch, panel, wide, wide, box[9], lanes)
                 to = (block - first) * of_block
-                if wide == width:
-                    sum_by_channels(
-                        count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, wide, b > begin
-                    )  # fmt: skip
-                else:
-                    sum_by_few_channels(
-                        count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, wide, b > begin,
-                        lanes,
-                    )  # fmt: skip
+                _sum(count * taps, buffer, rows, places, box[8], box[9], panel, sums, to, wide, b > begin, lanes)
         for block in range(first, last):
             some = min(width, small_channels - block * width)
             wide = (some + lanes - 1) // lanes * lanes

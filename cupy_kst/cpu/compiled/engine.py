@@ -27,8 +27,10 @@ Array = NDArray[Any]
 # What a packed weight keeps: one per geometry, and one per division of the filter into classes.
 _MOST_CALLS, _MOST_FORMS = 64, 4
 # Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
-# are put aside.
-_SUMMED_TAPS, _SUMMED = 144, 256
+# are put aside, in small maps and in large ones.
+_SUMMED_TAPS, _SUMMED, _MOST_SUMMED = 576, 256, 512
+# Inputs of these from the large map, which share the second cache with the sums.
+_HELD_BYTES = 256 << 10
 # Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
 _LEAST_TASKS = 8
 # Bytes of the gradients of parts of the maps, which are added up where channels make too few tasks.
@@ -320,12 +322,18 @@ class _Correlation(NamedTuple):
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
     from . import jobs, kernels
+    from .correlation import MOST_SUMMED
 
     itemsize = np.dtype(char).itemsize
     shape = _shape(kernels.CHANNELS[0], itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
-    held = min(columns, max(1, _SUMMED_TAPS // taps))
+    positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
+    channel = (
+        prod(len(axis.phases) for axis in reads(_turned(geometry, False))) * min(_MOST_SUMMED, positions) * itemsize
+    )
+    held = min(columns, max(1, min(_SUMMED_TAPS // taps, _HELD_BYTES // channel)))
+    held = ceil(columns / ceil(columns / held))
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
     width, pitch = shape.block, int(plan.numbers[9])
@@ -336,9 +344,9 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
     shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
     # Microkernels may read offsets behind the last one, but use no sums of these.
-    offsets = np.append(plan.offsets, np.zeros(kernels.NARROW, plan.offsets.dtype))
+    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = _lines(plan.buffer * itemsize)
-    scratch = buffer + _lines(width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch) * itemsize)
+    scratch = buffer + _lines(width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch) * itemsize)
     words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, offsets))]
     words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer, shares]
     record = jobs.record("correlate", char, words)

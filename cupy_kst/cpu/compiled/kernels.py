@@ -26,12 +26,9 @@ _few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2
 _wide_rows_1, _wide_rows_2, _wide_rows_3 = (rows_microkernel(WIDE[1][0], v) for v in (1, 2, 3))
 _few_rows_1, _few_rows_2, _few_rows_3, _few_rows_4 = (rows_microkernel(FEW[1][0], v) for v in (1, 2, 3, 4))
 _one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
-_channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
+_channels = [microkernel(s, CHANNELS[1][1], False, True) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
-# Where channels fill fewer vectors than that, more numbers are multiplied by each, as many sums as hide the latency.
-NARROW = 8
-_narrow_1, _narrow_2, _narrow_3 = (microkernel(NARROW, v, False) for v in (1, 2, 3))
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -165,7 +162,7 @@ def _by_rows(
 
 
 @jit
-def sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
+def _sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
     """Sum at `count` places, tile by tile, with channels in lanes."""
     tiles, done = (count + _MOST - 1) // _MOST, 0
     for tile in range(tiles):
@@ -187,21 +184,6 @@ def sum_by_channels(count, buffer, places, place, offsets, first, depth, packed,
 
 
 @jit
-def sum_by_few_channels(
-    count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume, lanes
-):  # fmt: skip
-    """Sum at `count` places, or at some more up to a multiple of `NARROW`, with channels in 1 to 3 vectors of lanes."""
-    for done in range(0, count, NARROW):
-        i, at = place + done, to + done * width
-        if width == lanes:
-            _narrow_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        elif width == 2 * lanes:
-            _narrow_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        else:
-            _narrow_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-
-
-@jit
 def turn(sums, start, pitch, to, to_pitch, rows, columns, lanes):
     """Transpose lines, whole squares of them."""
     for i in range(0, rows, lanes):
@@ -218,7 +200,7 @@ def _by_channels(
     while begun < depth or begun == 0:
         some = min(_DEPTH, depth - begun)
         k, w = first + begun, weight + begun * width
-        sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
+        _sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
         begun += _DEPTH
     turn(sums, aside, width, at, pitch, count, width, lanes)
 

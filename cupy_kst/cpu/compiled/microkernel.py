@@ -64,7 +64,7 @@ def ask(builder: ir.IRBuilder, pointer: Any) -> None:
     builder.call(function, [builder.bitcast(pointer, byte), _I32(0), _I32(2), _I32(1)])
 
 
-def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
+def microkernel(scalars: int, vectors: int, positions_in_lanes: bool, ahead: bool = False) -> Any:
     """Return the function that adds up ``scalars * vectors`` vectors of products and stores them.
 
     ``microkernel(source, source_base, places, first_place, offsets, first, depth, weights, weight_base, sums, sum_base,
@@ -72,7 +72,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     offsets[first + k]``, and the next `weights`. With `positions_in_lanes` each place begins a vector, and a weight is
     spread over lanes; else each place is one number that is spread, and weights are vectors. The sums of scalar ``i``
     are stored at ``sum_base + i*sum_pitch``, vector by vector; they start from what is there if `resume`, else from
-    zero.
+    zero. With `ahead` it asks for the weights of the same step of the next `DEPTH` products, which follow.
     """
 
     @intrinsic
@@ -95,7 +95,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
         i64 = types.int64
         signature = types.void(source, i64, places, i64, offsets, i64, i64, weights, i64, sums, i64, i64, types.boolean)
         vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
-        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector, ahead).generate
 
     return multiply_add
 
@@ -124,7 +124,7 @@ def dense_microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> A
         i64 = types.int64
         signature = types.void(source, i64, i64, i64, weights, i64, sums, i64, i64, types.boolean)
         vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
-        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate_dense
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector, True).generate_dense
 
     return multiply_add
 
@@ -201,9 +201,11 @@ _Offset = Callable[[Any], Any]
 
 
 class _Builder:
-    def __init__(self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType) -> None:
+    def __init__(
+        self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType, ahead: bool = False
+    ) -> None:
         self._scalars, self._vectors = scalars, vectors
-        self._positions_in_lanes, self._vector = positions_in_lanes, vector
+        self._positions_in_lanes, self._vector, self._ahead = positions_in_lanes, vector, ahead
 
     @property
     def _taken(self) -> int:
@@ -380,7 +382,8 @@ class _Builder:
             numbers = inputs
             places = [builder.gep(weight, [_I64(v * width)]) for v in range(self._vectors)]
             vectors = [self._load(builder, each) for each in places]
-            self._prefetch(builder, places)
+            if self._ahead:
+                self._prefetch(builder, places)
         totals = []
         for i, number in enumerate(numbers):
             spread = self._spread(builder, builder.load(number))
