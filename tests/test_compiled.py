@@ -474,15 +474,38 @@ def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.M
     np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
 
 
-@pytest.mark.usefixtures("_threads")
-def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+# (channels of the small map, of the large one, groups): blocks, narrow ones, and few in parts of the maps.
+_CHANNELS = [(130, 60, 1), (40, 6, 2), (3, 12, 1), (8, 8, 8)]
+
+
+@pytest.mark.parametrize("channels", _CHANNELS)
+def test_weight_gradient_of_large_maps_equals_the_definition(channels: tuple[int, int, int]) -> None:
+    rows, columns, groups = channels
     generator = np.random.default_rng(0)
-    small, large = generator.normal(size=(4, 130, 7, 7)), generator.normal(size=(4, 60, 14, 14))
-    geometry = Geometry.conv_transpose_to(small.shape, (130, 60, 4, 4), large.shape, 2, 1)
+    shapes = (2, rows, 19, 37), (2, columns, 38, 74)
+    small, large = (generator.integers(-3, 4, shape).astype("float32") for shape in shapes)
+    weight = rows, columns // groups, 4, 4
+    geometry = Geometry.conv_transpose_to(small.shape, weight, large.shape, 2, 1, 1, groups)
+    expected = reference.conv_transpose_weight(small, weight, large, 2, 1, 1, groups)
+    np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("channels", _CHANNELS)
+def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(
+    channels: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, columns, groups = channels
+    generator = np.random.default_rng(0)
+    small, large = generator.normal(size=(4, rows, 27, 27)), generator.normal(size=(4, columns, 54, 54))
+    weight = rows, columns // groups, 4, 4
+    geometry = Geometry.conv_transpose_to(small.shape, weight, large.shape, 2, 1, 1, groups)
     several = [_correlate(geometry, small, large) for _ in range(5)]
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
     alone = _correlate(geometry, small, large)
     assert all(np.array_equal(each, alone) for each in several)
+    shares = engine._correlation(geometry, "d").shares
+    assert (shares > 1) == (channels in _CHANNELS[1:3]), "parts of the maps make up for channels that are too few"
 
 
 def test_inputs_of_many_sizes_share_a_packed_weight() -> None:

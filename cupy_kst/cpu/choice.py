@@ -80,9 +80,7 @@ def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[
     if "columns" in forms and len(forms) > 1:
         transposed = "fold" in forms
         return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared, transposed))))
-    # Vectors hold channels of the small map where gradients of weights are compiled: few of a group do not fill one.
-    few = "taps" in forms and geometry.small_channels // geometry.groups < _FEW
-    return tuple(sorted(forms, key=lambda name: (name == "compiled") == few))
+    return tuple(sorted(forms, key=lambda name: name != "compiled"))
 
 
 def seconds(work: Work) -> float:

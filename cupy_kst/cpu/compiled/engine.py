@@ -289,7 +289,7 @@ def _aligned(memory: Array) -> int:
 def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     """Write the gradient of the weight to `out`: each channel of the small map with each of the large one, per tap.
 
-    Lanes hold channels of the small map: with few of them in a group most lanes idle.
+    Lanes hold channels of the small map, or positions where there are few of them in a group.
     """
     from .jobs import address
 
@@ -321,7 +321,7 @@ class _Correlation(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import jobs, kernels
+    from . import few_correlation, jobs, kernels
     from .correlation import MOST_SUMMED
 
     itemsize = np.dtype(char).itemsize
@@ -336,21 +336,30 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     held = ceil(columns / ceil(columns / held))
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
-    width, pitch = shape.block, int(plan.numbers[9])
-    blocks, parts = ceil(rows / width), ceil(columns / held)
-    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
-    macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    tasks = groups * ceil(blocks / stack) * parts
-    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
-    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
     # Microkernels may read offsets behind the last one, but use no sums of these.
     offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = _lines(plan.buffer * itemsize)
-    scratch = buffer + _lines(width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch) * itemsize)
-    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, offsets))]
-    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer, shares]
-    record = jobs.record("correlate", char, words)
-    return _Correlation((plan, offsets), record, scratch, shares * tasks, shares, macs)
+    macs = rows * columns * geometry.met_taps * groups * geometry.samples
+    parts = ceil(columns / held)
+    few = rows <= few_correlation.MOST
+    blocks = 1 if few else ceil(rows / shape.block)
+    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    tasks = groups * ceil(blocks / stack) * parts
+    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
+    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
+    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
+    if few:
+        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
+        words += [jobs.address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
+        sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
+    else:
+        width, pitch = shape.block, int(plan.numbers[9])
+        words += [*map(jobs.address, (plan.places, offsets)), *sizes, width, stack]
+        words += [rows, columns, held, taps, buffer, shares]
+        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
+    record = jobs.record("correlate_few" if few else "correlate", char, words)
+    return _Correlation((plan, offsets), record, buffer + _lines(sums * itemsize), shares * tasks, shares, macs)
 
 
 def _choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .atomics import pointer
 from .correlation import correlate
 from .dense import convolve
+from .few_correlation import correlate_few
 from .folding import fold
 from .kernels import jit, pack, run
 
@@ -83,6 +84,24 @@ def _correlate(address, part, like):
 
 
 @jit
+def _correlate_few(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 18)
+    a = _FIRST
+    small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    out = carray(pointer(r[a + 2], like), 1)
+    numbers, axes = carray(pointer(r[a + 3], one), 13), carray(pointer(r[a + 4], one), (3, 7))
+    phases, boxes = carray(pointer(r[a + 5], one), (r[a + 8], 3)), carray(pointer(r[a + 6], one), (r[a + 9], 13))
+    offsets = carray(pointer(r[a + 7], offset), 1)
+    buffer = _memory(r, part, like, 0, 1)
+    sums = _memory(r, part, like, r[a + 17], 1)
+    correlate_few(
+        small, large, out, r[a + 10], r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], numbers, axes,
+        phases, boxes, offsets, buffer, sums, r,
+    )  # fmt: skip
+
+
+@jit
 def _fold(address, part, like):
     one = np.int64(0)
     r = carray(pointer(address, one), _FIRST + 13)
@@ -132,6 +151,14 @@ def _dense_float64(record, part):
     _dense(record, part, np.float64(0))
 
 
+def _correlate_few_float32(record, part):
+    _correlate_few(record, part, np.float32(0))
+
+
+def _correlate_few_float64(record, part):
+    _correlate_few(record, part, np.float64(0))
+
+
 def _pack_float32(record, part):
     _pack(record, part, np.float32(0))
 
@@ -157,6 +184,8 @@ _FUNCTIONS = {
     ("dense", "d"): _dense_float64,
     ("pack", "f"): _pack_float32,
     ("pack", "d"): _pack_float64,
+    ("correlate_few", "f"): _correlate_few_float32,
+    ("correlate_few", "d"): _correlate_few_float64,
     ("correlate", "f"): _correlate_float32,
     ("correlate", "d"): _correlate_float64,
 }

@@ -14,6 +14,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .intrinsics import intrinsic
 
@@ -196,8 +197,51 @@ def dense_rows_microkernel(scalars: int, vectors: int) -> Any:
     return multiply_add
 
 
+# Filter elements whose products are summed at once with positions in lanes.
+TAPS = 8
+
+
+def dot_microkernel(channels: int) -> Any:
+    """Return the function that adds up the products of lines of two maps, vector by vector, and stores the sums.
+
+    ``microkernel(small, small_base, small_pitch, small_places, large, large_places, counts, depth, offsets, first,
+    last, sums, sum_base, resume)``: step ``k`` of `depth` multiplies ``counts[k]`` numbers at ``small_base +
+    c*small_pitch + small_places[k]``, for each channel ``c``, by those at ``offsets[first + t] + large_places[k]``, for
+    each of `TAPS` filter elements ``t``, or the one that is `last`; nothing else is read. A vector of sums for each
+    follows that of the one before, channel by channel.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        small: Any,
+        small_base: Any,
+        small_pitch: Any,
+        small_places: Any,
+        large: Any,
+        large_places: Any,
+        counts: Any,
+        depth: Any,
+        offsets: Any,
+        first: Any,
+        last: Any,
+        sums: Any,
+        sum_base: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        maps = small, i64, i64, small_places, large, large_places
+        signature = types.void(*maps, counts, i64, offsets, i64, i64, sums, i64, types.boolean)
+        vector = ir.VectorType(element(small.dtype), lanes(small.dtype))
+        return signature, _Builder(channels, TAPS, True, vector).generate_dot
+
+    return multiply_add
+
+
 # How far a step's inputs are from the places where they begin.
 _Offset = Callable[[Any], Any]
+# The sums with one step's products, of the step, where its weights are, and the sums before.
+_Step = Callable[[Any, Any, list[Any]], list[Any]]
 
 
 class _Builder:
@@ -264,6 +308,46 @@ class _Builder:
             builder.store(value, self._as_vector(builder, target), align=self._alignment)
         return context.get_dummy_value()
 
+    def generate_dot(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        zero = _I64(0)
+        _, base, small_pitch, _, _, _, _, depth, _, first, last, _, sum_base, resume = args
+        smalls, larges, counts, offsets = pointer(3, zero), pointer(5, zero), pointer(6, zero), pointer(8, first)
+        small, large, sums = pointer(0, base), pointer(4, zero), pointer(11, sum_base)
+        channels = [builder.gep(small, [builder.mul(small_pitch, _I64(c))]) for c in range(self._scalars)]
+        taps = []
+        for t in range(self._vectors):
+            there = builder.select(builder.icmp_signed("<", last, _I64(t)), last, _I64(t))
+            taps.append(builder.gep(large, [self._index(builder, offsets, there)]))
+        targets = self._targets(builder, sums, _I64(self._vectors * self._vector.count))
+        lane = ir.Constant(ir.VectorType(_I32, self._vector.count), list(range(self._vector.count)))
+
+        def step(at: Any, _: Any, totals: list[Any]) -> list[Any]:
+            count = builder.load(builder.gep(counts, [at]))
+            there = builder.icmp_signed("<", lane, self._spread(builder, count))
+            shift, other = (builder.load(builder.gep(places, [at])) for places in (smalls, larges))
+            ones = [self._load_there(builder, builder.gep(each, [shift]), there) for each in channels]
+            others = [self._load_there(builder, builder.gep(each, [other]), there) for each in taps]
+            pairs = [(one, each) for one in ones for each in others]
+            return [self._add_product(builder, *pair, total) for pair, total in zip(pairs, totals, strict=True)]
+
+        finals = self._repeat(builder, depth, self._initial(builder, targets, resume), step)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def _load_there(self, builder: ir.IRBuilder, pointer: Any, there: Any) -> Any:
+        """Return a vector, with zeros in the lanes that are not `there`, which are not read."""
+        vector = self._vector
+        kind = ir.FunctionType(vector, [vector.as_pointer(), _I32, there.type, vector])
+        letter = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{vector.count}{letter}.p0")
+        nothing = ir.Constant(vector, [0.0] * vector.count)
+        return builder.call(function, [self._as_vector(builder, pointer), _I32(self._alignment), there, nothing])
+
     def _rows(self, builder: ir.IRBuilder, weights: Any, pitch: Any, rows: Any) -> list[Any]:
         """Return where the weights of each scalar begin."""
         last = builder.sub(rows, _I64(1))
@@ -313,7 +397,7 @@ class _Builder:
         return builder.sext(builder.load(builder.gep(table, [index])), _I64)
 
     def _spread(self, builder: ir.IRBuilder, number: Any) -> Any:
-        undefined = ir.Constant(self._vector, ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(number.type, self._vector.count), ir.Undefined)
         one = builder.insert_element(undefined, number, _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, self._vector.count), [0] * self._vector.count)
         return builder.shuffle_vector(one, undefined, zeros)
@@ -335,24 +419,38 @@ class _Builder:
     def _loop(
         self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offset: _Offset, weights: Any, initial: list[Any]
     ) -> list[Any]:
+        """Return the sums after `depth` steps, by packed weights or by those of rows that begin at `weights`."""
+        if not isinstance(weights, list):
+            return self._repeat(
+                builder,
+                depth,
+                initial,
+                lambda step, weight, sums: self._step(builder, starts, offset(step), weight, sums),
+                weights,
+            )
+
+        # A pointer that moves would take an addition for each row.
+        def by_rows(step: Any, _: Any, sums: list[Any]) -> list[Any]:
+            return self._step(builder, starts, offset(step), [builder.gep(row, [step]) for row in weights], sums)
+
+        return self._repeat(builder, depth, initial, by_rows)
+
+    def _repeat(
+        self, builder: ir.IRBuilder, depth: Any, initial: list[Any], each: _Step, weights: Any = None
+    ) -> list[Any]:
         before = builder.block
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
         builder.position_at_end(body)
         step = builder.phi(_I64)
-        # A pointer that moves, or addresses of rows by the step: one that moves for each would take an addition each.
-        packed = not isinstance(weights, list)
-        weight = builder.phi(weights.type) if packed else None
+        weight = None if weights is None else builder.phi(weights.type)
         sums = [builder.phi(self._vector) for _ in initial]
+        totals = each(step, weight, sums)
         following = builder.add(step, _I64(1))
-        phis, firsts, nexts = [step], [_I64(0)], [following]
-        if packed:
-            phis.append(weight)
-            firsts.append(weights)
-            nexts.append(builder.gep(weight, [_I64(self._taken)]))
-        numbers = weight if packed else [builder.gep(row, [step]) for row in weights]
-        totals = self._step(builder, starts, offset(step), numbers, sums)
-        for phi, start, again in zip([*phis, *sums], [*firsts, *initial], [*nexts, *totals], strict=True):
+        loops = [(step, _I64(0), following), *zip(sums, initial, totals, strict=True)]
+        if weight is not None:
+            loops.append((weight, weights, builder.gep(weight, [_I64(self._taken)])))
+        for phi, start, again in loops:
             phi.add_incoming(start, before)
             phi.add_incoming(again, body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
@@ -388,7 +486,10 @@ class _Builder:
         for i, number in enumerate(numbers):
             spread = self._spread(builder, builder.load(number))
             for vector, total in zip(vectors, sums[i * self._vectors : (i + 1) * self._vectors], strict=True):
-                # LLVM may fuse the two, and does where the processor can.
-                contract = ("contract",)
-                totals.append(builder.fadd(builder.fmul(spread, vector, flags=contract), total, flags=contract))
+                totals.append(self._add_product(builder, spread, vector, total))
         return totals
+
+    def _add_product(self, builder: ir.IRBuilder, one: Any, other: Any, total: Any) -> Any:
+        # LLVM may fuse the two, and does where the processor can.
+        contract = ("contract",)
+        return builder.fadd(builder.fmul(one, other, flags=contract), total, flags=contract)
