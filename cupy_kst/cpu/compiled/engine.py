@@ -413,5 +413,6 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     blocks = ceil(out_channels / plan.shape.block)
     words = [*map(jobs.address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
     words += [out_channels, blocks, plan.shape.block, plan.weights // groups]
+    words += [prod(weight.shape[3:]), plan.shape.lanes]
     _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)
     return packed

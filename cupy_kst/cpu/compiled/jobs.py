@@ -22,7 +22,8 @@ from .correlation import correlate
 from .dense import convolve
 from .few_correlation import correlate_few
 from .folding import fold
-from .kernels import jit, pack, run
+from .kernels import jit, run
+from .packing import pack
 
 Array = NDArray[Any]
 
@@ -58,11 +59,14 @@ def _run(address, part, like):
 @jit
 def _pack(address, part, like):
     one = np.int64(0)
-    r = carray(pointer(address, one), _FIRST + 10)
+    r = carray(pointer(address, one), _FIRST + 13)
     a = _FIRST
     weight, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     strides, elements = carray(pointer(r[a + 2], one), 6), carray(pointer(r[a + 3], one), (r[a + 4], 6))
-    pack(weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r)
+    pack(
+        weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r[a + 11],
+        r[a + 12], r,
+    )  # fmt: skip
 
 
 @jit

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
@@ -340,35 +339,3 @@ def run(
                     count,
                     apart,
                 )
-
-
-@jit
-def pack(weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, counter):
-    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
-
-    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
-    """
-    tasks, count = groups * blocks, elements.shape[0]
-    # Of each filter element: its place in the weight, in the packed weight, and how far channels are apart there.
-    places, firsts, steps = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    for e in range(count):
-        places[e] = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
-        firsts[e] = (elements[e, 3] + elements[e, 5]) * width
-        steps[e] = elements[e, 4] * width
-    while True:
-        task = take(counter)
-        if task >= tasks:
-            return
-        group, block = task // blocks, task % blocks
-        full = min(width, out_channels - block * width)
-        start = group * strides[0] + block * width * strides[2]
-        first = task * (of_group // blocks)
-        for c in range(channels):
-            row = start + c * strides[1]
-            for e in range(count):
-                source, to = row + places[e], first + firsts[e] + c * steps[e]
-                for m in range(full):
-                    packed[to + m] = weight[source + m * strides[2]]
-                # Never written to an output, but what memory held may be slow to multiply.
-                for m in range(full, width):
-                    packed[to + m] = 0
