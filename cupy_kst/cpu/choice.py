@@ -68,7 +68,7 @@ SECONDS = Work(
     added=1.1e-10,
     calls=2.3e-6,
     compiled=5.8e-12,
-    packed=7.1e-10,
+    packed=4e-10,
     passed=7.1e-11,
     folded=7.5e-11,
 )
