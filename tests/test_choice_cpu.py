@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -35,8 +37,9 @@ def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     assert choice.ranked(ALL, small, False)[0] == "compiled_fold"
     assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled"
     # The gradient of an input is a convolution.
-    pair = ("compiled", "columns")
-    assert [choice.ranked(pair, small, prepared)[0] for prepared in (True, False)] == ["compiled", "columns"]
+    three = ("compiled", "compiled_rows", "columns")
+    assert [choice.ranked(three, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
+    assert choice.ranked(three, large, True)[0] == "compiled"
 
 
 def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:
@@ -44,10 +47,10 @@ def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:
     assert choice.ranked(ALL, geometry(1, 128, 32, 8), True)[0] == "compiled"
 
 
-def test_gradients_of_few_channels_stay_with_numpy() -> None:
+def test_gradients_of_weights_are_compiled() -> None:
     depthwise = Geometry.conv_transpose((1, 64, 16, 16), (64, 1, 4, 4), 2, 1, groups=64)
-    assert choice.ranked(("compiled", "taps"), depthwise, False)[0] == "taps"
-    assert choice.ranked(("compiled", "taps"), geometry(1, 64, 16, 3), False)[0] == "compiled"
+    for each in (depthwise, geometry(1, 64, 16, 3)):
+        assert choice.ranked(("compiled", "taps"), each, False)[0] == "compiled"
 
 
 @pytest.mark.parametrize("method", FORMS)
@@ -62,6 +65,43 @@ def test_an_estimate_grows_with_the_work() -> None:
     for form in ALL:
         one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
         assert one < many
+
+
+# Input's size, kernel, stride, padding, output padding, dilation.
+_ODD = [
+    (4, 4, 2, 1, 0, 1),
+    (3, 2, 3, 0, 2, 1),
+    (1, 4, 1, 0, 0, 1),
+    (1, 3, 7, 1, 0, 1),
+    (5, 3, 2, 2, 1, 2),
+    (2, 5, 4, 2, 0, 3),
+]
+
+
+@pytest.mark.parametrize("case", _ODD)
+@pytest.mark.parametrize("method", ["ks_deconv", "conv_v2"])
+def test_a_weight_that_is_not_finite_is_found_in_the_output(method: str, case: tuple[int, ...]) -> None:
+    """By every form that "auto" may take, wherever in the weight it is."""
+    size, kernel, stride, padding, extra, dilation = case
+    generator = np.random.default_rng(0)
+    shapes = (2, 4, size, size), (4, 6, kernel, kernel)
+    options = (stride, padding, extra, 2, dilation)
+    x, w = (generator.integers(1, 5, shape).astype("f4") for shape in shapes)
+    one = Geometry.conv_transpose(x.shape, w.shape, *options)
+    large = generator.integers(1, 5, one.large_shape).astype("f4")
+    exact, output = ("unified", "large") if method == "ks_deconv" else ("direct", "small")
+    for place in range(0, w.size, 7):
+        broken = w.copy()
+        broken.flat[place] = np.inf
+        found = []
+        for name, form in ((exact, None), *((method, form) for form in cpu.form_names(method, one, DTYPES["float32"]))):
+            arrays: dict[Any, Any] = {"small": x, "large": large, "weight": broken}
+            arrays[output] = np.full_like(arrays[output], np.nan)
+            cpu.run(name, one, DTYPES["float32"], arrays, form=form, auto=True)
+            found.append(arrays[output])
+        assert len(found) > 1
+        for each in found[1:]:
+            np.testing.assert_array_equal(each, found[0])
 
 
 @pytest.mark.skipif(bool(compiled.problem()), reason="nothing is compiled here")

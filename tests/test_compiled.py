@@ -19,7 +19,8 @@ from cupy_kst.testing import check
 pytest.importorskip("numba", exc_type=ImportError)
 
 from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import engine, fold_plan, kernels, plan
+from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan
+from cupy_kst.cpu.compiled.dense_plan import is_small
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
 _DTYPES = ("float32", "float64")
@@ -43,6 +44,7 @@ def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
     monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
+    monkeypatch.setattr(engine, "_SHARE_MACS", 1)
     for cache in (plan.plan, engine._frame, engine._correlation):
         cache.cache_clear()
     yield
@@ -101,6 +103,13 @@ def _fold(
     geometry = Geometry.conv_transpose(input.shape, weight.shape, stride, padding, output_padding, groups, dilation)
     out = np.full(geometry.output_shape, np.nan, input.dtype)
     compiled.fold(geometry, input, weight, bias, out)
+    return out
+
+
+def _rows(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    geometry = Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups)
+    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    compiled.conv_rows(geometry, input, weight, bias, out)
     return out
 
 
@@ -208,6 +217,93 @@ def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any
     shapes = (samples, channels, size, size), (channels, out_channels // groups, kernel, kernel), (out_channels,)
     input, weight, bias = (generator.integers(-3, 4, shape).astype(dtype) for shape in shapes)
     return Geometry.conv_transpose(input.shape, weight.shape, stride, padding, 0, groups), input, weight, bias
+
+
+@pytest.fixture(params=[False, True], ids=["rows of positions", "columns"])
+def _gathered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to fill vectors, whatever pays."""
+    monkeypatch.setattr(
+        engine, "fills_few_lanes", lambda geometry, itemsize: request.param and is_small(geometry, 64 // itemsize)
+    )
+
+
+@pytest.mark.usefixtures("_gathered")
+def test_a_convolution_by_rows_equals_the_definition() -> None:
+    check(_rows, op="conv", dtypes=_DTYPES)
+
+
+@pytest.mark.usefixtures("_gathered")
+def test_a_convolution_by_rows_equals_the_definition_with_many_channels() -> None:
+    limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
+    check(_rows, op="conv", dtypes=_DTYPES, ranks=(1, 2), **limits)
+
+
+@pytest.fixture
+def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Divide samples, channels and rows of the weight, as large layers do."""
+    for name, value in (("_COLUMNS", 2048), ("_SUMS", 1024), ("_POSITIONS", 40)):
+        monkeypatch.setattr(dense_plan, name, value)
+    engine._dense.cache_clear()
+    dense_plan.dense_plan.cache_clear()
+    yield
+    engine._dense.cache_clear()
+    dense_plan.dense_plan.cache_clear()
+
+
+@pytest.mark.usefixtures("_small_boxes", "_small_columns", "_threads", "_gathered")
+def test_a_convolution_by_rows_equals_the_definition_in_small_parts() -> None:
+    check(_rows, op="conv", dtypes=_DTYPES, max_elements=2000)
+
+
+# (samples, channels, out_channels, groups, size, kernel, stride, padding)
+_ROWS = [
+    (3, 70, 300, 1, 9, 5, 2, 2),
+    (16, 7, 45, 1, 4, 4, 2, 1),
+    (5, 6, 40, 2, 21, 3, 2, 0),
+    (2, 60, 3, 1, 20, 5, 1, 2),
+]
+
+
+@pytest.mark.usefixtures("_gathered")
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("case", _ROWS)
+def test_deep_sums_of_a_convolution_by_rows_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
+    input, weight, bias, options = _drawn_rows(case, dtype)
+    expected = reference.conv(input, weight, bias, **options)
+    np.testing.assert_array_equal(_rows(input, weight, bias, **options), expected)
+
+
+@pytest.mark.usefixtures("_threads", "_gathered")
+@pytest.mark.parametrize("case", _ROWS)
+def test_a_convolution_by_rows_has_the_same_bits_from_any_number_of_threads(
+    case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    input, weight, bias, options = _drawn_rows(case)
+    input, weight = (each * np.float32(np.pi) for each in (input, weight))
+    several = [_rows(input, weight, bias, **options) for _ in range(5)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _rows(input, weight, bias, **options)
+    assert all(np.array_equal(each, alone) for each in several)
+
+
+@pytest.mark.usefixtures("_gathered")
+def test_a_weight_that_is_not_finite_reaches_all_outputs_of_its_channel() -> None:
+    """By this `cpu.run` knows it."""
+    input, weight, bias, options = _drawn_rows((2, 6, 9, 1, 5, 3, 2, 1))
+    weight[4, 2, 0, 1] = np.inf
+    found = _rows(input, weight, bias, **options)
+    assert not np.isfinite(found[:, 4]).any()
+    weight[4, 2, 0, 1] = 0
+    expected = reference.conv(input, weight, bias, **options)
+    np.testing.assert_array_equal(np.delete(found, 4, 1), np.delete(expected, 4, 1))
+
+
+def _drawn_rows(case: tuple[int, ...], dtype: str = "float32") -> tuple[Any, Any, Any, dict[str, int]]:
+    samples, channels, out_channels, groups, size, kernel, stride, padding = case
+    generator = np.random.default_rng(0)
+    shapes = (samples, channels, size, size), (out_channels, channels // groups, kernel, kernel), (out_channels,)
+    input, weight, bias = (generator.integers(-3, 4, shape).astype(dtype) for shape in shapes)
+    return input, weight, bias, {"stride": stride, "padding": padding, "dilation": 1, "groups": groups}
 
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding)
@@ -378,15 +474,38 @@ def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.M
     np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
 
 
-@pytest.mark.usefixtures("_threads")
-def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+# (channels of the small map, of the large one, groups): blocks, narrow ones, and few in parts of the maps.
+_CHANNELS = [(130, 60, 1), (40, 6, 2), (3, 12, 1), (8, 8, 8)]
+
+
+@pytest.mark.parametrize("channels", _CHANNELS)
+def test_weight_gradient_of_large_maps_equals_the_definition(channels: tuple[int, int, int]) -> None:
+    rows, columns, groups = channels
     generator = np.random.default_rng(0)
-    small, large = generator.normal(size=(4, 130, 7, 7)), generator.normal(size=(4, 60, 14, 14))
-    geometry = Geometry.conv_transpose_to(small.shape, (130, 60, 4, 4), large.shape, 2, 1)
+    shapes = (2, rows, 19, 37), (2, columns, 38, 74)
+    small, large = (generator.integers(-3, 4, shape).astype("float32") for shape in shapes)
+    weight = rows, columns // groups, 4, 4
+    geometry = Geometry.conv_transpose_to(small.shape, weight, large.shape, 2, 1, 1, groups)
+    expected = reference.conv_transpose_weight(small, weight, large, 2, 1, 1, groups)
+    np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("channels", _CHANNELS)
+def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(
+    channels: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, columns, groups = channels
+    generator = np.random.default_rng(0)
+    small, large = generator.normal(size=(4, rows, 27, 27)), generator.normal(size=(4, columns, 54, 54))
+    weight = rows, columns // groups, 4, 4
+    geometry = Geometry.conv_transpose_to(small.shape, weight, large.shape, 2, 1, 1, groups)
     several = [_correlate(geometry, small, large) for _ in range(5)]
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
     alone = _correlate(geometry, small, large)
     assert all(np.array_equal(each, alone) for each in several)
+    shares = engine._correlation(geometry, "d").shares
+    assert (shares > 1) == (channels in _CHANNELS[1:3]), "parts of the maps make up for channels that are too few"
 
 
 def test_inputs_of_many_sizes_share_a_packed_weight() -> None:

@@ -70,6 +70,7 @@ COMPILED: tuple[tuple[str, str, Role], ...] = (
     ("ks_deconv", "compiled", "large"),
     ("ks_deconv", "compiled_fold", "large"),
     ("conv_v2", "compiled", "small"),
+    ("conv_v2", "compiled_rows", "small"),
     ("sk_dilated", "compiled", "weight"),
 )
 

@@ -29,6 +29,7 @@ from . import (
     zero_insertion,
 )
 from .choice import ranked
+from .forms import Index
 
 Array = NDArray[Any]
 
@@ -47,6 +48,7 @@ RUNS: dict[tuple[str, str], Callable[..., None]] = {
     ("split", "columns"): split.run,
     ("direct", "columns"): direct.run,
     ("conv_v2", "compiled"): compiled.conv,
+    ("conv_v2", "compiled_rows"): compiled.conv_rows,
     ("conv_v2", "columns"): conv_v2.run,
     ("zero_dilation", "taps"): zero_dilation.run,
     ("sk_dilated", "compiled"): compiled.correlate,
@@ -74,7 +76,7 @@ def _can(form: str, geometry: Geometry, operation: Operation, dtype: DType) -> b
         return True
     if not compiled.available(dtype.compute):
         return False
-    return compiled.suits(geometry, operation) if form == "compiled" else compiled.folds(geometry)
+    return compiled.folds(geometry) if form == "compiled_fold" else compiled.suits(geometry, operation)
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:
@@ -92,6 +94,20 @@ def _is_finite(weight: Array, dtype: DType, packed: Packed | None) -> bool:
             return bool(np.isfinite(weight.sum(dtype=dtype.compute)))
 
     return finite() if packed is None else packed.get("finite", finite)
+
+
+def _is_finite_at_first(geometry: Geometry, output: Role, out: Array) -> bool:
+    """Return whether all channels of an output are finite at the first one of each residue class.
+
+    A form that is not exact multiplies for each output all weights of its channel and class, so that one that is not
+    finite reaches them all: looking there takes less time than looking at the weight.
+    """
+    if output == "large":
+        classes = (axis.large if axis.small == 1 else axis.stride for axis in geometry.axes)
+    else:
+        classes = (1 for _ in geometry.axes)
+    first: Index = (slice(1), ..., *map(slice, classes))
+    return bool(np.isfinite(out[first]).all())
 
 
 def run(
@@ -123,14 +139,8 @@ def run(
     if form is not None and form not in names:
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
     form = form or names[0]
-    weight = arrays.get("weight")
-    if (
-        auto
-        and method in _EXACT
-        and form not in _EXACT_FORMS
-        and weight is not None
-        and not _is_finite(weight, dtype, packed)
-    ):
+    doubtful = arrays.get("weight") if auto and method in _EXACT and form not in _EXACT_FORMS else None
+    if doubtful is not None and packed is not None and not _is_finite(doubtful, dtype, packed):
         method = _EXACT[method]
         form = FORMS[method][0]
     inputs, output = OPERATIONS[METHODS[method].operation]
@@ -151,6 +161,15 @@ def run(
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
         RUNS[method, form](geometry, *given, target)
+        if (
+            doubtful is not None
+            and packed is None
+            and not _is_finite_at_first(geometry, output, target)
+            and not _is_finite(doubtful, dtype, None)
+        ):
+            method = _EXACT[method]
+            form = FORMS[method][0]
+            RUNS[method, form](geometry, *map(made, inputs), target)
         if not straight:
             out[...] = target.reshape(out.shape)
 

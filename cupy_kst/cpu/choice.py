@@ -50,6 +50,8 @@ class Work(NamedTuple):
 _FEW = 4
 # Products that are added in the time that a line of them takes to begin with.
 _LINE = 50
+# Numbers of a vector, of the processor that prices are of.
+_LANES = 16
 # Inputs of a part of the map that stay in the second cache while all output channels are made of them, and the sums of
 # some of these.
 PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
@@ -66,7 +68,7 @@ SECONDS = Work(
     added=1.1e-10,
     calls=2.3e-6,
     compiled=5.8e-12,
-    packed=7.1e-10,
+    packed=4e-10,
     passed=7.1e-11,
     folded=7.5e-11,
 )
@@ -78,9 +80,7 @@ def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[
     if "columns" in forms and len(forms) > 1:
         transposed = "fold" in forms
         return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared, transposed))))
-    # Vectors hold channels of the small map where gradients of weights are compiled: few of a group do not fill one.
-    few = "taps" in forms and geometry.small_channels // geometry.groups < _FEW
-    return tuple(sorted(forms, key=lambda name: (name == "compiled") == few))
+    return tuple(sorted(forms, key=lambda name: name != "compiled"))
 
 
 def seconds(work: Work) -> float:
@@ -92,6 +92,8 @@ def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True)
     """Return what a form of KS-deconv does, or one of ConvV2."""
     if form == "compiled_fold":
         return _compiled_fold(geometry)
+    if form == "compiled_rows":
+        return _compiled_rows(geometry)
     if form == "compiled":
         pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
         taps = geometry.class_taps if transposed else geometry.window_taps
@@ -102,6 +104,19 @@ def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True)
     if not transposed:
         return _windows(geometry)
     return _fold(geometry) if form == "fold" else _columns(geometry)
+
+
+def _compiled_rows(geometry: Geometry) -> Work:
+    """Vectors of a convolution's positions: as they lie in rows, with lanes that idle, or gathered for each tap."""
+    compiled = work("compiled", geometry, True, False)
+    _, height, width = geometry.axes
+    halo = (width.kernel - 1) * width.dilation // width.stride
+    flat, apart = (height.small - 1) * (width.small + halo) + width.small, -(-width.small // _LANES)
+    vectors = min(-(-flat // _LANES), height.small * apart)
+    rows = compiled._replace(compiled=compiled.compiled * vectors * _LANES / (height.small * width.small))
+    pixels, taps = (prod(getattr(axis, name) for axis in geometry.axes) for name in ("small", "kernel"))
+    gathered = compiled._replace(gathered=geometry.samples * geometry.large_channels * taps * pixels)
+    return rows if seconds(rows) <= seconds(gathered) else gathered
 
 
 def _filled(out_channels: int) -> float:

@@ -10,15 +10,40 @@ residue classes of a box are made of that one copy.
 
 `conv` is called in the same way, and ``correlate(geometry, small, large, out)`` is the gradient of both their weights.
 Where ``folds(geometry)``, ``fold(geometry, input, weight, bias, out)`` is the transposed convolution by a weight as it
-lies, for which nothing is packed. Arrays are those that `cpu.RUNS` has: C-contiguous, float32 or float64. Each form
-takes its sums in one order, whatever the boxes and the number of threads. Border positions multiply zeros, so weights
-that are not finite reach outputs that they do not touch, but for `fold`, which is exact. Calls from several threads are
-safe, and threads that helped watch for the next call for a fraction of a millisecond before they sleep. The first call
-of an element type compiles for some seconds, and Numba keeps the result on disk.
+lies, for which nothing is packed, and so is `conv_rows` a convolution. Arrays are those that `cpu.RUNS` has:
+C-contiguous, float32 or float64. Each form takes its sums in one order, whatever the number of threads. Border
+positions multiply zeros, so weights that are not finite reach outputs that they do not touch, but for `fold`, which is
+exact. Calls from several threads are safe, and threads that helped watch for the next call for a fraction of a
+millisecond before they sleep. The first call of an element type compiles for some seconds, and Numba keeps the result
+on disk.
 """
 
 from __future__ import annotations
 
-from .engine import Packed, available, conv, conv_transpose, correlate, fold, folds, pack, problem, suits
+from .engine import (
+    Packed,
+    available,
+    conv,
+    conv_rows,
+    conv_transpose,
+    correlate,
+    fold,
+    folds,
+    pack,
+    problem,
+    suits,
+)
 
-__all__ = ["Packed", "available", "conv", "conv_transpose", "correlate", "fold", "folds", "pack", "problem", "suits"]
+__all__ = [
+    "Packed",
+    "available",
+    "conv",
+    "conv_rows",
+    "conv_transpose",
+    "correlate",
+    "fold",
+    "folds",
+    "pack",
+    "problem",
+    "suits",
+]

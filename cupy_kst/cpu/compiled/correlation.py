@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
-from .kernels import fill, jit, sum_by_channels, turn
+from .kernels import fill, jit, turn
 from .lines import clear, copy
+from .microkernel import microkernel, registers
 from .tasks import take
+
+# Filter elements that are summed at once with channels in so many vectors: as many sums as fill the registers, or as
+# hide the latency of adding to them where there are addresses for no more.
+ONE, TWO, THREE, FOUR = (8, 8, 8, 6) if registers() >= 32 else (8, 4, 4, 2)
+_sum_1, _sum_2 = microkernel(ONE, 1, False), microkernel(TWO, 2, False)
+_sum_3, _sum_4 = microkernel(THREE, 3, False), microkernel(FOUR, 4, False)
+MOST_SUMMED = 8
+# Positions whose turned channels stay in the first cache while all filter elements meet them.
+_DEPTH = 128
 
 
 @jit
@@ -29,46 +39,70 @@ def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitc
 
 
 @jit
+def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
+    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads."""
+    for k in range(0, depth, _DEPTH):
+        deep, at, w, again = min(_DEPTH, depth - k), first + k, panel + k * width, resume or k > 0
+        if width == lanes:
+            for i in range(0, count, ONE):
+                _sum_1(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        elif width == 2 * lanes:
+            for i in range(0, count, TWO):
+                _sum_2(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        elif width == 3 * lanes:
+            for i in range(0, count, THREE):
+                _sum_3(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+        else:
+            for i in range(0, count, FOUR):
+                _sum_4(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+
+
+@jit
 def correlate(
-    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, numbers, axes, phases, boxes,
-    places, rows, buffer, sums, counter,
+    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
+    boxes, places, rows, buffer, sums, counter,
 ):  # fmt: skip
     """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
 
-    One task sums over all boxes, in their order. The scratch memory holds the sums of each block, those of one turned,
-    the positions of a box of the small map by channel, and these turned.
+    One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The scratch
+    memory holds the sums of each block, those of one turned, the positions of a box of the small map by channel, and
+    these turned.
     """
     groups, pitch = numbers[1], numbers[9]
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
     stacks = (blocks + stack - 1) // stack
     of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
-    turned_pitch = (held * taps + lanes - 1) // lanes * lanes
+    # Room for sums that nobody reads.
+    turned_pitch = (held * taps + MOST_SUMMED + lanes - 1) // lanes * lanes
     of_block = turned_pitch * width
     turned = stack * of_block
     lines = turned + of_block
     panel = lines + width * pitch
     while True:
         task = take(counter)
-        if task >= groups * stacks * parts:
+        if task >= shares * groups * stacks * parts:
             return
-        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks
+        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks % groups
+        share = task // parts // stacks // groups
+        begin = share * boxes.shape[0] // shares
         channel, last = part * held, min(first + stack, blocks)
         count = min(held, large_channels - channel)
-        for b in range(boxes.shape[0]):
+        for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box = boxes[b]
             origin = (group * large_channels + channel) * of_large
             fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer)
             for block in range(first, last):
                 some = min(width, small_channels - block * width)
+                wide = (some + lanes - 1) // lanes * lanes
                 origin = (group * small_channels + block * width) * of_small
-                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, width)
-                turn(sums, lines, pitch, panel, width, width, box[9], lanes)
+                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, wide)
+                turn(sums, lines, pitch, panel, wide, wide, box[9], lanes)
                 to = (block - first) * of_block
-                sum_by_channels(
-                    count * taps, buffer, rows, 0, places, box[8], box[9], sums, panel, sums, to, width, b > 0
-                )  # fmt: skip
+                _sum(count * taps, buffer, rows, places, box[8], box[9], panel, sums, to, wide, b > begin, lanes)
         for block in range(first, last):
-            turn(sums, (block - first) * of_block, width, turned, turned_pitch, count * taps, width, lanes)
-            for m in range(min(width, small_channels - block * width)):
-                to = ((group * small_channels + block * width + m) * large_channels + channel) * taps
-                copy(sums, turned + m * turned_pitch, out, to, count * taps)
+            some = min(width, small_channels - block * width)
+            wide = (some + lanes - 1) // lanes * lanes
+            turn(sums, (block - first) * of_block, wide, turned, turned_pitch, count * taps, wide, lanes)
+            for m in range(some):
+                row = (share * groups + group) * small_channels + block * width + m
+                copy(sums, turned + m * turned_pitch, out, (row * large_channels + channel) * taps, count * taps)

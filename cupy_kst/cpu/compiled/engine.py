@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from . import threads
+from .dense_plan import dense_plan, is_small
 from .fold_plan import Rows, fold_plan
-from .plan import Plan, Shape, reads
+from .plan import Plan, Shape, idle_lanes, reads
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
@@ -26,10 +27,16 @@ Array = NDArray[Any]
 # What a packed weight keeps: one per geometry, and one per division of the filter into classes.
 _MOST_CALLS, _MOST_FORMS = 64, 4
 # Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
-# are put aside.
-_SUMMED_TAPS, _SUMMED = 144, 256
+# are put aside, in small maps and in large ones.
+_SUMMED_TAPS, _SUMMED, _MOST_SUMMED = 576, 256, 512
+# Inputs of these from the large map, which share the second cache with the sums.
+_HELD_BYTES = 256 << 10
 # Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
 _LEAST_TASKS = 8
+# Bytes of the gradients of parts of the maps, which are added up where channels make too few tasks.
+_SHARES_BYTES = 1 << 20
+# Products that take longer than adding up their gradients.
+_SHARE_MACS = 1 << 18
 # Bytes of a call that a thread keeps for the next one, and those of two cache lines.
 _MOST_HELD, _LINES_BYTES = 16 << 20, 128
 # The first word of a record that is its function's.
@@ -42,6 +49,9 @@ _LEAST_BUFFERED = 1 << 18
 _ALONE_MACS = 1 << 19
 # As many products take as long as packing an element of the weight.
 _ALONE_WEIGHTS = 16
+
+# As many products as lanes of a vector has take as long as gathering an input.
+_GATHERED = 40
 
 _memory = local()
 
@@ -164,6 +174,39 @@ def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | Non
     _convolve(frame, input, weights, bias, out)
 
 
+def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the convolution of `input` by a weight as it lies to `out`: its rows are of an output channel each."""
+    geometry, char = _turned(geometry, False), input.dtype.char
+    if fills_few_lanes(geometry, input.itemsize):
+        frame = _dense(geometry, char, threads.count())
+    else:
+        frame = _frame(geometry, _choose(geometry, input.itemsize, rows=True), char, rows=True)
+    _convolve(frame, input, weight, bias, out)
+
+
+@lru_cache(maxsize=256)
+def _dense(geometry: Geometry, char: str, several: int) -> _Frame:
+    from . import jobs
+    from .microkernel import vector_bytes
+
+    zeros = np.zeros(geometry.small_channels, char)
+    lanes = vector_bytes() // zeros.itemsize
+    plan = dense_plan(geometry, lanes, several)
+    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.inputs)), lanes]
+    return _Frame(plan, zeros, jobs.record("dense", char, words), _lines(plan.scratch * zeros.itemsize))
+
+
+@lru_cache(maxsize=1024)
+def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
+    """Return whether gathering columns takes less time than lanes that idle at the ends of a convolution's rows."""
+    from .microkernel import vector_bytes
+
+    lanes = vector_bytes() // itemsize
+    if not is_small(geometry, lanes):
+        return False
+    return geometry.small_channels // geometry.groups * (idle_lanes(geometry, lanes) - 1) > _GATHERED
+
+
 def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     from .jobs import address
 
@@ -176,7 +219,7 @@ def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, ou
 
 
 @lru_cache(maxsize=256)
-def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
+def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Frame:
     from . import jobs
 
     zeros = np.zeros(geometry.out_channels, char)
@@ -187,7 +230,8 @@ def _frame(geometry: Geometry, kind: int, char: str) -> _Frame:
     words += map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
     words += map(jobs.address, (plan.classes, plan.offsets))
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
-    record = jobs.record("run", char, [*words, plan.tasks])
+    pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
+    record = jobs.record("run", char, [*words, plan.tasks, pitch])
     return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
 
 
@@ -247,7 +291,7 @@ def _aligned(memory: Array) -> int:
 def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     """Write the gradient of the weight to `out`: each channel of the small map with each of the large one, per tap.
 
-    Lanes hold channels of the small map: with few of them in a group most lanes idle.
+    Lanes hold channels of the small map, or positions where there are few of them in a group.
     """
     from .jobs import address
 
@@ -258,45 +302,70 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
     record = frame.record.copy()
     record[_ARGUMENTS] = address(small)
     record[_ARGUMENTS + 1] = address(large)
-    record[_ARGUMENTS + 2] = address(out)
+    shares = np.empty((frame.shares, *out.shape), out.dtype) if frame.shares > 1 else out
+    record[_ARGUMENTS + 2] = address(shares)
     _do(record, frame.scratch, frame.tasks, frame.macs)
+    if frame.shares > 1:
+        # In their order, whichever thread made them.
+        np.add.reduce(shares, axis=0, out=out)
 
 
 class _Correlation(NamedTuple):
     """What gradients of a geometry have in common, as `_Frame` has it of its products."""
 
-    plan: Plan
+    tables: tuple[Plan, Array]
     record: Array
     scratch: int
     tasks: int
+    shares: int
     macs: int
 
 
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import jobs, kernels
+    from . import few_correlation, jobs, kernels
+    from .correlation import MOST_SUMMED
 
     itemsize = np.dtype(char).itemsize
     shape = _shape(kernels.CHANNELS[0], itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
-    held = min(columns, max(1, _SUMMED_TAPS // taps))
+    positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
+    channel = (
+        prod(len(axis.phases) for axis in reads(_turned(geometry, False))) * min(_MOST_SUMMED, positions) * itemsize
+    )
+    held = min(columns, max(1, min(_SUMMED_TAPS // taps, _HELD_BYTES // channel)))
+    held = ceil(columns / ceil(columns / held))
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
-    width, pitch = shape.block, int(plan.numbers[9])
-    blocks, parts = ceil(rows / width), ceil(columns / held)
-    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    # Microkernels may read offsets behind the last one, but use no sums of these.
+    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = _lines(plan.buffer * itemsize)
-    scratch = buffer + _lines(width * ((stack + 1) * (held * taps + shape.lanes) + 2 * pitch) * itemsize)
-    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.offsets))]
-    words += [len(plan.phases), len(plan.boxes), shape.lanes, width, stack, rows, columns, held, taps, buffer]
-    tasks = groups * ceil(blocks / stack) * parts
     macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    return _Correlation(plan, jobs.record("correlate", char, words), scratch, tasks, macs)
+    parts = ceil(columns / held)
+    few = rows <= few_correlation.MOST
+    blocks = 1 if few else ceil(rows / shape.block)
+    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    tasks = groups * ceil(blocks / stack) * parts
+    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
+    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
+    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
+    if few:
+        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
+        words += [jobs.address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
+        sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
+    else:
+        width, pitch = shape.block, int(plan.numbers[9])
+        words += [*map(jobs.address, (plan.places, offsets)), *sizes, width, stack]
+        words += [rows, columns, held, taps, buffer, shares]
+        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
+    record = jobs.record("correlate_few" if few else "correlate", char, words)
+    return _Correlation((plan, offsets), record, buffer + _lines(sums * itemsize), shares * tasks, shares, macs)
 
 
-def _choose(geometry: Geometry, itemsize: int) -> int:
-    """Return the form of a call, as `kernels.run` knows it."""
+def _choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
+    """Return the form of a call, as `kernels.run` knows it, or that of a weight whose rows are not packed."""
     from . import kernels
     from .microkernel import vector_bytes
 
@@ -307,7 +376,7 @@ def _choose(geometry: Geometry, itemsize: int) -> int:
     if out_channels <= kernels.FEW[1][0]:
         return kernels.FEW[0]
     # Rows that do not fill a vector leave lanes idle, whereas many channels fill several.
-    narrow = reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
+    narrow = not rows and reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
     return kernels.CHANNELS[0] if narrow else kernels.WIDE[0]
 
 
@@ -346,5 +415,6 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     blocks = ceil(out_channels / plan.shape.block)
     words = [*map(jobs.address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
     words += [out_channels, blocks, plan.shape.block, plan.weights // groups]
+    words += [prod(weight.shape[3:]), plan.shape.lanes]
     _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)
     return packed

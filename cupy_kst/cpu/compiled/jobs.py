@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from .atomics import pointer
 from .correlation import correlate
+from .dense import convolve
+from .few_correlation import correlate_few
 from .folding import fold
-from .kernels import jit, pack, run
+from .kernels import jit, run
+from .packing import pack
 
 Array = NDArray[Any]
 
@@ -37,7 +40,7 @@ def _memory(record, part, like, start, size):
 @jit
 def _run(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 20)
+    r = carray(pointer(address, one), _FIRST + 21)
     a = _FIRST
     source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
@@ -49,24 +52,27 @@ def _run(address, part, like):
     sums = _memory(r, part, like, r[a + 18], 1)
     run(
         r[a + 15], r[a + 16], r[a + 17], source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes,
-        offsets, buffer, sums, r, r[a + 19],
+        offsets, buffer, sums, r, r[a + 19], r[a + 20],
     )  # fmt: skip
 
 
 @jit
 def _pack(address, part, like):
     one = np.int64(0)
-    r = carray(pointer(address, one), _FIRST + 10)
+    r = carray(pointer(address, one), _FIRST + 13)
     a = _FIRST
     weight, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     strides, elements = carray(pointer(r[a + 2], one), 6), carray(pointer(r[a + 3], one), (r[a + 4], 6))
-    pack(weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r)
+    pack(
+        weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r[a + 11],
+        r[a + 12], r,
+    )  # fmt: skip
 
 
 @jit
 def _correlate(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 19)
+    r = carray(pointer(address, one), _FIRST + 20)
     a = _FIRST
     small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     out = carray(pointer(r[a + 2], like), 1)
@@ -76,8 +82,26 @@ def _correlate(address, part, like):
     buffer = _memory(r, part, like, 0, 1)
     sums = _memory(r, part, like, r[a + 18], 1)
     correlate(
-        small, large, out, r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], r[a + 17], numbers, axes,
-        phases, boxes, places, offsets, buffer, sums, r,
+        small, large, out, r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], r[a + 17], r[a + 19],
+        numbers, axes, phases, boxes, places, offsets, buffer, sums, r,
+    )  # fmt: skip
+
+
+@jit
+def _correlate_few(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 18)
+    a = _FIRST
+    small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    out = carray(pointer(r[a + 2], like), 1)
+    numbers, axes = carray(pointer(r[a + 3], one), 13), carray(pointer(r[a + 4], one), (3, 7))
+    phases, boxes = carray(pointer(r[a + 5], one), (r[a + 8], 3)), carray(pointer(r[a + 6], one), (r[a + 9], 13))
+    offsets = carray(pointer(r[a + 7], offset), 1)
+    buffer = _memory(r, part, like, 0, 1)
+    sums = _memory(r, part, like, r[a + 17], 1)
+    correlate_few(
+        small, large, out, r[a + 10], r[a + 11], r[a + 12], r[a + 13], r[a + 14], r[a + 15], r[a + 16], numbers, axes,
+        phases, boxes, offsets, buffer, sums, r,
     )  # fmt: skip
 
 
@@ -95,6 +119,17 @@ def _fold(address, part, like):
     fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
 
 
+@jit
+def _dense(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 7)
+    a = _FIRST
+    source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, inputs = carray(pointer(r[a + 4], one), 13), carray(pointer(r[a + 5], offset), 1)
+    convolve(source, weight, bias, out, numbers, inputs, r[a + 6], _memory(r, part, like, 0, 1), r)
+
+
 # A function for each job and type: Numba's cache finds a function by its name.
 def _run_float32(record, part):
     _run(record, part, np.float32(0))
@@ -110,6 +145,22 @@ def _fold_float32(record, part):
 
 def _fold_float64(record, part):
     _fold(record, part, np.float64(0))
+
+
+def _dense_float32(record, part):
+    _dense(record, part, np.float32(0))
+
+
+def _dense_float64(record, part):
+    _dense(record, part, np.float64(0))
+
+
+def _correlate_few_float32(record, part):
+    _correlate_few(record, part, np.float32(0))
+
+
+def _correlate_few_float64(record, part):
+    _correlate_few(record, part, np.float64(0))
 
 
 def _pack_float32(record, part):
@@ -133,8 +184,12 @@ _FUNCTIONS = {
     ("run", "d"): _run_float64,
     ("fold", "f"): _fold_float32,
     ("fold", "d"): _fold_float64,
+    ("dense", "f"): _dense_float32,
+    ("dense", "d"): _dense_float64,
     ("pack", "f"): _pack_float32,
     ("pack", "d"): _pack_float64,
+    ("correlate_few", "f"): _correlate_few_float32,
+    ("correlate_few", "d"): _correlate_few_float64,
     ("correlate", "f"): _correlate_float32,
     ("correlate", "d"): _correlate_float64,
 }

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
-from .microkernel import DEPTH, microkernel, registers
+from .microkernel import DEPTH, microkernel, registers, rows_microkernel
 from .tasks import take
 
 # Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
@@ -23,8 +22,10 @@ _ROWS_DEPTH = 256
 
 _wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
 _few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
+_wide_rows_1, _wide_rows_2, _wide_rows_3 = (rows_microkernel(WIDE[1][0], v) for v in (1, 2, 3))
+_few_rows_1, _few_rows_2, _few_rows_3, _few_rows_4 = (rows_microkernel(FEW[1][0], v) for v in (1, 2, 3, 4))
 _one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
-_channels = [microkernel(s, CHANNELS[1][1], False) for s in range(1, 7)]
+_channels = [microkernel(s, CHANNELS[1][1], False, True) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
 
@@ -39,6 +40,29 @@ def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sum
         _wide_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
     else:
         _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+
+
+@jit
+def _wide_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
+    """The same by weights that are not packed: `count` rows, `pitch` numbers apart."""
+    if now == 3:
+        _wide_rows_3(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+    elif now == 2:
+        _wide_rows_2(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+    else:
+        _wide_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+
+
+@jit
+def _few_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
+    if now == 4:
+        _few_rows_4(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+    elif now == 3:
+        _few_rows_3(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+    elif now == 2:
+        _few_rows_2(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+    else:
+        _few_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
 
 
 @jit
@@ -80,12 +104,18 @@ def _by_rows(
     weight,
     of_block,
     width,
+    pitch,
+    count_out,
     some,
     together,
     columns,
     sums,
 ):
-    """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes."""
+    """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes.
+
+    The weight is packed, or with a `pitch` its rows lie so far apart.
+    """
+    step = 1 if pitch else width
     count = box[9]
     most = 3 if form == 0 else 4 if form == 1 else count
     tiles = (count + most - 1) // most
@@ -103,23 +133,35 @@ def _by_rows(
                     if depth <= 0 and begun > 0:
                         continue
                     k = classes[row + c, 2] + begun
-                    w = weight + b * of_block + (classes[row + c, 4] + begun) * width
+                    w = weight + b * of_block + (classes[row + c, 4] + begun) * step
                     at = (c * together + b) * width * columns + done * lanes
                     i = box[8] + done
                     # fmt: off
-                    if form == 0:
-                        _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
-                    elif form == 1:
-                        _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
-                    else:
+                    if form == 2:
                         _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0, lanes)
+                    elif pitch:
+                        rows = min(width, count_out - b * width)
+                        if form == 0:
+                            _wide_rows(
+                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
+                                begun > 0,
+                            )
+                        else:
+                            _few_rows(
+                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
+                                begun > 0,
+                            )
+                    elif form == 0:
+                        _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
+                    else:
+                        _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
                     # fmt: on
             done += now
         begun += _ROWS_DEPTH
 
 
 @jit
-def sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
+def _sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
     """Sum at `count` places, tile by tile, with channels in lanes."""
     tiles, done = (count + _MOST - 1) // _MOST, 0
     for tile in range(tiles):
@@ -157,7 +199,7 @@ def _by_channels(
     while begun < depth or begun == 0:
         some = min(_DEPTH, depth - begun)
         k, w = first + begun, weight + begun * width
-        sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
+        _sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
         begun += _DEPTH
     turn(sums, aside, width, at, pitch, count, width, lanes)
 
@@ -240,13 +282,18 @@ def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apar
 @jit
 def run(
     form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
-    buffer, sums, counter, tasks,
+    buffer, sums, counter, tasks, pitch,
 ):  # fmt: skip
-    """Do tasks, a part of the output channels in one box each, until none is left."""
+    """Do tasks, a part of the output channels in one box each, until none is left.
+
+    Without a `pitch` the weight is packed, else its rows lie so far apart, each of an output channel.
+    """
     groups, channels, out_channels, blocks, parts = numbers[1], numbers[2], numbers[3], numbers[7], numbers[8]
     columns, per_row, of_group, together = numbers[9], numbers[10], numbers[11], numbers[12]
     inputs = channels * axes[0, 0] * axes[1, 0] * axes[2, 0]
     of_block = of_group // blocks
+    if pitch:
+        of_group, of_block = out_channels * pitch, width * pitch
     apart = together * width * columns
     held = -1
     while True:
@@ -277,7 +324,7 @@ def run(
                 else:
                     _by_rows(
                         form, lanes, buffer, places, box, classes, row[4], per_row, offsets, packed, weight, of_block,
-                        width, some, together, columns, sums,
+                        width, pitch, count, some, together, columns, sums,
                     )  # fmt: skip
                 _write(
                     sums,
@@ -292,35 +339,3 @@ def run(
                     count,
                     apart,
                 )
-
-
-@jit
-def pack(weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, counter):
-    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
-
-    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
-    """
-    tasks, count = groups * blocks, elements.shape[0]
-    # Of each filter element: its place in the weight, in the packed weight, and how far channels are apart there.
-    places, firsts, steps = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    for e in range(count):
-        places[e] = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
-        firsts[e] = (elements[e, 3] + elements[e, 5]) * width
-        steps[e] = elements[e, 4] * width
-    while True:
-        task = take(counter)
-        if task >= tasks:
-            return
-        group, block = task // blocks, task % blocks
-        full = min(width, out_channels - block * width)
-        start = group * strides[0] + block * width * strides[2]
-        first = task * (of_group // blocks)
-        for c in range(channels):
-            row = start + c * strides[1]
-            for e in range(count):
-                source, to = row + places[e], first + firsts[e] + c * steps[e]
-                for m in range(full):
-                    packed[to + m] = weight[source + m * strides[2]]
-                # Never written to an output, but what memory held may be slow to multiply.
-                for m in range(full, width):
-                    packed[to + m] = 0

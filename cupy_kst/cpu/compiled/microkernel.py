@@ -14,6 +14,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .intrinsics import intrinsic
 
@@ -64,7 +65,7 @@ def ask(builder: ir.IRBuilder, pointer: Any) -> None:
     builder.call(function, [builder.bitcast(pointer, byte), _I32(0), _I32(2), _I32(1)])
 
 
-def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
+def microkernel(scalars: int, vectors: int, positions_in_lanes: bool, ahead: bool = False) -> Any:
     """Return the function that adds up ``scalars * vectors`` vectors of products and stores them.
 
     ``microkernel(source, source_base, places, first_place, offsets, first, depth, weights, weight_base, sums, sum_base,
@@ -72,7 +73,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
     offsets[first + k]``, and the next `weights`. With `positions_in_lanes` each place begins a vector, and a weight is
     spread over lanes; else each place is one number that is spread, and weights are vectors. The sums of scalar ``i``
     are stored at ``sum_base + i*sum_pitch``, vector by vector; they start from what is there if `resume`, else from
-    zero.
+    zero. With `ahead` it asks for the weights of the same step of the next `DEPTH` products, which follow.
     """
 
     @intrinsic
@@ -95,7 +96,7 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> Any:
         i64 = types.int64
         signature = types.void(source, i64, places, i64, offsets, i64, i64, weights, i64, sums, i64, i64, types.boolean)
         vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
-        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector, ahead).generate
 
     return multiply_add
 
@@ -124,19 +125,131 @@ def dense_microkernel(scalars: int, vectors: int, positions_in_lanes: bool) -> A
         i64 = types.int64
         signature = types.void(source, i64, i64, i64, weights, i64, sums, i64, i64, types.boolean)
         vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
-        return signature, _Builder(scalars, vectors, positions_in_lanes, vector).generate_dense
+        return signature, _Builder(scalars, vectors, positions_in_lanes, vector, True).generate_dense
+
+    return multiply_add
+
+
+def rows_microkernel(scalars: int, vectors: int) -> Any:
+    """Return `microkernel` with positions in lanes for weights that are not packed.
+
+    ``microkernel(source, places, first_place, offsets, first, depth, weights, weight_base, weight_pitch, rows, sums,
+    sum_base, sum_pitch, resume)``: those of scalar ``i`` are one after the other from ``weight_base + i*weight_pitch``.
+    Of more scalars than `rows` the sums are those of the last row.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        places: Any,
+        first_place: Any,
+        offsets: Any,
+        first: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        weight_pitch: Any,
+        rows: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(
+            source, places, i64, offsets, i64, i64, weights, i64, i64, i64, sums, i64, i64, types.boolean
+        )
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, True, vector).generate_rows
+
+    return multiply_add
+
+
+def dense_rows_microkernel(scalars: int, vectors: int) -> Any:
+    """Return the same for inputs that are evenly apart.
+
+    ``microkernel(source, source_base, source_pitch, depth, weights, weight_base, weight_pitch, rows, sums, sum_base,
+    sum_pitch, resume)``.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        source: Any,
+        source_base: Any,
+        source_pitch: Any,
+        depth: Any,
+        weights: Any,
+        weight_base: Any,
+        weight_pitch: Any,
+        rows: Any,
+        sums: Any,
+        sum_base: Any,
+        sum_pitch: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        signature = types.void(source, i64, i64, i64, weights, i64, i64, i64, sums, i64, i64, types.boolean)
+        vector = ir.VectorType(element(source.dtype), lanes(source.dtype))
+        return signature, _Builder(scalars, vectors, True, vector).generate_dense_rows
+
+    return multiply_add
+
+
+# Filter elements whose products are summed at once with positions in lanes.
+TAPS = 8
+
+
+def dot_microkernel(channels: int) -> Any:
+    """Return the function that adds up the products of lines of two maps, vector by vector, and stores the sums.
+
+    ``microkernel(small, small_base, small_pitch, small_places, large, large_places, counts, depth, offsets, first,
+    last, sums, sum_base, resume)``: step ``k`` of `depth` multiplies ``counts[k]`` numbers at ``small_base +
+    c*small_pitch + small_places[k]``, for each channel ``c``, by those at ``offsets[first + t] + large_places[k]``, for
+    each of `TAPS` filter elements ``t``, or the one that is `last`; nothing else is read. A vector of sums for each
+    follows that of the one before, channel by channel.
+    """
+
+    @intrinsic
+    def multiply_add(
+        typingctx: Any,
+        small: Any,
+        small_base: Any,
+        small_pitch: Any,
+        small_places: Any,
+        large: Any,
+        large_places: Any,
+        counts: Any,
+        depth: Any,
+        offsets: Any,
+        first: Any,
+        last: Any,
+        sums: Any,
+        sum_base: Any,
+        resume: Any,
+    ) -> Any:
+        i64 = types.int64
+        maps = small, i64, i64, small_places, large, large_places
+        signature = types.void(*maps, counts, i64, offsets, i64, i64, sums, i64, types.boolean)
+        vector = ir.VectorType(element(small.dtype), lanes(small.dtype))
+        return signature, _Builder(channels, TAPS, True, vector).generate_dot
 
     return multiply_add
 
 
 # How far a step's inputs are from the places where they begin.
 _Offset = Callable[[Any], Any]
+# The sums with one step's products, of the step, where its weights are, and the sums before.
+_Step = Callable[[Any, Any, list[Any]], list[Any]]
 
 
 class _Builder:
-    def __init__(self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType) -> None:
+    def __init__(
+        self, scalars: int, vectors: int, positions_in_lanes: bool, vector: ir.VectorType, ahead: bool = False
+    ) -> None:
         self._scalars, self._vectors = scalars, vectors
-        self._positions_in_lanes, self._vector = positions_in_lanes, vector
+        self._positions_in_lanes, self._vector, self._ahead = positions_in_lanes, vector, ahead
 
     @property
     def _taken(self) -> int:
@@ -162,6 +275,87 @@ class _Builder:
         for value, target in zip(finals, targets, strict=True):
             builder.store(value, self._as_vector(builder, target), align=self._alignment)
         return context.get_dummy_value()
+
+    def generate_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        _, _, first_place, _, first, depth, _, base, weight_pitch, rows, _, sum_base, pitch, resume = args
+        source, places, offsets = pointer(0, _I64(0)), pointer(1, first_place), pointer(3, first)
+        weights, sums = self._rows(builder, pointer(6, base), weight_pitch, rows), pointer(10, sum_base)
+        starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def generate_dense_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        _, base, source_pitch, depth, _, weight_base, weight_pitch, rows, _, sum_base, pitch, resume = args
+        source, sums = pointer(0, base), pointer(8, sum_base)
+        weights = self._rows(builder, pointer(4, weight_base), weight_pitch, rows)
+        starts = [builder.gep(source, [_I64(i * self._vector.count)]) for i in range(self._places)]
+        targets = self._targets(builder, sums, pitch)
+        initial = self._initial(builder, targets, resume)
+        finals = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights, initial)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def generate_dot(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        def pointer(array: int, shift: Any) -> Any:
+            data = context.make_array(signature.args[array])(context, builder, args[array]).data
+            return builder.gep(data, [shift])
+
+        zero = _I64(0)
+        _, base, small_pitch, _, _, _, _, depth, _, first, last, _, sum_base, resume = args
+        smalls, larges, counts, offsets = pointer(3, zero), pointer(5, zero), pointer(6, zero), pointer(8, first)
+        small, large, sums = pointer(0, base), pointer(4, zero), pointer(11, sum_base)
+        channels = [builder.gep(small, [builder.mul(small_pitch, _I64(c))]) for c in range(self._scalars)]
+        taps = []
+        for t in range(self._vectors):
+            there = builder.select(builder.icmp_signed("<", last, _I64(t)), last, _I64(t))
+            taps.append(builder.gep(large, [self._index(builder, offsets, there)]))
+        targets = self._targets(builder, sums, _I64(self._vectors * self._vector.count))
+        lane = ir.Constant(ir.VectorType(_I32, self._vector.count), list(range(self._vector.count)))
+
+        def step(at: Any, _: Any, totals: list[Any]) -> list[Any]:
+            count = builder.load(builder.gep(counts, [at]))
+            there = builder.icmp_signed("<", lane, self._spread(builder, count))
+            shift, other = (builder.load(builder.gep(places, [at])) for places in (smalls, larges))
+            ones = [self._load_there(builder, builder.gep(each, [shift]), there) for each in channels]
+            others = [self._load_there(builder, builder.gep(each, [other]), there) for each in taps]
+            pairs = [(one, each) for one in ones for each in others]
+            return [self._add_product(builder, *pair, total) for pair, total in zip(pairs, totals, strict=True)]
+
+        finals = self._repeat(builder, depth, self._initial(builder, targets, resume), step)
+        for value, target in zip(finals, targets, strict=True):
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        return context.get_dummy_value()
+
+    def _load_there(self, builder: ir.IRBuilder, pointer: Any, there: Any) -> Any:
+        """Return a vector, with zeros in the lanes that are not `there`, which are not read."""
+        vector = self._vector
+        kind = ir.FunctionType(vector, [vector.as_pointer(), _I32, there.type, vector])
+        letter = "f32" if isinstance(vector.element, ir.FloatType) else "f64"
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.v{vector.count}{letter}.p0")
+        nothing = ir.Constant(vector, [0.0] * vector.count)
+        return builder.call(function, [self._as_vector(builder, pointer), _I32(self._alignment), there, nothing])
+
+    def _rows(self, builder: ir.IRBuilder, weights: Any, pitch: Any, rows: Any) -> list[Any]:
+        """Return where the weights of each scalar begin."""
+        last = builder.sub(rows, _I64(1))
+        begins = []
+        for i in range(self._scalars):
+            beyond = builder.icmp_signed("<", last, _I64(i))
+            begins.append(builder.gep(weights, [builder.mul(builder.select(beyond, last, _I64(i)), pitch)]))
+        return begins
 
     def _targets(self, builder: ir.IRBuilder, sums: Any, pitch: Any) -> list[Any]:
         return [
@@ -203,7 +397,7 @@ class _Builder:
         return builder.sext(builder.load(builder.gep(table, [index])), _I64)
 
     def _spread(self, builder: ir.IRBuilder, number: Any) -> Any:
-        undefined = ir.Constant(self._vector, ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(number.type, self._vector.count), ir.Undefined)
         one = builder.insert_element(undefined, number, _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, self._vector.count), [0] * self._vector.count)
         return builder.shuffle_vector(one, undefined, zeros)
@@ -225,16 +419,38 @@ class _Builder:
     def _loop(
         self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offset: _Offset, weights: Any, initial: list[Any]
     ) -> list[Any]:
+        """Return the sums after `depth` steps, by packed weights or by those of rows that begin at `weights`."""
+        if not isinstance(weights, list):
+            return self._repeat(
+                builder,
+                depth,
+                initial,
+                lambda step, weight, sums: self._step(builder, starts, offset(step), weight, sums),
+                weights,
+            )
+
+        # A pointer that moves would take an addition for each row.
+        def by_rows(step: Any, _: Any, sums: list[Any]) -> list[Any]:
+            return self._step(builder, starts, offset(step), [builder.gep(row, [step]) for row in weights], sums)
+
+        return self._repeat(builder, depth, initial, by_rows)
+
+    def _repeat(
+        self, builder: ir.IRBuilder, depth: Any, initial: list[Any], each: _Step, weights: Any = None
+    ) -> list[Any]:
         before = builder.block
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
         builder.position_at_end(body)
-        step, weight = builder.phi(_I64), builder.phi(weights.type)
+        step = builder.phi(_I64)
+        weight = None if weights is None else builder.phi(weights.type)
         sums = [builder.phi(self._vector) for _ in initial]
-        totals = self._step(builder, starts, offset(step), weight, sums)
-        following, next_weight = builder.add(step, _I64(1)), builder.gep(weight, [_I64(self._taken)])
-        pairs = zip([step, weight, *sums], [_I64(0), weights, *initial], [following, next_weight, *totals], strict=True)
-        for phi, start, again in pairs:
+        totals = each(step, weight, sums)
+        following = builder.add(step, _I64(1))
+        loops = [(step, _I64(0), following), *zip(sums, initial, totals, strict=True)]
+        if weight is not None:
+            loops.append((weight, weights, builder.gep(weight, [_I64(self._taken)])))
+        for phi, start, again in loops:
             phi.add_incoming(start, before)
             phi.add_incoming(again, body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
@@ -256,19 +472,24 @@ class _Builder:
         """Return the sums with one step's products."""
         inputs = [builder.gep(start, [offset]) for start in starts]
         if self._positions_in_lanes:
-            numbers = [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)]
+            packed = not isinstance(weight, list)
+            numbers = [builder.gep(weight, [_I64(i)]) for i in range(self._scalars)] if packed else weight
             vectors = [self._load(builder, each) for each in inputs]
         else:
             width = self._vector.count
             numbers = inputs
             places = [builder.gep(weight, [_I64(v * width)]) for v in range(self._vectors)]
             vectors = [self._load(builder, each) for each in places]
-            self._prefetch(builder, places)
+            if self._ahead:
+                self._prefetch(builder, places)
         totals = []
         for i, number in enumerate(numbers):
             spread = self._spread(builder, builder.load(number))
             for vector, total in zip(vectors, sums[i * self._vectors : (i + 1) * self._vectors], strict=True):
-                # LLVM may fuse the two, and does where the processor can.
-                contract = ("contract",)
-                totals.append(builder.fadd(builder.fmul(spread, vector, flags=contract), total, flags=contract))
+                totals.append(self._add_product(builder, spread, vector, total))
         return totals
+
+    def _add_product(self, builder: ir.IRBuilder, one: Any, other: Any, total: Any) -> Any:
+        # LLVM may fuse the two, and does where the processor can.
+        contract = ("contract",)
+        return builder.fadd(builder.fmul(one, other, flags=contract), total, flags=contract)

@@ -176,6 +176,13 @@ def _vectors(rows: int, width: int, pitch: int, lanes: int) -> int:
     return min(ceil(((rows - 1) * pitch + width) / lanes), rows * ceil(width / lanes))
 
 
+def idle_lanes(geometry: Geometry, lanes: int) -> float:
+    """Return how many numbers the vectors have that a convolution's positions take, for each of these."""
+    _, height, width = reads(geometry)
+    vectors = _vectors(height.positions, width.positions, width.positions + width.halo, lanes)
+    return vectors * lanes / (height.positions * width.positions)
+
+
 class _Layout:
     """Where the positions of a box lie in the buffer, and their sums in the scratch memory."""
 

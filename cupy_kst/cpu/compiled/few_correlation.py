@@ -1,0 +1,90 @@
+"""The gradient of a weight of few channels of the small map, as depthwise ones are, with positions in lanes."""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels import fill, jit
+from .microkernel import TAPS, dot_microkernel
+from .tasks import take
+
+MOST = 3
+_dot_1, _dot_2, _dot_3 = (dot_microkernel(channels) for channels in (1, 2, 3))
+
+
+@jit
+def _lay_out(box, axes, groups, channels, numbers, lanes, places, smalls, counts):
+    """Set where vectors of a box's rows begin, in the buffer and in the small map, and how many numbers each has."""
+    size, plane = axes[0, 1] * axes[1, 1] * axes[2, 1], axes[1, 1] * axes[2, 1]
+    rows, pitch = axes[1, 4], axes[2, 4]
+    vectors = 0
+    for n in range(box[4]):
+        for d in range(box[5]):
+            for h in range(box[6]):
+                place = n * numbers[4] + (d * rows + h) * pitch
+                start = (box[0] + n) * groups * channels * size + (box[1] + d) * plane
+                start += (box[2] + h) * axes[2, 1] + box[3]
+                for w in range(0, box[7], lanes):
+                    places[vectors], smalls[vectors], counts[vectors] = place + w, start + w, min(lanes, box[7] - w)
+                    vectors += 1
+    return vectors
+
+
+@jit
+def correlate_few(
+    small, large, out, lanes, most, small_channels, large_channels, held, taps, shares, numbers, axes, phases, boxes,
+    offsets, buffer, sums, counter,
+):  # fmt: skip
+    """Do tasks: all channels of the small map, all taps of `held` channels of the large one, in a share of the boxes.
+
+    No box has more than `most` vectors. The scratch memory holds a vector of sums for each product of a channel and a
+    filter element.
+    """
+    groups, parts = numbers[1], (large_channels + held - 1) // held
+    of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
+    places, smalls, counts = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int32)
+    while True:
+        task = take(counter)
+        if task >= shares * groups * parts:
+            return
+        part, group, share = task % parts, task // parts % groups, task // parts // groups
+        channel = part * held
+        count = min(held, large_channels - channel)
+        begin, elements = share * boxes.shape[0] // shares, count * taps
+        origin = group * small_channels * of_small
+        for b in range(begin, (share + 1) * boxes.shape[0] // shares):
+            box, again = boxes[b], b > begin
+            start = (group * large_channels + channel) * of_large
+            fill(large, start, count, large_channels, numbers, axes, phases, box, buffer)
+            vectors = _lay_out(box, axes, groups, small_channels, numbers, lanes, places, smalls, counts)
+            for e in range(0, elements, TAPS):
+                last, at = min(TAPS, elements - e) - 1, e * small_channels * lanes
+                # fmt: off
+                if small_channels == 1:
+                    _dot_1(
+                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
+                        again,
+                    )
+                elif small_channels == 2:
+                    _dot_2(
+                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
+                        again,
+                    )
+                else:
+                    _dot_3(
+                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
+                        again,
+                    )
+                # fmt: on
+        for m in range(small_channels):
+            row = (share * groups + group) * small_channels + m
+            to = (row * large_channels + channel) * taps
+            for e in range(elements):
+                at = ((e // TAPS * small_channels + m) * TAPS + e % TAPS) * lanes
+                total = sums[at]
+                for lane in range(1, lanes):
+                    total += sums[at + lane]
+                out[to + e] = total

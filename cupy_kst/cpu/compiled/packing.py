@@ -1,0 +1,91 @@
+"""Weights in the order in which microkernels read them, transposed by squares in registers."""
+
+# Numba finds out the types.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+import numpy as np
+
+from .kernels import jit, turn
+from .lines import clear, copy, prefetch
+from .tasks import take
+
+# Numbers of an output channel that are transposed at once where more than one input channel's are side by side.
+_RUN = 128
+
+
+@jit
+def _pack_few(weight, start, strides, places, firsts, steps, channels, full, width, packed, first):
+    """Pack a block number by number: of few filter elements a square would be mostly empty."""
+    for c in range(channels):
+        row = start + c * strides[1]
+        for e in range(places.size):
+            source, to = row + places[e], first + firsts[e] + c * steps[e]
+            for m in range(full):
+                packed[to + m] = weight[source + m * strides[2]]
+            clear(packed, to + full, width - full)
+
+
+@jit
+def _pack_squares(
+    weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes, scratch, turned
+):  # fmt: skip
+    """Pack a block: `scratch` has room for a run of all of its output channels, and at `turned` for as many again."""
+    # Of one input channel all output channels are side by side, or all input channels of one output channel.
+    outputs_beside = strides[2] == kernel
+    held = 1 if outputs_beside else max(1, _RUN // kernel)
+    pitch = (width + lanes - 1) // lanes * lanes
+    for c in range(0, channels, held):
+        run = min(held, channels - c) * kernel
+        row = start + c * strides[1]
+        if outputs_beside:
+            prefetch(weight, row + strides[1], full * kernel)
+            copy(weight, row, scratch, 0, full * kernel)
+        else:
+            for m in range(full):
+                prefetch(weight, row + m * strides[2] + run, run)
+                copy(weight, row + m * strides[2], scratch, m * run, run)
+        # Never written to an output, but what memory held may be slow to multiply.
+        clear(scratch, full * run, (width - full) * run)
+        turn(scratch, 0, run, turned, pitch, width, run, lanes)
+        for i in range(0, run, kernel):
+            for e in range(places.size):
+                to = first + firsts[e] + (c + i // kernel) * steps[e]
+                copy(scratch, turned + (i + places[e]) * pitch, packed, to, width)
+
+
+@jit
+def pack(
+    weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, kernel, lanes, counter
+):  # fmt: skip
+    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
+
+    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
+    """
+    tasks, count = groups * blocks, elements.shape[0]
+    # Of each filter element: its place in the weight, in the packed weight, and how far channels are apart there.
+    places, firsts, steps = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    for e in range(count):
+        places[e] = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
+        firsts[e] = (elements[e, 3] + elements[e, 5]) * width
+        steps[e] = elements[e, 4] * width
+    few = strides[2] == kernel and 4 * kernel * min(width, lanes) < lanes * lanes
+    # In whole squares.
+    turned = 0 if few else (max(kernel, _RUN) + lanes) * (width + 2 * lanes)
+    scratch = np.empty(2 * turned, weight.dtype)
+    while True:
+        task = take(counter)
+        if task >= tasks:
+            return
+        group, block = task // blocks, task % blocks
+        full = min(width, out_channels - block * width)
+        start = group * strides[0] + block * width * strides[2]
+        first = task * (of_group // blocks)
+        if few:
+            _pack_few(weight, start, strides, places, firsts, steps, channels, full, width, packed, first)
+        else:
+            _pack_squares(
+                weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes,
+                scratch, turned,
+            )  # fmt: skip
