@@ -154,6 +154,17 @@ def test_an_error_in_a_thread_is_raised_once_all_have_stopped(monkeypatch: pytes
     assert set(done) <= set(range(50)) - {3}
 
 
+def test_without_new_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(helpers: int) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setenv("CUPY_KST_THREADS", "3")
+    monkeypatch.setattr(sharing, "_pool", none_left)
+    done: list[int] = []
+    sharing.share(range(9), done.append)
+    assert done == list(range(9))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_has_threads_of_its_own() -> None:
     program = """

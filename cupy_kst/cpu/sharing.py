@@ -34,7 +34,10 @@ def share(tasks: Iterable[Task], do: Callable[[Task], None]) -> None:
                     return
                 do(task)
 
-    helping = [_pool(helpers).submit(work) for _ in range(helpers)]
+    try:
+        helping = [_pool(helpers).submit(work) for _ in range(helpers)]
+    except RuntimeError:  # there are no new threads: at the interpreter's end, or where the system allows no more
+        helping = []
     try:
         work()
     finally:
