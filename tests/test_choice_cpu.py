@@ -24,7 +24,7 @@ def geometry(batch: int, channels: int, side: int, outputs: int, kernel: int = 4
     [
         ((1, 1024, 4, 512), "fold"),  # a weight far larger than the maps, which is not to be gathered for
         ((1, 128, 32, 3), "fold"),  # few outputs
-        ((1, 64, 512, 64), "columns"),  # maps far larger than caches
+        ((1, 64, 128, 64, 4, 1), "columns"),  # all taps are of one class: most of a fold would be additions
     ],
 )
 def test_forms_of_numpy(shape: tuple[int, ...], form: str) -> None:

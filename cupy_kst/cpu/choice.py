@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..geometry import Geometry
 from .forms import BLOCK_BYTES, fits_at_once
+from .merging import PRODUCT_BYTES, plan
 
 
 class Work(NamedTuple):
@@ -128,20 +129,27 @@ def _filled(out_channels: int) -> float:
 
 
 def _fold(geometry: Geometry) -> Work:
-    """One product of all taps with the input as it lies, whose results are added where they land.
+    """Products of all taps with the input as it lies, whose results are added where they land.
 
-    With large maps there is one for each tap and for each few output channels, and all of them read the whole input.
+    Where these are not merged in place, large maps take one product for each tap and for few output channels, and all
+    of them read the whole input.
     """
     taps, pixels = prod(axis.kernel for axis in geometry.axes), prod(axis.small for axis in geometry.axes)
     groups, samples = geometry.groups, geometry.samples
     columns, depth = geometry.large_channels // groups, geometry.small_channels // groups
-    at_once = taps if fits_at_once(geometry, pixels * _ITEMSIZE) else 1
-    rows = max(1, BLOCK_BYTES // (pixels * _ITEMSIZE * at_once))
-    reads = samples * groups * -(-columns // rows) * (taps // at_once)
     results = samples * groups * taps * columns * pixels
-    operands = reads * depth * pixels + samples * groups * taps * columns * depth + results
     outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
-    calls = 3 + 2 * taps * max(1, samples * geometry.large_channels // rows)
+    how = plan(geometry, _ITEMSIZE)
+    if how is None:
+        at_once = taps if fits_at_once(geometry, pixels * _ITEMSIZE) else 1
+        rows = max(1, BLOCK_BYTES // (pixels * _ITEMSIZE * at_once))
+        strips, reads, each = 1, -(-columns // rows) * (taps // at_once), 2 * taps
+    else:
+        rows = max(1, PRODUCT_BYTES // (taps * how.held * how.inner * _ITEMSIZE))
+        strips, reads = -(-how.sizes[how.outer] // how.strip), -(-columns // rows)
+        each = 2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.landings) for line in how.lines)
+    operands = samples * groups * depth * (reads * pixels + strips * taps * columns) + results
+    calls = 3 + each * strips * max(1, samples * geometry.large_channels // rows)
     return Work(results * depth, operands, 0, results + outputs, calls)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..axis import Axis, AxisClass
 from ..geometry import AXES, Geometry
+from . import merging
 from .forms import BLOCK_BYTES, Index, blocks, fits_at_once, last_axes, multiply
 
 Array = NDArray[Any]
@@ -23,6 +24,10 @@ _COLONS = (slice(None),) * AXES
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    how = merging.plan(geometry, input.itemsize)
+    if how is not None:
+        merging.run(geometry, how, input, weight, bias, out)
+        return
     groups, channels, out_channels, *kernel = weight.shape
     samples, sizes = input.shape[0], input.shape[3:]
     pixels = input.reshape(samples, groups, channels, prod(sizes))

@@ -19,6 +19,9 @@ Table = NDArray[Any]
 # A box's inputs stay in the second cache while all output channels are made of them.
 _BOX_BYTES = 480 << 10
 _BOX_POSITIONS = 512
+# Where few output channels are summed at once, boxes of so many sums of a class: what is done once a box takes longer
+# than their products.
+_BOX_SUMS = 4096
 _SUMS_BYTES = 128 << 10
 # What copying a vector of inputs to the buffer takes, beside multiplying it.
 _COPY = 0.02
@@ -79,7 +82,10 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     phases = list(product(*(axis.phases for axis in axes)))
-    box = _box(axes, samples, channels * len(phases), shape, itemsize, least)
+    # Of as many boxes that all threads have some.
+    several = samples * groups * prod(axis.positions for axis in axes) // _TASKS
+    most = max(_BOX_POSITIONS, min(_BOX_SUMS // shape.block, several))
+    box = _box(axes, samples, channels * len(phases), shape, itemsize, least, most)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
     channel_size = _odd_lines(phase_size * len(phases), itemsize)
@@ -134,14 +140,14 @@ def _odd_lines(size: int, itemsize: int) -> int:
 
 
 def _box(
-    axes: tuple[AxisReads, ...], samples: int, rows: int, shape: Shape, itemsize: int, least: int
+    axes: tuple[AxisReads, ...], samples: int, rows: int, shape: Shape, itemsize: int, least: int, most: int
 ) -> tuple[int, int, int, int]:
-    """Return samples and extents of the boxes that the positions are divided into."""
+    """Return samples and extents of the boxes of at most `most` positions that these are divided into."""
     depth, height, width = axes
 
     def fits(n: int, d: int, h: int, w: int) -> bool:
         inputs = n * rows * (d + depth.halo) * (h + height.halo) * (w + width.halo)
-        return inputs * itemsize <= _BOX_BYTES and n * d * h * w <= _BOX_POSITIONS
+        return inputs * itemsize <= _BOX_BYTES and n * d * h * w <= most
 
     w = _most(width.positions, lambda size: size <= 4 * shape.lanes or fits(1, 1, 1, size))
     heights = [size for size in range(1, height.positions + 1) if fits(1, 1, size, w)] or [1]

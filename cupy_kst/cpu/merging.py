@@ -1,0 +1,293 @@
+"""The products of all taps, merged class by class where they lie: one axis after the other, in few long additions.
+
+A class has a *lead* tap, whose products cover all of its outputs; those of its other taps are added to these in place,
+shifted. Along the inner axes that is done for rows and planes as one line: what a shift would carry from one row into
+the next is set to zero before. Large maps are divided into strips of the outermost axis, so that the products of one
+stay in a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
+from math import prod
+from threading import local
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..axis import Axis
+from ..geometry import AXES, Geometry
+from .forms import Index, blocks
+from .sharing import share
+
+Array = NDArray[Any]
+
+# Products of a block, which a thread keeps for the next one.
+PRODUCT_BYTES = 2 << 20
+# The most that they take where lines are long.
+_MOST_BYTES = 4 * PRODUCT_BYTES
+# A matrix product is slow with fewer rows, since it reads the other matrix for them.
+_ROWS = 256
+# Outputs that take less time than waking a thread.
+_ALONE = 1 << 17
+
+_memory = local()
+
+
+class _Merge(NamedTuple):
+    """Products of `tap` are added to those of `lead`, which is `shift` inputs before them."""
+
+    lead: int
+    tap: int
+    shift: int
+
+
+class _Landing(NamedTuple):
+    """The inputs whose products with `lead` are where sums of a class are, and the outputs that these are."""
+
+    lead: int
+    inputs: range
+    outputs: range
+
+
+class _Line(NamedTuple):
+    """What is merged along one axis, where it goes, and a slice that has all leads."""
+
+    merges: tuple[_Merge, ...]
+    landings: tuple[_Landing, ...]
+    leads: slice
+
+
+class _Strip(NamedTuple):
+    """What is done for neighbouring steps of the outer axis; indices are of all products, as `_Block` has them.
+
+    Attributes
+    ----------
+    inputs, products : slice
+        Inputs that are multiplied, and where their products go.
+    merges : list of (index, index, index)
+        Products that are set to zero, then those that others are added to, and these.
+    stores : list of (index, index)
+        Outputs, and their sums.
+    carried : tuple of slice, optional
+        Where products go that the next strip needs, and where they are.
+    """
+
+    inputs: slice
+    products: slice
+    merges: list[tuple[Index | None, Index, Index]]
+    stores: list[tuple[Index, Index]]
+    carried: tuple[slice, slice] | None
+
+
+class Plan(NamedTuple):
+    """How the products of a geometry are merged.
+
+    Attributes
+    ----------
+    lines : tuple
+        What is merged along depth, height and width.
+    sizes : tuple of int
+        Inputs along these.
+    outer : int
+        The axis that is divided into strips: the first with more than one input.
+    inner : int
+        Inputs of one step along it.
+    strip : int
+        Steps of a strip.
+    before, after : int
+        Steps from a sum's lead to the other inputs that it takes, if there are several strips.
+    complete : bool
+        Whether all outputs are written.
+    """
+
+    lines: tuple[_Line, ...]
+    sizes: tuple[int, ...]
+    outer: int
+    inner: int
+    strip: int
+    before: int
+    after: int
+    complete: bool
+
+    @property
+    def held(self) -> int:
+        """Steps of products that are held at once."""
+        return self.strip + self.before + self.after
+
+
+@lru_cache(maxsize=256)
+def plan(geometry: Geometry, itemsize: int) -> Plan | None:
+    """Return how the products of a geometry are merged.
+
+    None where a class has no tap that covers its outputs, or where a strip of one output channel would not fit a cache.
+    """
+    lines = tuple(line for axis in geometry.axes if (line := _line(axis)))
+    if len(lines) < AXES:
+        return None
+    sizes = tuple(axis.small for axis in geometry.axes)
+    outer = next((number for number, size in enumerate(sizes) if size > 1), AXES - 1)
+    inner, taps = prod(sizes[outer + 1 :]), prod(axis.kernel for axis in geometry.axes)
+    rows = min(_ROWS, taps * geometry.large_channels // geometry.groups)
+    strip = min(sizes[outer], max(1, PRODUCT_BYTES // (rows * inner * itemsize)))
+    shifts = [0] if strip == sizes[outer] else [0, *(merge.shift for merge in lines[outer].merges)]
+    complete = all(one.taps for axis in geometry.axes for one in axis.classes)
+    found = Plan(lines, sizes, outer, inner, strip, -min(shifts), max(shifts), complete)
+    return found if taps * found.held * inner * itemsize <= _MOST_BYTES else None
+
+
+def _line(axis: Axis) -> _Line | None:
+    merges, landings = [], []
+    for one in axis.classes:
+        if not one.taps:
+            continue
+        taps = range(one.first_tap, axis.kernel, axis.tap_step)
+        lead = next((number for number, tap in enumerate(taps) if len(axis.meetings(tap)[1]) == one.positions), None)
+        if lead is None:
+            return None
+        landings.append(_Landing(taps[lead], *axis.meetings(taps[lead])))
+        shifts = ((tap, (lead - number) * axis.input_step) for number, tap in enumerate(taps) if number != lead)
+        merges += [_Merge(taps[lead], tap, shift) for tap, shift in shifts if abs(shift) < axis.small]
+    leads = sorted(landing.lead for landing in landings) or [0]
+    step = leads[1] - leads[0] if len(leads) > 1 else 1
+    even = leads == list(range(leads[0], leads[-1] + 1, step))
+    return _Line(tuple(merges), tuple(landings), slice(leads[0], leads[-1] + 1, step if even else 1))
+
+
+def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    if not how.complete:
+        out[...] = 0 if bias is None else bias
+    samples, groups, out_channels = out.shape[:3]
+    pixels = input.reshape(*input.shape[:3], -1)
+    row_bytes = prod(weight.shape[3:]) * how.held * how.inner * input.itemsize
+    # Strips of large maps are many, and quickly told in comparison.
+    whole = how.strip == how.sizes[how.outer]
+    strips = _one_strip(geometry, input.itemsize) if whole else list(_strips(how))
+
+    def block(index: tuple[slice, ...]) -> None:
+        some, part, outputs = index
+        of_block = None if bias is None else bias[part, outputs]
+        _block(how, strips, pixels[some, part], weight[part, :, outputs], of_block, out[some, part, outputs])
+
+    each = blocks((samples, groups, out_channels), max(1, PRODUCT_BYTES // row_bytes))
+    if weight.shape[1] == 1 and out.size > _ALONE:
+        share(each, block)
+    else:
+        for index in each:
+            block(index)
+
+
+def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    groups, channels, _, *kernel = weight.shape
+    matrix = weight.reshape(groups, channels, -1).swapaxes(1, 2)
+    length = how.held * how.inner
+    memory = _workspace((*out.shape[:2], matrix.shape[1], length), pixels.dtype)
+    lines = memory.reshape(*out.shape[:3], *kernel, length)
+    grid = memory.reshape(*out.shape[:3], *kernel, *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
+    for inputs, new, merges, stores, carried in strips:
+        multiply_into(matrix, pixels[..., inputs], memory[..., new])
+        for emptied, sums, others in merges:
+            if emptied is not None:
+                grid[emptied] = 0
+            lines[sums] += lines[others]
+        for outputs, sums in stores:
+            if bias is None:
+                out[outputs] = grid[sums]
+            else:
+                np.add(grid[sums], bias, out=out[outputs])
+        if carried is not None:
+            to, source = carried
+            memory[..., to] = memory[..., source]
+
+
+def multiply_into(matrix: Array, columns: Array, out: Array) -> None:
+    """Write the matrix product over the last two axes to `out`."""
+    # With one column to sum over, NumPy's matmul leaves BLAS.
+    (np.multiply if matrix.shape[-1] == 1 else np.matmul)(matrix, columns, out=out)
+
+
+@lru_cache(maxsize=256)
+def _one_strip(geometry: Geometry, itemsize: int) -> list[_Strip]:
+    how = plan(geometry, itemsize)
+    return [] if how is None else list(_strips(how))
+
+
+def _strips(how: Plan) -> Iterator[_Strip]:
+    size, inner = how.sizes[how.outer], how.inner
+    halo = how.before + how.after
+    done = 0
+    for first in range(0, size, how.strip):
+        stop = min(size, first + how.strip)
+        # The step whose products are held first.
+        base = first - halo
+        end = size if stop == size else max(done, stop - how.after)
+        new = slice(halo * inner, (stop - base) * inner)
+        merges = [*_inner_merges(how, halo, stop - base), *_outer_merges(how, base, done, end)]
+        left = (stop - base - halo) * inner
+        carried = (slice(0, halo * inner), slice(left, left + halo * inner)) if stop < size and halo else None
+        yield _Strip(slice(first * inner, stop * inner), new, merges, list(_stores(how, base, done, end)), carried)
+        done = end
+
+
+def _taps(how: Plan, number: int, tap: int) -> Index:
+    """Return the index of a tap of one axis, of all taps of those before and of the leads of those behind it."""
+    behind = (line.leads for line in how.lines[number + 1 :])
+    return (..., *(slice(None),) * number, tap, *behind)
+
+
+def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Index, Index]]:
+    """Yield what is merged within the steps that are held from `first` to `stop`."""
+    start, end = first * how.inner, stop * how.inner
+    for number in reversed(range(how.outer + 1, AXES)):
+        step = prod(how.sizes[number + 1 :])
+        for lead, tap, shift in how.lines[number].merges:
+            taps = _taps(how, number, tap)
+            # Where a sum takes what lies in the next line, or in the one before.
+            edge = slice(0, shift) if shift > 0 else slice(how.sizes[number] + shift, None)
+            whole = (slice(None),) * (number - how.outer - 1)
+            outside = (slice(None),) * how.outer
+            emptied = (*taps, *outside, slice(first, stop), *whole, edge, *(slice(None),) * (AXES - 1 - number))
+            low, high = slice(start, end - abs(shift) * step), slice(start + abs(shift) * step, end)
+            into, others = (low, high) if shift > 0 else (high, low)
+            yield emptied, (*_taps(how, number, lead), into), (*taps, others)
+
+
+def _outer_merges(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[None, Index, Index]]:
+    """Yield what is merged into the sums of the outer axis from `done` to `end`."""
+    inner, size = how.inner, how.sizes[how.outer]
+    for lead, tap, shift in how.lines[how.outer].merges:
+        first, stop = max(done, -shift) - base, min(end, size - shift) - base
+        if first < stop:
+            into = (*_taps(how, how.outer, lead), slice(first * inner, stop * inner))
+            others = (*_taps(how, how.outer, tap), slice((first + shift) * inner, (stop + shift) * inner))
+            yield None, into, others
+
+
+def _stores(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[Index, Index]]:
+    """Yield the outputs whose sums are complete on the outer axis from `done` to `end`, and these."""
+    for landings in product(*(line.landings for line in how.lines)):
+        inputs, outputs = [each.inputs for each in landings], [each.outputs for each in landings]
+        lands = inputs[how.outer]
+        first, stop = max(done, lands.start), min(end, lands.stop)
+        if first < stop:
+            inputs[how.outer] = range(first - base, stop - base)
+            outputs[how.outer] = outputs[how.outer][first - lands.start : stop - lands.start]
+            leads = (each.lead for each in landings)
+            sums = (..., *leads, *(slice(each.start, each.stop) for each in inputs))
+            yield (..., *(slice(each.start, each.stop, each.step) for each in outputs)), sums
+
+
+def _workspace(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return memory of this thread, the same for every call unless a row alone takes more than a block."""
+    size = prod(shape) * dtype.itemsize
+    if size > PRODUCT_BYTES:
+        return np.empty(shape, dtype)
+    held: Array | None = getattr(_memory, "held", None)
+    if held is None:
+        held = _memory.held = np.empty(PRODUCT_BYTES, np.uint8)
+    part: Array = held[:size].view(dtype)
+    return part.reshape(shape)
