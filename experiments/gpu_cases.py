@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -112,7 +112,10 @@ class GpuCase:
 
 
 def cases(cupy: Any) -> list[GpuCase]:
-    """Return every method in every element type, precision and layout, and after these every form that has a name."""
+    """Return every method in every element type, precision, layout and shape, and then every form of these in one.
+
+    Forms take the shapes in turn: with both, three tools would need more than the minutes that there are.
+    """
     chosen = [
         GpuCase(method, dtype, data_format, precision, shape)
         for method in METHODS
@@ -125,11 +128,12 @@ def cases(cupy: Any) -> list[GpuCase]:
 
 
 def _of_forms(cupy: Any, chosen: list[GpuCase]) -> Iterator[GpuCase]:
-    for case in chosen:
+    shapes = list(SHAPES)
+    for number, case in enumerate(case for case in chosen if case.shape == shapes[0]):
         names = _form_names(cupy, case)
         # Of methods with one form, this is the one that was chosen.
-        for name in names if len(names) > 1 else ():
-            yield GpuCase(case.method, case.dtype, case.data_format, case.precision, case.shape, name)
+        for turn, name in enumerate(names if len(names) > 1 else (), number):
+            yield replace(case, shape=shapes[turn % len(shapes)], form=name)
 
 
 def _form_names(cupy: Any, case: GpuCase) -> list[str]:
