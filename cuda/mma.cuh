@@ -3,7 +3,7 @@
 #pragma once
 #include "numeric.cuh"
 
-// Copy 4 or 16 bytes to shared memory, or as many zeros if they are not `real`; `from` is an address either way.
+// Copy 4 or 16 bytes to shared memory, or as many zeros if they are not `real`: nothing is read of `from` then.
 template <int bytes>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool real)
 {

@@ -20,7 +20,7 @@ _INTEGER = re.compile("U?(IMAD|IADD|LEA|ISETP|SEL|LOP|PLOP|SHF|PRMT|IMNMX|R2P|MO
 _DIVISION = re.compile("MUFU|I2F|F2I|CALL.*__cuda")
 # tf32 is rounded by an addition of integers, where this finds that the float is finite.
 _ROUNDING = re.compile("FSETP")
-# Of a stage: at most 68 instructions beside the loads, and 4 for each of them, with NVRTC 13; 150 to 350 and the same
+# Of a stage: at most 68 instructions beside the loads, and 4 for each of them, with NVRTC 13; over 150 and the same
 # for the loads where positions are divided for. Products of a stage are 8 to 32 for a warp on tensor cores.
 MOST, MOST_OF_LOAD = 100, 4
 
