@@ -19,7 +19,7 @@ from cupy_kst.testing import check
 pytest.importorskip("numba", exc_type=ImportError)
 
 from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan
+from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan, threads
 from cupy_kst.cpu.compiled.dense_plan import is_small
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
@@ -531,3 +531,19 @@ def test_numba_that_does_not_work_says_why(error: Exception, way_out: str, monke
         problem = engine.problem.__wrapped__()
     assert problem.startswith(f"Numba does not work here: {error}{way_out}")
     assert ("NUMBA_CACHE_DIR" in problem) == bool(way_out)
+
+
+@pytest.mark.parametrize(
+    ("ours", "openmp", "threads_taken"),
+    [("3", "2", 3), (None, "2", 2), (None, "2,1", 2), (" 3 ", None, 3), ("1000", "2", 256)]
+    + [(nonsense, "2", 2) for nonsense in ("", "0", "-1", "two", "2.5", "\u00b2")],
+)
+def test_threads_that_the_environment_names(
+    ours: str | None, openmp: str | None, threads_taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("CUPY_KST_THREADS", ours), ("OMP_NUM_THREADS", openmp)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert threads.count() == threads_taken

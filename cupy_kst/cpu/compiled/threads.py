@@ -19,8 +19,9 @@ _MOST_HELPERS = 255
 def count() -> int:
     """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else those there are."""
     for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "").strip()
-        if value.isdigit() and int(value) > 0:
+        # OpenMP takes a list as well, of which the first is that of the outermost loops.
+        value = os.environ.get(name, "").partition(",")[0].strip()
+        if value.isdecimal() and int(value) > 0:
             return min(int(value), _MOST_HELPERS + 1)
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(there, _MOST_HELPERS + 1)
