@@ -131,7 +131,7 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     if len(lines) < AXES:
         return None
     pixels = prod(axis.small for axis in geometry.axes)
-    together = geometry.samples if pixels < _COLUMNS else 1
+    together = max(1, geometry.samples) if pixels < _COLUMNS else 1
     samples = _Line((), (_Landing(0, range(together), range(together)),), slice(0, 1))
     lines, sizes = (samples, *lines), (together, *(axis.small for axis in geometry.axes))
     outer = next((number for number, size in enumerate(sizes) if size > 1), AXES)
