@@ -200,7 +200,8 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
         for emptied, sums, others in merges:
             if emptied is not None:
                 grid[emptied] = 0
-            lines[sums] += lines[others]
+            into = lines[sums]
+            into += lines[others]
         for outputs, sums in stores:
             if bias is None:
                 out[outputs] = grid[sums]
