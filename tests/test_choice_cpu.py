@@ -61,6 +61,10 @@ def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
     assert set(names) == {name for name in FORMS[method] if not name.startswith("compiled") or able}
 
 
+def test_no_samples_take_no_form_in_particular() -> None:
+    assert set(choice.ranked(ALL, geometry(0, 32, 16, 32), False)) == set(ALL)
+
+
 def test_an_estimate_grows_with_the_work() -> None:
     for form in ALL:
         one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))

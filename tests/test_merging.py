@@ -91,6 +91,24 @@ def test_strips_and_blocks_of_any_size_give_the_definition(
     np.testing.assert_array_equal(found, reference.conv_transpose(x, w, bias if with_bias else None, **options))
 
 
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("bytes_", [2 << 20, 3000, 1])
+@pytest.mark.parametrize("name", CASES)
+def test_samples_share_a_product_or_have_one_each(
+    name: str, bytes_: int, together: bool, monkeypatch: pytest.MonkeyPatch, _fresh: None
+) -> None:
+    x, w, bias, options = drawn(name)
+    x = np.concatenate([x + number for number in range(5)])
+    monkeypatch.setattr(merging, "PRODUCT_BYTES", bytes_)
+    monkeypatch.setattr(merging, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(merging, "_COLUMNS", 1 << 20 if together else 0)
+    monkeypatch.setattr(merging, "_workspace", poisoned)
+    how = merging.plan(Geometry.conv_transpose(x.shape, w.shape, **options), x.itemsize)
+    assert how is not None
+    assert how.sizes[0] == (len(x) if together else 1)
+    np.testing.assert_array_equal(computed(x, w, bias, options), reference.conv_transpose(x, w, bias, **options))
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("bytes_", [2 << 20, 1])
 @pytest.mark.parametrize("name", CASES)
@@ -127,6 +145,7 @@ def test_threads_share_out_what_blas_does_not_multiply(monkeypatch: pytest.Monke
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
     monkeypatch.setattr(merging, "PRODUCT_BYTES", 1)
     monkeypatch.setattr(merging, "_ALONE", 0)
+    monkeypatch.setattr(merging, "_COLUMNS", 0)
     shared: list[int] = []
 
     def share(tasks: Any, do: Any) -> None:

@@ -143,10 +143,10 @@ def _fold(geometry: Geometry) -> Work:
     if how is None:
         at_once = taps if fits_at_once(geometry, pixels * _ITEMSIZE) else 1
         rows = max(1, BLOCK_BYTES // (pixels * _ITEMSIZE * at_once))
-        strips, reads, each = 1, -(-columns // rows) * (taps // at_once), 2 * taps
+        strips, reads, each = 1.0, -(-columns // rows) * (taps // at_once), 2 * taps
     else:
         rows = max(1, PRODUCT_BYTES // (taps * how.held * how.inner * _ITEMSIZE))
-        strips, reads = -(-how.sizes[how.outer] // how.strip), -(-columns // rows)
+        strips, reads = -(-how.sizes[how.outer] // how.strip) / how.sizes[0], -(-columns // rows)
         each = 2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.landings) for line in how.lines)
     operands = samples * groups * depth * (reads * pixels + strips * taps * columns) + results
     calls = 3 + each * strips * max(1, samples * geometry.large_channels // rows)

@@ -3,7 +3,7 @@
 A class has a *lead* tap, whose products cover all of its outputs; those of its other taps are added to these in place,
 shifted. Along the inner axes that is done for rows and planes as one line: what a shift would carry from one row into
 the next is set to zero before. Large maps are divided into strips of the outermost axis, so that the products of one
-stay in a cache.
+stay in a cache. Samples of small maps are one axis more, the outermost, so that they share one matrix product.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ PRODUCT_BYTES = 2 << 20
 _MOST_BYTES = 4 * PRODUCT_BYTES
 # A matrix product is slow with fewer rows, since it reads the other matrix for them.
 _ROWS = 256
+# A product of so many columns, or more, is as quick as one of several samples' columns, which have to be put together.
+_COLUMNS = 256
 # Outputs that take less time than waking a thread.
 _ALONE = 1 << 17
 
@@ -89,11 +91,11 @@ class Plan(NamedTuple):
     Attributes
     ----------
     lines : tuple
-        What is merged along depth, height and width.
+        What is merged along samples, which is nothing, depth, height and width.
     sizes : tuple of int
-        Inputs along these.
+        Samples of a product, and inputs along these axes.
     outer : int
-        The axis that is divided into strips: the first with more than one input.
+        The axis that is divided into strips: the first of more than one.
     inner : int
         Inputs of one step along it.
     strip : int
@@ -128,8 +130,11 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     lines = tuple(line for axis in geometry.axes if (line := _line(axis)))
     if len(lines) < AXES:
         return None
-    sizes = tuple(axis.small for axis in geometry.axes)
-    outer = next((number for number, size in enumerate(sizes) if size > 1), AXES - 1)
+    pixels = prod(axis.small for axis in geometry.axes)
+    together = max(1, geometry.samples) if pixels < _COLUMNS else 1
+    samples = _Line((), (_Landing(0, range(together), range(together)),), slice(0, 1))
+    lines, sizes = (samples, *lines), (together, *(axis.small for axis in geometry.axes))
+    outer = next((number for number, size in enumerate(sizes) if size > 1), AXES)
     inner, taps = prod(sizes[outer + 1 :]), prod(axis.kernel for axis in geometry.axes)
     rows = min(_ROWS, taps * geometry.large_channels // geometry.groups)
     strip = min(sizes[outer], max(1, PRODUCT_BYTES // (rows * inner * itemsize)))
@@ -161,19 +166,20 @@ def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array 
     """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
     if not how.complete:
         out[...] = 0 if bias is None else bias
-    samples, groups, out_channels = out.shape[:3]
-    pixels = input.reshape(*input.shape[:3], -1)
     row_bytes = prod(weight.shape[3:]) * how.held * how.inner * input.itemsize
-    # Strips of large maps are many, and quickly told in comparison.
     whole = how.strip == how.sizes[how.outer]
+    # Strips of large maps are many, and quickly told in comparison.
     strips = _one_strip(geometry, input.itemsize) if whole else list(_strips(how))
+    # Samples that share a product stand behind groups and channels, as pixels do.
+    split = (each.reshape(-1, how.sizes[0], *each.shape[1:]) for each in (input, out))
+    pixels, target = (each.transpose(0, 2, 3, 1, 4, 5, 6) for each in split)
 
     def block(index: tuple[slice, ...]) -> None:
         some, part, outputs = index
-        of_block = None if bias is None else bias[part, outputs]
-        _block(how, strips, pixels[some, part], weight[part, :, outputs], of_block, out[some, part, outputs])
+        of_block = None if bias is None else bias[part, outputs, None]
+        _block(how, strips, pixels[some, part], weight[part, :, outputs], of_block, target[some, part, outputs])
 
-    each = blocks((samples, groups, out_channels), max(1, PRODUCT_BYTES // row_bytes))
+    each = blocks(target.shape[:3], max(1, PRODUCT_BYTES // row_bytes))
     if weight.shape[1] == 1 and out.size > _ALONE:
         share(each, block)
     else:
@@ -184,16 +190,18 @@ def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array 
 def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: Array | None, out: Array) -> None:
     groups, channels, _, *kernel = weight.shape
     matrix = weight.reshape(groups, channels, -1).swapaxes(1, 2)
+    columns = pixels.reshape(*pixels.shape[:3], -1)
     length = how.held * how.inner
-    memory = _workspace((*out.shape[:2], matrix.shape[1], length), pixels.dtype)
-    lines = memory.reshape(*out.shape[:3], *kernel, length)
-    grid = memory.reshape(*out.shape[:3], *kernel, *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
+    memory = _workspace((len(pixels), *matrix.shape[:2], length), pixels.dtype)
+    lines = memory.reshape(*out.shape[:3], 1, *kernel, length)
+    grid = memory.reshape(*lines.shape[:-1], *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
     for inputs, new, merges, stores, carried in strips:
-        multiply_into(matrix, pixels[..., inputs], memory[..., new])
+        multiply_into(matrix, columns[..., inputs], memory[..., new])
         for emptied, sums, others in merges:
             if emptied is not None:
                 grid[emptied] = 0
-            lines[sums] += lines[others]
+            into = lines[sums]
+            into += lines[others]
         for outputs, sums in stores:
             if bias is None:
                 out[outputs] = grid[sums]
@@ -242,7 +250,7 @@ def _taps(how: Plan, number: int, tap: int) -> Index:
 def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Index, Index]]:
     """Yield what is merged within the steps that are held from `first` to `stop`."""
     start, end = first * how.inner, stop * how.inner
-    for number in reversed(range(how.outer + 1, AXES)):
+    for number in reversed(range(how.outer + 1, AXES + 1)):
         step = prod(how.sizes[number + 1 :])
         for lead, tap, shift in how.lines[number].merges:
             taps = _taps(how, number, tap)
@@ -250,7 +258,7 @@ def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Ind
             edge = slice(0, shift) if shift > 0 else slice(how.sizes[number] + shift, None)
             whole = (slice(None),) * (number - how.outer - 1)
             outside = (slice(None),) * how.outer
-            emptied = (*taps, *outside, slice(first, stop), *whole, edge, *(slice(None),) * (AXES - 1 - number))
+            emptied = (*taps, *outside, slice(first, stop), *whole, edge, *(slice(None),) * (AXES - number))
             low, high = slice(start, end - abs(shift) * step), slice(start + abs(shift) * step, end)
             into, others = (low, high) if shift > 0 else (high, low)
             yield emptied, (*_taps(how, number, lead), into), (*taps, others)
