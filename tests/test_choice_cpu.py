@@ -40,6 +40,9 @@ def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     three = ("compiled", "compiled_rows", "columns")
     assert [choice.ranked(three, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
     assert choice.ranked(three, large, True)[0] == "compiled"
+    # One position leaves all lanes but one idle.
+    point = Geometry.conv((1, 1024, 4, 4), (100, 1024, 4, 4))
+    assert choice.ranked(three, point, False)[0] == "columns"
 
 
 def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:

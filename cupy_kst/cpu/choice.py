@@ -51,8 +51,9 @@ class Work(NamedTuple):
 _FEW = 4
 # Products that are added in the time that a line of them takes to begin with.
 _LINE = 50
-# Numbers of a vector, of the processor that prices are of.
-_LANES = 16
+# Numbers of a vector, of the processor that prices are of, and how much longer products take that read a weight for one
+# vector.
+_LANES, _ALONE = 16, 1.3
 # Inputs of a part of the map that stay in the second cache while all output channels are made of them, and the sums of
 # some of these.
 PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
@@ -113,10 +114,15 @@ def _compiled_rows(geometry: Geometry) -> Work:
     _, height, width = geometry.axes
     halo = (width.kernel - 1) * width.dilation // width.stride
     flat, apart = (height.small - 1) * (width.small + halo) + width.small, -(-width.small // _LANES)
-    vectors = min(-(-flat // _LANES), height.small * apart)
-    rows = compiled._replace(compiled=compiled.compiled * vectors * _LANES / (height.small * width.small))
+    vectors = geometry.samples * min(-(-flat // _LANES), height.small * apart)
     pixels, taps = (prod(getattr(axis, name) for axis in geometry.axes) for name in ("small", "kernel"))
-    gathered = compiled._replace(gathered=geometry.samples * geometry.large_channels * taps * pixels)
+    positions = max(1, geometry.samples * pixels)
+    slices = pixels // max(1, height.small * width.small)
+    rows, filled = (
+        compiled._replace(compiled=compiled.compiled / positions * each * _LANES * (_ALONE if each == 1 else 1))
+        for each in (vectors * slices, -(-positions // _LANES))
+    )
+    gathered = filled._replace(gathered=geometry.samples * geometry.large_channels * taps * pixels)
     return rows if seconds(rows) <= seconds(gathered) else gathered
 
 
