@@ -309,15 +309,15 @@ DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " + SLEEP
 
 
 def test_processes_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     output = tmp_path / "log"
     process = started("print('ready'); raise SystemExit(5)", output)
     assert processes.wait(process, time.monotonic() + 30) == 5
-    for code, asks, ended in (
-        (SLEEP, True, signal.SIGINT),
-        (SLEEP, False, signal.SIGKILL),
-        (DEAF, True, signal.SIGKILL),
+    for code, asks, patience, ended in (
+        (SLEEP, True, 30, signal.SIGINT),
+        (SLEEP, False, 30, signal.SIGKILL),
+        (DEAF, True, 0.5, signal.SIGKILL),
     ):
+        monkeypatch.setattr(processes, "STOP_SECONDS", patience)
         process = started(code, output)
         assert processes.wait(process, time.monotonic(), asks) is None
         assert process.returncode == -ended
