@@ -63,7 +63,7 @@ _ASSUMED = (
 
 def units(settings: Settings) -> list[Unit]:
     """Return a unit for each layer, those of one shape as one."""
-    return [Unit(layer.label, layer.label, partial(measure, layer, settings)) for layer in layers.of_networks(NETWORKS)]
+    return [Unit(layer.label, layer.label, partial(measure, layer, settings)) for layer in layers.named(NETWORKS)]
 
 
 def measure(layer: layers.Layer, settings: Settings) -> list[Row]:

@@ -46,7 +46,7 @@ Row = dict[str, Any]
     show_default="all cores",
     help="Threads of every side.",
 )
-@click.option("--layers", "networks", multiple=True, metavar="NETWORK", help="Only the layers of this network.")
+@click.option("--layers", "names", multiple=True, metavar="NAME", help=layers.NAMES_HELP)
 @click.option(
     "--operation",
     type=click.Choice(OPERATIONS),
@@ -74,7 +74,7 @@ Row = dict[str, Any]
 def command(
     batch: tuple[int, ...],
     threads: int,
-    networks: tuple[str, ...],
+    names: tuple[str, ...],
     operation: tuple[Operation, ...],
     quick: bool,
     resume: Path | None,
@@ -87,10 +87,10 @@ def command(
     and with a prepared weight, its baseline method, PyTorch, and ONNX Runtime where it has the operation. Every row is
     in the JSON file as soon as it is measured; after Ctrl-C, --resume goes on from there.
     """
-    if quick and (batch or networks or save):
+    if quick and (batch or names or save):
         raise ExperimentError("--quick proves that it runs: it takes no --batch, --layers or --save")
     batches = (1,) if quick else tuple(dict.fromkeys(batch)) or BATCHES
-    chosen = [layer for layer in layers.of_networks(networks) if not quick or layer.label in QUICK]
+    chosen = [layer for layer in layers.named(names) if not quick or layer.label in QUICK]
     operations = tuple(each for each in OPERATIONS if not operation or each in operation)
     for folder in [out, results.RESULTS] if save else [out]:
         results.writable_folder(folder)
@@ -105,7 +105,7 @@ def command(
         asked = {
             "batches": batches,
             "operations": operations,
-            "networks": networks,
+            "layers": names,
             "quick": quick,
             "threads": threads,
             "seconds_per_side": SECONDS,

@@ -41,7 +41,7 @@ SHAPES_NOTE = (
 @cache
 def of(network: str) -> tuple[Layer, ...]:
     """Return the deconvolution layers of one of the networks."""
-    return layers.of_networks([NETWORKS[network]])
+    return tuple(layers.named([NETWORKS[network]]))
 
 
 @dataclass(frozen=True)

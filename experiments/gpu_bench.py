@@ -11,7 +11,17 @@ from typing import Any
 
 import click
 
-from experiments import console, devices, environment, gpu_bench_tables, gpu_ceilings, gpu_compile, gpu_machine, results
+from experiments import (
+    console,
+    devices,
+    environment,
+    gpu_bench_tables,
+    gpu_ceilings,
+    gpu_compile,
+    gpu_machine,
+    layers,
+    results,
+)
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.gpu_arrays import bytes_needed
 from experiments.gpu_ceilings import Ceilings
@@ -37,7 +47,7 @@ _SHOWN = 20
     help="; ".join(f"{name}: {part.summary}" for name, part in PARTS.items()) + ".",
 )
 @click.option("--minutes", type=click.FloatRange(0.5), default=8.0, show_default=True, help="What the part may take.")
-@click.option("--layers", "networks", multiple=True, metavar="LAYER", help='Only this layer, such as "DCGAN 2".')
+@click.option("--layers", "names", multiple=True, metavar="NAME", help=layers.NAMES_HELP)
 @click.option("--batch", type=click.IntRange(1, 1024), multiple=True, help="Only this batch of the part.")
 @click.option("--method", default="auto", show_default=True, help="Ours, where the operation has it.")
 @click.option(
@@ -61,7 +71,7 @@ _SHOWN = 20
 def command(
     part: str,
     minutes: float,
-    networks: tuple[str, ...],
+    names: tuple[str, ...],
     batch: tuple[int, ...],
     method: str,
     resume: Path | None,
@@ -78,8 +88,8 @@ def command(
     for folder in [out, results.RESULTS] if save else [out]:
         results.writable_folder(folder)
     machine = gpu_machine.find(NAME)
-    asked = {"part": part, "method": method, "layers": list(networks), "batches": list(batch)}
-    tasks = chosen(part, networks, batch)
+    asked = {"part": part, "method": method, "layers": list(names), "batches": list(batch)}
+    tasks = chosen(part, names, batch)
     say = console.output()
     where = environment.record(devices.Device(machine.cupy), machine.versions)
     say.print(f"Device: {environment.device_label(where)} ({environment.versions_label(where)})", soft_wrap=True)
@@ -139,22 +149,14 @@ class Pace:
         return max(self._longest, self._per_flop * flops if flops >= _LARGE_FLOPS else 0.0)
 
 
-def chosen(part: str, networks: Sequence[str], batches: Sequence[int]) -> list[Task]:
+def chosen(part: str, names: Sequence[str], batches: Sequence[int]) -> list[Task]:
     """Return the rows of a part, of these layers and batches only if any are named."""
     every = PARTS[part].tasks()
-    for what, names, known in (
-        ("--layers", networks, [task.layer.label for task in every]),
-        ("--batch", batches, [task.batch for task in every]),
-    ):
-        for name in names:
-            if name not in known:
-                there = ", ".join(map(str, dict.fromkeys(known)))
-                raise ExperimentError(f"{what} {name}: part {part} has {there}")
-    return [
-        task
-        for task in every
-        if (not networks or task.layer.label in networks) and (not batches or task.batch in batches)
-    ]
+    wanted, known = layers.named(names, [task.layer for task in every]), dict.fromkeys(task.batch for task in every)
+    for batch in batches:
+        if batch not in known:
+            raise ExperimentError(f"--batch {batch}: part {part} has {', '.join(map(str, known))}")
+    return [task for task in every if task.layer in wanted and (not batches or task.batch in batches)]
 
 
 def run(

@@ -13,6 +13,8 @@ from experiments.errors import ExperimentError
 
 LAYERS = Path(__file__).resolve().parent / "layers.json"
 
+NAMES_HELP = "Only this layer, such as 'DCGAN 2', or only those of this network, such as DCGAN."
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -82,10 +84,13 @@ def unique() -> tuple[Layer, ...]:
     return tuple(Layer(tuple(given), *shape) for shape, given in names.items())
 
 
-def of_networks(networks: Sequence[str]) -> tuple[Layer, ...]:
-    """Return the layers that these networks have, all layers for none."""
-    known = list(dict.fromkeys(name.rpartition(" ")[0] for layer in unique() for name in layer.names))
-    for network in networks:
-        if network not in known:
-            raise ExperimentError(f"--layers {network}: there is no such network; there are {', '.join(known)}")
-    return tuple(layer for layer in unique() if not networks or layer.networks & set(networks))
+def named(names: Sequence[str], among: Sequence[Layer] | None = None) -> list[Layer]:
+    """Return the layers of these names, which may be those of networks, such as "DCGAN"; all layers for no name."""
+    among = unique() if among is None else among
+    networks = dict.fromkeys(name.rpartition(" ")[0] for layer in among for name in layer.names)
+    known = {*networks, *(name for layer in among for name in layer.names)}
+    for name in names:
+        if name not in known:
+            there = ", ".join(networks)
+            raise ExperimentError(f"--layers {name}: there is no such network or layer; networks are {there}")
+    return [layer for layer in among if not names or (layer.networks | set(layer.names)) & set(names)]

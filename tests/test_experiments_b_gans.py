@@ -40,7 +40,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runner:
 @pytest.mark.parametrize("network", NETWORKS)
 def test_work_and_bytes_of_each_network(network: str) -> None:
     true, zeros, gross, net = NETWORKS[network]
-    found = layers.of_networks((network,))
+    found = layers.named((network,))
     costs = [cupy_kst.costs(each.input_shape(1), each.weight_shape, **each.options) for each in found]
     nominal = {method: sum(cost[method].nominal_macs for cost in costs) / 1e6 for method in METHODS}
     assert nominal == {
@@ -65,14 +65,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers with a 64th of their channels, and of EB-GAN the three with the smallest maps."""
 
     def shrunk(networks: tuple[str, ...]) -> list[layers.Layer]:
-        every = [layer for layer in of_networks(networks) if max(layer.in_size) <= 32]
+        every = [layer for layer in named(networks) if max(layer.in_size) <= 32]
         return [
             replace(layer, in_channels=layer.in_channels // 64, out_channels=-(-layer.out_channels // 64))
             for layer in every
         ]
 
-    of_networks = layers.of_networks
-    monkeypatch.setattr(layers, "of_networks", shrunk)
+    named = layers.named
+    monkeypatch.setattr(layers, "named", shrunk)
 
 
 def test_a_run(small: None, run: Runner, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_wrong_method_ends_the_run(small: None, run: Runner, tmp_path: Path, m
 def made_result(**changes: Any) -> results.Result:
     """A result that was not measured: method n takes n+1 times a layer's number of milliseconds, backwards."""
     rows = []
-    for number, layer in enumerate(layers.of_networks(b_gans_figures.NETWORKS), start=1):
+    for number, layer in enumerate(layers.named(b_gans_figures.NETWORKS), start=1):
         for place, method in enumerate(METHODS):
             seconds = number * (5 - place) * 1e-3
             rows.append(

@@ -193,8 +193,9 @@ def test_output_sizes_are_those_of_the_geometry(layer: Layer) -> None:
 
 
 def test_layers_of_a_network() -> None:
-    assert [layer.label for layer in layers.of_networks(["ArtGAN"])] == ["DCGAN 1", "DCGAN 2", "DCGAN 3", "DCGAN 4"]
-    assert layers.of_networks([]) == layers.unique()
+    assert [layer.label for layer in layers.named(["ArtGAN"])] == ["DCGAN 1", "DCGAN 2", "DCGAN 3", "DCGAN 4"]
+    assert [layer.label for layer in layers.named(["DCGAN 2", "GP-GAN 4"])] == ["DCGAN 2", "DiscoGAN 4"]
+    assert layers.named([]) == list(layers.unique())
 
 
 SMALL = [
@@ -396,7 +397,7 @@ def test_nothing_fits(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("--layers None", "--layers None: there is no such network; there are DCGAN, ArtGAN, "),
+        ("--layers None", "--layers None: there is no such network or layer; networks are DCGAN, ArtGAN, "),
         ("--quick --batch 1", "--quick proves that it runs"),
         ("--quick --layers DCGAN", "--quick proves that it runs"),
         ("--quick --save", "--quick proves that it runs"),

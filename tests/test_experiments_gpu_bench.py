@@ -435,7 +435,7 @@ def test_wrong_results_end_in_an_error(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--layers", "z 9"), "--layers z 9: part core has a 1, b 1"),
+        (("--layers", "z 9"), "--layers z 9: there is no such network or layer; networks are a, b"),
         (("--batch", 5), "--batch 5: part core has 16, 1, 64"),
         (("--part", "none"), "core"),
     ],
