@@ -30,8 +30,13 @@ _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 @pytest.fixture(autouse=True)
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is in memory beforehand must not matter."""
-    # Bytes of ones are NaN in any element type.
-    monkeypatch.setattr(engine, "_scratch", lambda size: np.full(size + engine._LINES_BYTES, 255, np.uint8))
+
+    def poisoned(size: int) -> tuple[Any, int]:
+        # Bytes of ones are NaN in any element type.
+        memory = np.full(size + engine._LINES_BYTES, 255, np.uint8)
+        return memory, engine._aligned(memory)
+
+    monkeypatch.setattr(engine, "_scratch", poisoned)
 
 
 @pytest.fixture

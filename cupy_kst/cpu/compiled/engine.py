@@ -124,7 +124,7 @@ class Packed:
                 packed = self._packed[key] = _pack(geometry, self._weight, plan)
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
-            call = self._calls[geometry] = _Call(frame, packed)
+            call = self._calls[geometry] = _Call(frame, packed, address(packed))
         return call
 
 
@@ -138,10 +138,11 @@ class _Frame(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """What calls of a geometry by a weight have in common."""
+    """What calls of a geometry by a weight have in common; `place` is where `weights` are in memory."""
 
     frame: _Frame
     weights: Array
+    place: int
 
 
 def pack(weight: Array) -> Packed:
@@ -170,8 +171,8 @@ def _turned(geometry: Geometry, transposed: bool) -> Geometry:
 
 def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
     """Write the operation of a geometry to `out`."""
-    frame, weights = weight.call(geometry)
-    _convolve(frame, input, weights, bias, out)
+    call = weight.call(geometry)
+    _convolve(call.frame, input, call.place, bias, out)
 
 
 def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
@@ -181,7 +182,7 @@ def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | Non
         frame = _dense(geometry, char, threads.count())
     else:
         frame = _frame(geometry, _choose(geometry, input.itemsize, rows=True), char, rows=True)
-    _convolve(frame, input, weight, bias, out)
+    _convolve(frame, input, address(weight), bias, out)
 
 
 @lru_cache(maxsize=256)
@@ -192,7 +193,7 @@ def _dense(geometry: Geometry, char: str, several: int) -> _Frame:
     zeros = np.zeros(geometry.small_channels, char)
     lanes = vector_bytes() // zeros.itemsize
     plan = dense_plan(geometry, lanes, several)
-    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.inputs)), lanes]
+    words = [0, 0, address(zeros), 0, *map(address, (plan.numbers, plan.inputs)), lanes]
     return _Frame(plan, zeros, jobs.record("dense", char, words), _lines(plan.scratch * zeros.itemsize))
 
 
@@ -207,13 +208,12 @@ def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
     return geometry.small_channels // geometry.groups * (idle_lanes(geometry, lanes) - 1) > _GATHERED
 
 
-def _convolve(frame: _Frame, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    from .jobs import address
-
+def _convolve(frame: _Frame, input: Array, weight: int, bias: Array | None, out: Array) -> None:
     record = frame.record.copy()
     record[_ARGUMENTS] = address(input)
-    record[_ARGUMENTS + 1] = address(weight)
-    record[_ARGUMENTS + 2] = address(frame.zeros if bias is None else bias)
+    record[_ARGUMENTS + 1] = weight
+    if bias is not None:
+        record[_ARGUMENTS + 2] = address(bias)
     record[_ARGUMENTS + 3] = address(out)
     _do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
 
@@ -226,9 +226,9 @@ def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Fra
     itemsize, shape = zeros.itemsize, _shape(kind, zeros.itemsize)
     plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
     buffer = _lines(plan.buffer * itemsize)
-    words = [0, 0, 0, 0]
-    words += map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
-    words += map(jobs.address, (plan.classes, plan.offsets))
+    words = [0, 0, address(zeros), 0]
+    words += map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
+    words += map(address, (plan.classes, plan.offsets))
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
     pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
     record = jobs.record("run", char, [*words, plan.tasks, pitch])
@@ -237,7 +237,7 @@ def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Fra
 
 def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution of `input` by a weight as it lies to `out`."""
-    _convolve(_folding(geometry, input.dtype.char, threads.count()), input, weight, bias, out)
+    _convolve(_folding(geometry, input.dtype.char, threads.count()), input, address(weight), bias, out)
 
 
 @lru_cache(maxsize=256)
@@ -247,7 +247,7 @@ def _folding(geometry: Geometry, char: str, several: int) -> _Frame:
     zeros = np.zeros(geometry.large_channels, char)
     shape = _rows(zeros.itemsize)
     plan = fold_plan(geometry, shape, zeros.itemsize, several)
-    words = [0, 0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
+    words = [0, 0, address(zeros), 0, *map(address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
     record = jobs.record("fold", char, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
     return _Frame(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
 
@@ -271,9 +271,16 @@ def _rows(itemsize: int) -> Rows:
 def _do(record: Array, scratch: int, tasks: int, macs: float) -> None:
     """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
     several = min(threads.count(), tasks) if macs > _ALONE_MACS else 1
-    memory = _scratch(scratch * several)
-    record[3], record[4] = _aligned(memory), scratch
+    # Memory that no thread keeps lives until the work is done.
+    held = _scratch(scratch * several)
+    record[3], record[4] = held[1], scratch
     threads.together(record, several)
+
+
+def address(array: Array) -> int:
+    """Return where an array is in memory."""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def _lines(size: int) -> int:
@@ -283,8 +290,6 @@ def _lines(size: int) -> int:
 
 def _aligned(memory: Array) -> int:
     """Return the address of the first whole line of memory that is one line longer."""
-    from .jobs import address
-
     return _lines(address(memory))
 
 
@@ -293,8 +298,6 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
 
     Lanes hold channels of the small map, or positions where there are few of them in a group.
     """
-    from .jobs import address
-
     if geometry.samples == 0:
         out[...] = 0
         return
@@ -349,15 +352,15 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     tasks = groups * ceil(blocks / stack) * parts
     most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
     shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
-    words = [0, 0, 0, *map(jobs.address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
+    words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
     sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
     if few:
         vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
-        words += [jobs.address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
+        words += [address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
         sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
     else:
         width, pitch = shape.block, int(plan.numbers[9])
-        words += [*map(jobs.address, (plan.places, offsets)), *sizes, width, stack]
+        words += [*map(address, (plan.places, offsets)), *sizes, width, stack]
         words += [rows, columns, held, taps, buffer, shares]
         sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
     record = jobs.record("correlate_few" if few else "correlate", char, words)
@@ -388,14 +391,14 @@ def _shape(kind: int, itemsize: int) -> Shape:
     return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
 
 
-def _scratch(size: int) -> Array:
-    """Return so many bytes and a line, of this thread, the same for every call that does not need more."""
-    size += _LINES_BYTES
-    if size > _MOST_HELD:
-        return np.empty(size, np.uint8)
-    held: Array | None = getattr(_memory, "held", None)
-    if held is None or held.size < size:
-        held = _memory.held = np.empty(size, np.uint8)
+def _scratch(size: int) -> tuple[Array, int]:
+    """Return memory of this thread, the same for every call that does not need more, and where so many bytes begin."""
+    held: tuple[Array, int] | None = getattr(_memory, "held", None)
+    if held is None or held[0].size < size + _LINES_BYTES:
+        memory = np.empty(size + _LINES_BYTES, np.uint8)
+        held = memory, _aligned(memory)
+        if size <= _MOST_HELD:
+            _memory.held = held
     return held
 
 
@@ -410,10 +413,10 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     # Vectors of weights that begin where a cache line does are read twice as fast.
     memory = np.empty(plan.weights * weight.itemsize + _LINES_BYTES, np.uint8)
-    start = _aligned(memory) - jobs.address(memory)
+    start = _aligned(memory) - address(memory)
     packed = memory[start : start + plan.weights * weight.itemsize].view(weight.dtype)
     blocks = ceil(out_channels / plan.shape.block)
-    words = [*map(jobs.address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
+    words = [*map(address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
     words += [out_channels, blocks, plan.shape.block, plan.weights // groups]
     words += [prod(weight.shape[3:]), plan.shape.lanes]
     _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)

@@ -204,9 +204,3 @@ def _compiled(name: str, kind: str) -> Any:
 def record(name: str, kind: str, words: Sequence[int]) -> Array:
     """Return a record of the job of a name, for arrays of a kind (``"f"`` or ``"d"``)."""
     return np.array([0, 0, _compiled(name, kind).address, 0, 0, *words], np.int64)
-
-
-def address(array: Array) -> int:
-    """Return where an array is in memory."""
-    found: int = array.__array_interface__["data"][0]
-    return found
