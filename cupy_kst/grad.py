@@ -416,6 +416,7 @@ def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -
                 raise TypeError(f"{name}() {error}") from None
             raise
 
+    # What `inspect` looks for; mypy knows of no such attribute of functions.
     ranked.__signature__ = signature  # type: ignore[attr-defined]
     ranked.__name__ = ranked.__qualname__ = name
     ranked.__doc__ = function.__doc__

@@ -7,9 +7,17 @@ from typing import NoReturn
 
 import pytest
 
+from cupy_kst.cpu import compiled
+
 
 def skip_or_fail(reason: str) -> NoReturn:
-    """Skip the running test for `reason`; where CI is set, fail it."""
+    """Skip the running test, or the module that is being imported, for `reason`; where CI is set, fail it."""
     if os.environ.get("CI"):
         pytest.fail(f"must run in continuous integration: {reason}")
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def need_compiled() -> None:
+    """Skip the running test, or the module that is being imported, where Numba compiles nothing; in CI fail it."""
+    if reason := compiled.problem():
+        skip_or_fail(reason)

@@ -16,7 +16,9 @@ from cupy_kst import Geometry
 from cupy_kst.cpu import choice, reference
 from cupy_kst.testing import check
 
-pytest.importorskip("numba", exc_type=ImportError)
+from .skips import need_compiled
+
+need_compiled()
 
 from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan, threads

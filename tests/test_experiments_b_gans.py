@@ -16,8 +16,12 @@ from matplotlib.figure import Figure
 import cupy_kst
 from cupy_kst import Geometry
 from experiments import b_gans, b_gans_figures, charts, layers, paper_pages, results
+from experiments.devices import Device
+from experiments.frame import Settings
+from experiments.peers import Peers
 from experiments.segregation import saved_bytes
 from experiments.sheets import Sheet, markdown
+from experiments.timing import CpuClock, Rounds
 from tests.test_experiments import Runner, invoke
 
 METHODS = ("zero_insertion", "segregated", "unified", "split", "ks_deconv")
@@ -56,7 +60,7 @@ def test_work_and_bytes_of_each_network(network: str) -> None:
 
 def test_its_layers_are_those_of_the_five_networks() -> None:
     assert tuple(NETWORKS) == b_gans_figures.NETWORKS
-    units = b_gans.units(None)  # type: ignore[arg-type]
+    units = b_gans.units(Settings(Device(), CpuClock(), Rounds.exactly(1), True, None, 1, Peers()))
     assert len(units) == len({unit.key for unit in units}) == 14
 
 

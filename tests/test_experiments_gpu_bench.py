@@ -201,11 +201,11 @@ def test_graphs_rotate_over_the_copies(machine: FakeMachine) -> None:
         assert [figure.calls for figure in figures.values()] == [calls, calls, 1]
 
 
-def test_short_graphs_are_replayed_before_they_are_timed(machine: FakeMachine) -> None:
+def test_short_graphs_are_replayed_before_they_are_timed(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     replay = partial(events.append, "replay")
     counting = Counting(machine.cupy, machine.torch)
-    counting.device_seconds = lambda work: (events.append("begin"), work(), 6.0)[-1]  # type: ignore[method-assign]
+    monkeypatch.setattr(counting, "device_seconds", lambda work: (events.append("begin"), work(), 6.0)[-1])
     side = gpu_sides.Side(
         "auto", "channels_first", id, id, lambda: None, lambda of, calls: gpu_machine.Graph(calls, replay)
     )
@@ -247,7 +247,7 @@ def test_a_side_that_fails_leaves_the_others(machine: FakeMachine, monkeypatch: 
     def gone() -> None:
         raise RuntimeError("unspecified launch failure")
 
-    machine.synchronize = gone  # type: ignore[method-assign]
+    monkeypatch.setattr(machine, "synchronize", gone)
     with pytest.raises(ExperimentError, match=r"no longer answers \(RuntimeError\) after this: auto first failed"):
         gpu_row.measure(machine, task(), CEILINGS)
 
@@ -594,12 +594,12 @@ def test_a_tensor_is_seen_as_a_cupy_array(dtype: str) -> None:
     assert array.flags.c_contiguous
 
 
-def test_ceilings(machine: FakeMachine) -> None:
+def test_ceilings(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     found = gpu_ceilings.measure(machine, 2**20, 32)
     assert set(found.flops_per_s) == set(KINDS)
     assert found.flops_per_s["tf32x3"] == pytest.approx(found.flops_per_s["tf32"] / 3)
     assert machine.allowed == [kind.rival for name, kind in KINDS.items() if name != "tf32x3"]
-    machine.device_seconds = lambda work: 2.0  # type: ignore[method-assign]
+    monkeypatch.setattr(machine, "device_seconds", lambda work: 2.0)
     found = gpu_ceilings.measure(machine, 2**20, 32)
     # Five calls a sample; read and written.
     assert found.bytes_per_s == 2 * 2**20 / (2.0 / 5)

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, costs, cpu
-from cupy_kst.cpu import compiled
 from cupy_kst.cpu.compiled import engine
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.packed import Packed
 from tests.engines import PUBLIC
+from tests.skips import need_compiled
 
 ROOT = Path(__file__).parents[1]
 # Maps of 30 to 70 MB, several times what gathering in blocks takes.
@@ -75,13 +75,13 @@ COMPILED: tuple[tuple[str, str, Role], ...] = (
 )
 
 
-@pytest.mark.skipif(bool(compiled.problem()), reason="nothing is compiled here")
 @pytest.mark.parametrize(("method", "form", "output"), COMPILED)
 @pytest.mark.parametrize("name", LARGE)
 def test_what_is_compiled_takes_less_than_twice_the_larger_map(
     name: str, method: str, form: str, output: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the packed weight, in two threads; of maps smaller than a cache it is that cache's size."""
+    need_compiled()
     monkeypatch.setenv("CUPY_KST_THREADS", "2")
     # Else a call would use what one before has left.
     monkeypatch.setattr(engine, "_MOST_HELD", 0)
