@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cupy_kst import Geometry
 from cupy_kst.dtypes import DTYPES, DType
 from cupy_kst.gpu import ks_deconv, tiles
-from cupy_kst.gpu.engine import Engine, form_names, form_of
+from cupy_kst.gpu.engine import Engine, form_names, form_of, plan
 from cupy_kst.gpu.micro import Micro, micros
 from cupy_kst.gpu.target import Target
 from cupy_kst.testing import Arrays, Case
@@ -230,7 +230,7 @@ def test_a_block_has_the_memory_that_it_takes() -> None:
     # 7 classes of 16 lines of 132 floats, and 16 bytes each; buffers of two stages of
     # 8 x (132 + 20) floats where the eighth will be.
     with pytest.raises(ValueError, match="takes 68976 bytes of shared memory, emulator has 49152"):
-        ks_deconv.plan(wide, pinned)
+        plan("ks_deconv", wide, pinned)
 
 
 @pytest.mark.parametrize("size", [1, 9])

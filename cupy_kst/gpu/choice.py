@@ -108,17 +108,10 @@ def form_for(target: Target, product: Product, trimmed: bool = False) -> Form:
 def _check(target: Target, product: Product, form: Form) -> None:
     if not form.micro.runs_on(target.device):
         raise ValueError(f"form='{form}': {target.device.name} has no such tensor cores")
-    if not form.interleaved:
-        return
-    if product.neighbours not in INTERLEAVES:
+    if form.interleaved and product.neighbours not in INTERLEAVES:
         least, most = INTERLEAVES[0], INTERLEAVES[-1]
         raise ValueError(
             f"form='{form}': rows of the output are of {product.neighbours} residue classes, not of {least} to {most}"
-        )
-    needed, most = block_bytes(target, product, form), target.device.shared_bytes_optin
-    if needed > most:
-        raise ValueError(
-            f"form='{form}': a block takes {needed} bytes of shared memory, {target.device.name} has {most}"
         )
 
 
