@@ -30,8 +30,10 @@ from .engine import (
     fold,
     folds,
     pack,
+    pack_minimal,
     problem,
     suits,
+    suits_minimal,
 )
 
 __all__ = [
@@ -44,6 +46,8 @@ __all__ = [
     "fold",
     "folds",
     "pack",
+    "pack_minimal",
     "problem",
     "suits",
+    "suits_minimal",
 ]

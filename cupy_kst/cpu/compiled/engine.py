@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 
 from ...geometry import Geometry
 from ...methods import Operation
+from ..filtering import filters
+from ..taps import reads
 from . import threads
 from .dense_plan import dense_plan, is_small
 from .fold_plan import Rows, fold_plan
-from .plan import Plan, Shape, idle_lanes, reads
+from .minimal_box import Space
+from .minimal_plan import MinimalPlan, minimal_plan, space_of
+from .plan import Plan, Shape, idle_lanes
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
@@ -88,8 +93,30 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
         channels = min(channels, _SUMMED_TAPS)
     *outer, width = axes
     lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
+    return lines * (min(_LINE, width.positions) + width.halo) <= _room(geometry)
+
+
+# Of a geometry, a weight and a plan.
+_LayOut = Callable[[Geometry, Array, Any], Array]
+
+
+@lru_cache(maxsize=1024)
+def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
+    """Return whether minimal filtering saves products, and a thread's memory has room for a box."""
+    geometry = _turned(geometry, operation == "conv_transpose")
+    return filters(geometry) and sum(_space(geometry, 4).sizes) <= _room(geometry)
+
+
+def _space(geometry: Geometry, itemsize: int) -> Space:
+    from . import kernels
+
+    return space_of(geometry, _shape(kernels.CHANNELS[0], itemsize), itemsize, _room(geometry))
+
+
+def _room(geometry: Geometry) -> int:
+    """Return how many numbers a thread's memory may have."""
     larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
-    return lines * (min(_LINE, width.positions) + width.halo) <= min(_MOST_BUFFERED, max(_LEAST_BUFFERED, larger))
+    return min(_MOST_BUFFERED, max(_LEAST_BUFFERED, larger))
 
 
 class Packed:
@@ -98,8 +125,8 @@ class Packed:
     Calls from several threads are safe.
     """
 
-    def __init__(self, weight: Array) -> None:
-        self._weight = weight
+    def __init__(self, weight: Array, frame: Callable[[Geometry, str], _Frame], lay_out: _LayOut) -> None:
+        self._weight, self._frame, self._lay_out = weight, frame, lay_out
         self._packed: dict[Any, Array] = {}
         self._calls: dict[Geometry, _Call] = {}
         self._lock = Lock()
@@ -110,18 +137,16 @@ class Packed:
         return self._settle(geometry) if call is None else call
 
     def _settle(self, geometry: Geometry) -> _Call:
-        itemsize = self._weight.itemsize
-        frame = _frame(geometry, _choose(geometry, itemsize), self._weight.dtype.char)
-        plan = frame.plan
+        frame = self._frame(geometry, self._weight.dtype.char)
         # Inputs of other sizes read the same elements in the same order.
-        key = (plan.shape, geometry.transposed, plan.elements.tobytes())
+        key = (geometry.transposed, frame.plan.layout)
         with self._lock:
             packed = self._packed.get(key)
             if packed is None:
                 if len(self._packed) >= _MOST_FORMS:
                     self._packed.clear()
                     self._calls.clear()
-                packed = self._packed[key] = _pack(geometry, self._weight, plan)
+                packed = self._packed[key] = self._lay_out(geometry, self._weight, frame.plan)
             if len(self._calls) >= _MOST_CALLS:
                 self._calls.clear()
             call = self._calls[geometry] = _Call(frame, packed, address(packed))
@@ -150,7 +175,12 @@ def pack(weight: Array) -> Packed:
 
     It is packed when a call asks for it, and not copied until then.
     """
-    return Packed(weight)
+    return Packed(weight, _frame_of, _pack)
+
+
+def pack_minimal(weight: Array) -> Packed:
+    """Return the same for products of minimal filtering."""
+    return Packed(weight, _minimal_frame_of, _pack_minimal)
 
 
 def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
@@ -218,6 +248,10 @@ def _convolve(frame: _Frame, input: Array, weight: int, bias: Array | None, out:
     _do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
 
 
+def _frame_of(geometry: Geometry, char: str) -> _Frame:
+    return _frame(geometry, _choose(geometry, np.dtype(char).itemsize), char)
+
+
 @lru_cache(maxsize=256)
 def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Frame:
     from . import jobs
@@ -233,6 +267,23 @@ def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Fra
     pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
     record = jobs.record("run", char, [*words, plan.tasks, pitch])
     return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
+
+
+def _minimal_frame_of(geometry: Geometry, char: str) -> _Frame:
+    return _minimal_frame(geometry, char, threads.count())
+
+
+@lru_cache(maxsize=256)
+def _minimal_frame(geometry: Geometry, char: str, several: int) -> _Frame:
+    from . import jobs, microkernel
+
+    zeros = np.zeros(geometry.out_channels, char)
+    plan = minimal_plan(geometry, _space(geometry, zeros.itemsize), microkernel.DEPTH, several)
+    words = [0, 0, address(zeros), 0]
+    words += map(address, (plan.numbers, plan.fill_numbers, plan.fill_axes, plan.phases, plan.passes, plan.kinds))
+    words += map(address, (plan.boxes, plan.places, plan.slices, plan.points, plan.inputs, plan.outputs, plan.offsets))
+    words += [len(plan.passes), len(plan.boxes), len(plan.slices), len(plan.inputs), plan.shape.lanes, plan.shape.block]
+    return _Frame(plan, zeros, jobs.record("minimal", char, words), _lines(plan.scratch * zeros.itemsize))
 
 
 def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
@@ -403,6 +454,30 @@ def _scratch(size: int) -> tuple[Array, int]:
 
 
 def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
+    packed = _empty(plan.weights, weight.dtype)
+    _pack_elements(geometry, weight, plan.elements, plan.shape, packed)
+    return packed
+
+
+def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array:
+    products, kernel = plan.combinations.shape
+    groups = geometry.groups
+    channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
+    blocks, of_element = groups * ceil(out_channels / plan.shape.block), channels * plan.shape.block
+    elements = [(*at, e * channels, 1, 0) for e, at in enumerate(np.ndindex(weight.shape[3:]))]
+    single = _empty(blocks * kernel * of_element, weight.dtype)
+    _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
+    packed = _empty(plan.weights, weight.dtype)
+    # The factors are 0, 1 and -1: a product of matrices that rounds nothing but sums.
+    np.matmul(
+        plan.combinations.astype(weight.dtype),
+        single.reshape(blocks, kernel, of_element),
+        out=packed.reshape(blocks, products, of_element),
+    )
+    return packed
+
+
+def _pack_elements(geometry: Geometry, weight: Array, elements: Array, shape: Shape, packed: Array) -> None:
     from . import jobs
 
     weight = np.ascontiguousarray(weight)
@@ -411,13 +486,15 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
         strides[[1, 2]] = strides[[2, 1]]
     groups = geometry.groups
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
-    # Vectors of weights that begin where a cache line does are read twice as fast.
-    memory = np.empty(plan.weights * weight.itemsize + _LINES_BYTES, np.uint8)
-    start = _aligned(memory) - address(memory)
-    packed = memory[start : start + plan.weights * weight.itemsize].view(weight.dtype)
-    blocks = ceil(out_channels / plan.shape.block)
-    words = [*map(address, (weight, packed, strides, plan.elements)), len(plan.elements), groups, channels]
-    words += [out_channels, blocks, plan.shape.block, plan.weights // groups]
-    words += [prod(weight.shape[3:]), plan.shape.lanes]
+    blocks = ceil(out_channels / shape.block)
+    words = [*map(address, (weight, packed, strides, elements)), len(elements), groups, channels]
+    words += [out_channels, blocks, shape.block, packed.size // groups, prod(weight.shape[3:]), shape.lanes]
     _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)
-    return packed
+
+
+def _empty(size: int, dtype: Any) -> Array:
+    """Return an array that begins where a cache line does: vectors of weights are read twice as fast there."""
+    count = size * dtype.itemsize
+    memory = np.empty(count + _LINES_BYTES, np.uint8)
+    start = _aligned(memory) - address(memory)
+    return memory[start : start + count].view(dtype)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...axis import Axis
 from ...geometry import Geometry
 from ..choice import SUMS_BYTES, fold_parts
-from .taps import AxisReads, transposed_reads
+from ..taps import AxisReads, transposed_reads
 
 Table = NDArray[Any]
 

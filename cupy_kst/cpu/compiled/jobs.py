@@ -23,6 +23,7 @@ from .dense import convolve
 from .few_correlation import correlate_few
 from .folding import fold
 from .kernels import jit, run
+from .minimal import filter_boxes
 from .packing import pack
 
 Array = NDArray[Any]
@@ -130,6 +131,26 @@ def _dense(address, part, like):
     convolve(source, weight, bias, out, numbers, inputs, r[a + 6], _memory(r, part, like, 0, 1), r)
 
 
+@jit
+def _minimal(address, part, like):
+    one, offset = np.int64(0), np.int32(0)
+    r = carray(pointer(address, one), _FIRST + 23)
+    a = _FIRST
+    source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
+    numbers, fill_numbers = carray(pointer(r[a + 4], one), 23), carray(pointer(r[a + 5], one), 7)
+    fill_axes, phases = carray(pointer(r[a + 6], one), (3, 7)), carray(pointer(r[a + 7], one), (1, 3))
+    passes, kinds = carray(pointer(r[a + 8], one), (r[a + 17], 6)), carray(pointer(r[a + 9], one), (1, 3))
+    boxes, places = carray(pointer(r[a + 10], one), (r[a + 18], 17)), carray(pointer(r[a + 11], offset), 1)
+    slices, points = carray(pointer(r[a + 12], one), (r[a + 19], 3)), carray(pointer(r[a + 13], one), (1, 2))
+    inputs, table = carray(pointer(r[a + 14], one), r[a + 20]), carray(pointer(r[a + 15], offset), 1)
+    offsets = carray(pointer(r[a + 16], offset), 1)
+    filter_boxes(
+        source, packed, bias, out, numbers, fill_numbers, fill_axes, phases, passes, kinds, boxes, places, slices,
+        points, inputs, table, offsets, r[a + 21], r[a + 22], _memory(r, part, like, 0, 1), r,
+    )  # fmt: skip
+
+
 # A function for each job and type: Numba's cache finds a function by its name.
 def _run_float32(record, part):
     _run(record, part, np.float32(0))
@@ -153,6 +174,14 @@ def _dense_float32(record, part):
 
 def _dense_float64(record, part):
     _dense(record, part, np.float64(0))
+
+
+def _minimal_float32(record, part):
+    _minimal(record, part, np.float32(0))
+
+
+def _minimal_float64(record, part):
+    _minimal(record, part, np.float64(0))
 
 
 def _correlate_few_float32(record, part):
@@ -188,6 +217,8 @@ _FUNCTIONS = {
     ("dense", "d"): _dense_float64,
     ("pack", "f"): _pack_float32,
     ("pack", "d"): _pack_float64,
+    ("minimal", "f"): _minimal_float32,
+    ("minimal", "d"): _minimal_float64,
     ("correlate_few", "f"): _correlate_few_float32,
     ("correlate_few", "d"): _correlate_few_float64,
     ("correlate", "f"): _correlate_float32,

@@ -161,24 +161,24 @@ def _by_rows(
 
 
 @jit
-def _sum_by_channels(count, buffer, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
+def sum_by_channels(count, buffer, base, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
     """Sum at `count` places, tile by tile, with channels in lanes."""
     tiles, done = (count + _MOST - 1) // _MOST, 0
     for tile in range(tiles):
         now = count * (tile + 1) // tiles - done
         i, at = place + done, to + done * width
         if now == 6:
-            _channels_6(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_6(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         elif now == 5:
-            _channels_5(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_5(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         elif now == 4:
-            _channels_4(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_4(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         elif now == 3:
-            _channels_3(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_3(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         elif now == 2:
-            _channels_2(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_2(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         else:
-            _channels_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
+            _channels_1(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
         done += now
 
 
@@ -199,7 +199,7 @@ def _by_channels(
     while begun < depth or begun == 0:
         some = min(_DEPTH, depth - begun)
         k, w = first + begun, weight + begun * width
-        _sum_by_channels(count, buffer, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
+        sum_by_channels(count, buffer, 0, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
         begun += _DEPTH
     turn(sums, aside, width, at, pitch, count, width, lanes)
 

@@ -46,6 +46,20 @@ class _Line:
         at = self._builder.gep(pointer, [index])
         self._builder.store(vector, self._cast(at, vector.type.count), align=self.size)
 
+    def turn(self, rows: list[Any], pointer: Any, pitch: Any) -> None:
+        """Store the columns of as many vectors as a vector has lanes."""
+        size, step = len(rows), 1
+        while step < size:
+            low = [j if not j & step else size + j - step for j in range(size)]
+            high = [j + step if not j & step else size + j for j in range(size)]
+            for i in range(size):
+                if not i & step:
+                    one, other = rows[i], rows[i + step]
+                    rows[i], rows[i + step] = self.shuffle(one, other, low), self.shuffle(one, other, high)
+            step *= 2
+        for i, row in enumerate(rows):
+            self.store(row, pointer, self._builder.mul(pitch, _I64(i)))
+
     def shuffle(self, one: Any, other: Any, order: list[int]) -> Any:
         return self._builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, len(order)), order))
 
@@ -203,21 +217,73 @@ def transpose(typingctx: Any, sums: Any, start: Any, pitch: Any, to: Any, to_pit
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         line = _Line(context, builder, signature.args[0].dtype)
-        size = line.lanes
         inputs, outputs = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 3))
-        rows = [line.load(inputs, builder.mul(args[2], _I64(i)), size) for i in range(size)]
-        step = 1
-        while step < size:
-            low = [j if not j & step else size + j - step for j in range(size)]
-            high = [j + step if not j & step else size + j for j in range(size)]
-            for i in range(size):
-                if not i & step:
-                    one, other = rows[i], rows[i + step]
-                    rows[i], rows[i + step] = line.shuffle(one, other, low), line.shuffle(one, other, high)
-            step *= 2
-        for i, row in enumerate(rows):
-            line.store(row, outputs, builder.mul(args[4], _I64(i)))
+        rows = [line.load(inputs, builder.mul(args[2], _I64(i)), line.lanes) for i in range(line.lanes)]
+        line.turn(rows, outputs, args[4])
         return context.get_dummy_value()
 
     i64 = types.int64
     return types.void(sums, i64, i64, i64, i64), generate
+
+
+@intrinsic
+def subtract(typingctx: Any, source: Any, start: Any, other: Any, target: Any, to: Any, length: Any) -> Any:
+    """Set ``target[to : to + length]`` to numbers of the line at `start` less those of the one at `other`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = _Line(context, builder, signature.args[0].dtype)
+        ones, others = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 2))
+        outputs = line.pointer(signature.args[3], args[3], args[4])
+
+        def move(width: int, index: Any) -> None:
+            line.store(builder.fsub(line.load(ones, index, width), line.load(others, index, width)), outputs, index)
+
+        line.each(args[5], move)
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(source, i64, i64, target, i64, i64), generate
+
+
+def turn_sums(pairs: int) -> Any:
+    """Return the function that turns a square whose lines are each the sum of 2 lines, or of `pairs` times 2.
+
+    ``turn_sums(sums, start, apart, pairs_apart, places, first, target, to, to_pitch)``: the first of those of line
+    ``i`` is at ``start + places[first + i]``; its own line is at ``to + i*to_pitch``.
+    """
+
+    @intrinsic
+    def turn(
+        typingctx: Any,
+        sums: Any,
+        start: Any,
+        apart: Any,
+        pairs_apart: Any,
+        places: Any,
+        first: Any,
+        target: Any,
+        to: Any,
+        to_pitch: Any,
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            line = _Line(context, builder, signature.args[0].dtype)
+            inputs = line.pointer(signature.args[0], args[0], args[1])
+            table = line.pointer(signature.args[4], args[4], args[5])
+
+            def sum_of(i: int) -> Any:
+                total, at = None, builder.sext(builder.load(builder.gep(table, [_I64(i)])), _I64)
+                for _ in range(pairs):
+                    both = [line.load(inputs, index, line.lanes) for index in (at, builder.add(at, args[2]))]
+                    pair = builder.fadd(*both)
+                    total = pair if total is None else builder.fadd(total, pair)
+                    at = builder.add(at, args[3])
+                return total
+
+            rows = [sum_of(i) for i in range(line.lanes)]
+            line.turn(rows, line.pointer(signature.args[6], args[6], args[7]), args[8])
+            return context.get_dummy_value()
+
+        i64 = types.int64
+        return types.void(sums, i64, i64, i64, places, i64, target, i64, i64), generate
+
+    return turn

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from .taps import AxisOutputs, AxisReads, conv_reads, transposed_reads
+from ..taps import AxisOutputs, AxisReads, reads
 
 Table = NDArray[Any]
 
@@ -64,12 +64,10 @@ class Plan:
     weights: int
     macs: int
 
-
-def reads(geometry: Geometry) -> tuple[AxisReads, AxisReads, AxisReads]:
-    """Return what the operation of a geometry reads along its axes."""
-    each = transposed_reads if geometry.transposed else conv_reads
-    depth, height, width = map(each, geometry.axes)
-    return depth, height, width
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What a packed weight depends on."""
+        return self.shape, self.elements.tobytes()
 
 
 @lru_cache(maxsize=256)
@@ -88,7 +86,7 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
     box = _box(axes, samples, channels * len(phases), shape, itemsize, least, most)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
-    channel_size = _odd_lines(phase_size * len(phases), itemsize)
+    channel_size = odd_lines(phase_size * len(phases), itemsize)
     layout = _Layout(shape, axes, extents, channels * channel_size)
     boxes, places = layout.boxes(box, samples)
     blocks = ceil(out_channels / shape.block)
@@ -132,7 +130,7 @@ def _together(shape: Shape, blocks: int, block_bytes: int) -> int:
     return max(1, min(4, blocks, _SUMS_BYTES // max(1, block_bytes))) if shape.positions_in_lanes else 1
 
 
-def _odd_lines(size: int, itemsize: int) -> int:
+def odd_lines(size: int, itemsize: int) -> int:
     """Return a size in an odd number of cache lines, so that the same place of many channels meets many sets."""
     line = 64 // itemsize
     lines = ceil(size / line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ...axis import Axis
+from ..axis import Axis
+from ..geometry import Geometry
 
 
 class Tap(NamedTuple):
@@ -51,6 +52,13 @@ class AxisReads(NamedTuple):
     def halo(self) -> int:
         """How many inputs of a phase neighbouring positions read more than there are positions."""
         return max((tap.shift for one in self.classes for tap in one.taps), default=0) - self.lowest
+
+
+def reads(geometry: Geometry) -> tuple[AxisReads, AxisReads, AxisReads]:
+    """Return what the operation of a geometry reads along its axes."""
+    each = transposed_reads if geometry.transposed else conv_reads
+    depth, height, width = map(each, geometry.axes)
+    return depth, height, width
 
 
 # Outputs of an axis that may each be a class of their own.

@@ -1,0 +1,162 @@
+"""How minimal filtering divides maps into boxes of tiles, and what a thread's memory holds of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import NamedTuple
+
+from ..filtering import POINTS, AxisTiles
+from .plan import Shape, odd_lines
+
+# A box's sums of a block of output channels stay in the second cache; of its inputs one plane does, which is multiplied
+# for all output channels before the next.
+_SUMS_BYTES, _INPUTS_BYTES = 600 << 10, 2 << 20
+# Tiles that take as long as what is done once a box.
+_BEGIN = 16
+# Outputs of a channel that are put in their order at once.
+RUN = 64
+
+
+class Box(NamedTuple):
+    """Samples, and tiles along each axis."""
+
+    samples: int
+    depth: int
+    height: int
+    width: int
+
+    @property
+    def tiles(self) -> int:
+        return prod(self)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a box of an operation takes.
+
+    Attributes
+    ----------
+    axes : tuple of AxisTiles
+        The axes that it divides.
+    box : Box
+        Its tiles.
+    channels : int
+        Channels of a group.
+    sums : int
+        Points that a slice of outputs is made of.
+    shape : Shape
+        What microkernels multiply at once.
+    itemsize : int
+        Bytes of a number.
+    """
+
+    axes: tuple[AxisTiles, AxisTiles, AxisTiles]
+    box: Box
+    channels: int
+    sums: int
+    shape: Shape
+    itemsize: int
+
+    @property
+    def pitch(self) -> int:
+        """Numbers from one position's channels to those of the next."""
+        return odd_lines(self.channels, self.itemsize)
+
+    @property
+    def tiles(self) -> list[int]:
+        """Tiles of inputs along each axis."""
+        return [size + axis.halo for size, axis in zip(self.box[1:], self.axes, strict=True)]
+
+    @property
+    def extents(self) -> list[int]:
+        """Inputs along each axis."""
+        return [axis.step * (count - 1) + axis.reach + 1 for count, axis in zip(self.tiles, self.axes, strict=True)]
+
+    @property
+    def plane(self) -> int:
+        """Numbers of the inputs of one kind, and ..."""
+        return prod(self.tiles) * self.pitch
+
+    @property
+    def sample(self) -> int:
+        """... of all kinds."""
+        return self.plane * prod(len(axis.kinds) for axis in self.axes)
+
+    @property
+    def line(self) -> int:
+        """Numbers of a channel's inputs as they lie, in whole squares."""
+        return odd_lines(ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes, self.itemsize)
+
+    @property
+    def stage(self) -> int:
+        """Numbers of what one pass leaves to the next, or of the inputs in whole squares."""
+        made = prod(self.extents)
+        largest = ceil(made / self.shape.lanes) * self.shape.lanes
+        for axis, extent, count in self.passes:
+            made = made // extent * count * len(axis.kinds)
+            largest = max(largest, made)
+        return largest * self.pitch
+
+    @property
+    def passes(self) -> list[tuple[AxisTiles, int, int]]:
+        """Axes in the order in which inputs are combined, with inputs and tiles of each."""
+        return list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]
+
+    @property
+    def point(self) -> int:
+        """Numbers of the sums of a point."""
+        return self.box.tiles * self.shape.block
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """How many sums an output is made of, and how far those of neighbouring points are apart along two axes."""
+        _, height, width = self.axes
+        across = POINTS if width.outputs > 1 else 1
+        apart = [each for each, axis in ((across, height), (1, width)) if axis.outputs > 1]
+        return 2 ** len(apart), apart[-1] * self.point, apart[0] * self.point
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of the parts of a thread's memory.
+
+        They are the inputs of some channels as they lie, two stages of what passes make of them, the planes of all
+        kinds, sums, and outputs in their order.
+        """
+        inputs = [self.shape.lanes * self.line, self.stage, self.stage, self.box.samples * self.sample]
+        return [*inputs, self.sums * self.point, self.shape.block * RUN]
+
+    def with_box(self, *box: int) -> Space:
+        """Return the same of another box."""
+        return Space(self.axes, Box(*box), self.channels, self.sums, self.shape, self.itemsize)
+
+    @property
+    def _read(self) -> float:
+        """Tiles that are read for each that is made."""
+        return self.box.samples * prod(self.tiles) / self.box.tiles
+
+    def _fits(self, room: int) -> bool:
+        *_, planes, sums, _ = self.sizes
+        fits = sums * self.itemsize <= _SUMS_BYTES and planes * self.itemsize <= _INPUTS_BYTES
+        return fits and sum(self.sizes) <= room
+
+    def best(self, samples: int, room: int) -> Space:
+        """Return that of the box that reads least beside its own tiles, where as many numbers have room."""
+        depth, height, width = (axis.tiles for axis in self.axes)
+        found = [self]
+        for w in _parts(width):
+            h = next((h for h in _parts(height) if self.with_box(1, 1, h, w)._fits(room)), 0)
+            if not h:
+                continue
+            d = n = 1
+            if (h, w) == (height, width):
+                d = next((d for d in _parts(depth) if self.with_box(1, d, h, w)._fits(room)), 1)
+                if d == depth:
+                    n = next((n for n in _parts(samples) if self.with_box(n, d, h, w)._fits(room)), 1)
+            found.append(self.with_box(n, d, h, w))
+        return min(found, key=lambda space: (round(space._read + _BEGIN / space.box.tiles, 3), -space.box.width))
+
+
+def _parts(length: int) -> list[int]:
+    """Return the sizes of the parts that a length can be divided into evenly, the largest first."""
+    return sorted({ceil(length / count) for count in range(1, length + 1)}, reverse=True)

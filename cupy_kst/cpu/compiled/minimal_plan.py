@@ -1,0 +1,229 @@
+"""The tables of minimal filtering: boxes of tiles, the inputs that they share, their points, and where outputs lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, product
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...axis import Axis
+from ...geometry import Geometry
+from ..filtering import AxisTiles, Kind, axes_in_tiles
+from .minimal_box import RUN, Box, Space
+from .plan import Shape
+
+Table = NDArray[Any]
+
+# More tasks than threads, so that one that is held up does not hold up the others.
+_TASKS = 2
+
+
+@dataclass(frozen=True)
+class MinimalPlan:
+    """Tables for `minimal.run`, which names their columns where it reads them. `scratch` is in numbers.
+
+    `combinations` has a row for each product of a point, and in it the factor of each filter element.
+    """
+
+    shape: Shape
+    numbers: Table
+    fill_numbers: Table
+    fill_axes: Table
+    phases: Table
+    passes: Table
+    kinds: Table
+    boxes: Table
+    places: Table
+    slices: Table
+    points: Table
+    inputs: Table
+    outputs: Table
+    offsets: Table
+    combinations: Table
+    tasks: int
+    scratch: int
+    weights: int
+    macs: int
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """What a packed weight depends on."""
+        return self.shape, self.combinations.tobytes()
+
+
+@lru_cache(maxsize=1024)
+def space_of(geometry: Geometry, shape: Shape, itemsize: int, room: int) -> Space:
+    """Return how a map is divided, so that a thread has at most `room` numbers unless one tile takes more."""
+    axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
+    sums = prod(len(axis.classes) * len(axis.classes[0].points) for axis in axes[1:])
+    return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room)
+
+
+@lru_cache(maxsize=256)
+def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> MinimalPlan:
+    """Return the tables of a call, the same for all calls of this geometry; `depth` products are added up at once."""
+    axes, of, shape = space.axes, geometry.axes, space.shape
+    groups, samples, channels = geometry.groups, geometry.samples, space.channels
+    out_channels = geometry.out_channels // groups
+    blocks = ceil(out_channels / shape.block)
+    products = _Products(axes, of)
+    read = [axis.small if geometry.transposed else axis.large for axis in of]
+    made = [axis.large if geometry.transposed else axis.small for axis in of]
+    outputs = _Outputs(space, made)
+    boxes = outputs.boxes(samples)
+    parts = min(blocks, ceil(_TASKS * threads / max(1, len(boxes) * groups)))
+    _, *starts, scratch = accumulate(space.sizes, initial=0)
+    numbers = [groups, channels, out_channels, blocks, parts, prod(read), space.pitch, space.sample, space.point]
+    numbers += [space.sums, space.line, *starts, RUN, *space.strides, *made]
+    return MinimalPlan(
+        shape,
+        np.array(numbers, np.int64),
+        np.array([0, groups, channels, 0, 0, space.line, 0], np.int64),
+        _fill_axes(space, read),
+        np.zeros((1, 3), np.int64),
+        *_passes(space),
+        boxes,
+        np.array(outputs.places, np.int32),
+        np.array([(one.first, one.step, one.positions) for one in axes[0].classes], np.int64),
+        np.array(products.points, np.int64),
+        np.array([_place(space, *one) for one in products.inputs], np.int64),
+        np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
+        np.arange(depth, dtype=np.int32),
+        products.combinations(),
+        tasks=len(boxes) * groups * parts,
+        scratch=scratch + shape.lanes,
+        weights=groups * blocks * len(products.inputs) * channels * shape.block,
+        macs=samples * groups * channels * out_channels * prod(axis.tiles for axis in axes) * len(products.inputs),
+    )
+
+
+class _Products:
+    """The points of all classes, and what each multiplies."""
+
+    def __init__(self, axes: tuple[AxisTiles, ...], of: tuple[Axis, Axis, Axis]) -> None:
+        self._kernel = tuple(axis.kernel for axis in of)
+        # For each point its first product and how many there are, for each product the kinds and shifts of its inputs.
+        self.points: list[tuple[int, int]] = []
+        self.inputs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self._elements: list[list[tuple[int, int]]] = []
+        for classes in product(*(axis.classes for axis in axes)):
+            for points in product(*(one.points for one in classes)):
+                terms = list(product(*points))
+                self.points.append((len(self.inputs), len(terms)))
+                for each in terms:
+                    self.inputs.append((tuple(term.kind for term in each), tuple(term.shift for term in each)))
+                    self._elements.append(self._signed(*(term.elements for term in each)))
+
+    def _signed(self, *elements: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
+        _, rows, columns = self._kernel
+        return [
+            ((d * rows + h) * columns + w, one * other * third)
+            for (d, one), (h, other), (w, third) in product(*elements)
+        ]
+
+    def combinations(self) -> Table:
+        """Return for each product the factor of each filter element."""
+        table = np.zeros((len(self._elements), prod(self._kernel)), np.int8)
+        for row, elements in zip(table, self._elements, strict=True):
+            for element, sign in elements:
+                row[element] = sign
+        return table
+
+
+def _place(space: Space, kinds: tuple[int, ...], shifts: tuple[int, ...]) -> int:
+    """Return where the inputs of a product begin."""
+    plane = tile = 0
+    for axis, count, kind, shift in zip(space.axes, space.tiles, kinds, shifts, strict=True):
+        plane = plane * len(axis.kinds) + kind
+        tile = tile * count + shift - axis.lowest
+    return plane * space.plane + tile * space.pitch
+
+
+def _fill_axes(space: Space, read: list[int]) -> Table:
+    """Return the axes that `kernels.fill` knows: every input is of one phase."""
+    rows = [
+        (size, 0, 1, axis.step * axis.lowest, extent, 0, extent - axis.step * count)
+        for size, axis, extent, count in zip(read, space.axes, space.extents, space.box[1:], strict=True)
+    ]
+    return np.array(rows, np.int64)
+
+
+def _passes(space: Space) -> tuple[Table, Table]:
+    """Return what is done along the axes, from the last one on, and the kinds of inputs that it makes."""
+    passes: list[tuple[int, ...]] = []
+    kinds: list[Kind] = []
+    outer, inner = prod(space.extents), space.pitch
+    for axis, extent, count in space.passes:
+        outer //= extent
+        if axis.kinds != (Kind(0, 1, 0),):
+            passes.append((outer, extent, inner, len(kinds), len(axis.kinds), count))
+            kinds += axis.kinds
+        outer *= len(axis.kinds)
+        inner *= count
+    return np.array(passes, np.int64).reshape(-1, 6), np.array(kinds, np.int64).reshape(-1, 3)
+
+
+class _Outputs:
+    """Where the tiles of a box find their inputs, and its outputs their sums."""
+
+    def __init__(self, space: Space, made: list[int]) -> None:
+        self._space, self._made = space, made
+        self.places: list[int] = []
+        self.table: list[Table] = []
+        self._rows = 0
+
+    def boxes(self, samples: int) -> Table:
+        """Return a row for each box.
+
+        Firsts and sizes as `kernels.fill` knows them, first place, places, slices, places of a slice, first row of the
+        table of outputs, outputs of a slice, those that are side by side, where the first one is, the first slice.
+        """
+        space = self._space
+        lengths = (samples, *(axis.tiles for axis in space.axes))
+        counts = [ceil(length / size) for length, size in zip(lengths, space.box, strict=True)]
+        different: dict[tuple[int, ...], tuple[int, ...]] = {}
+        rows = []
+        for at in product(*map(range, counts)):
+            first = [index * size for index, size in zip(at, space.box, strict=True)]
+            sizes = [min(size, length - one) for size, length, one in zip(space.box, lengths, first, strict=True)]
+            down, across = (_outputs(space.axes[i], first[i + 1], sizes[i + 1]) for i in (1, 2))
+            key = (*sizes, len(down), len(across))
+            if key not in different:
+                different[key] = self._add(sizes, down, across)
+            steps = [axis.step for axis in space.axes]
+            inputs, extents = ([a * b for a, b in zip(each[1:], steps, strict=True)] for each in (first, sizes))
+            corner = down[0, 0] * self._made[2] + across[0, 0]
+            rows.append((first[0], *inputs, sizes[0], *extents, *different[key], corner, first[1]))
+        return np.array(rows, np.int64).reshape(-1, 17)
+
+    def _add(self, sizes: list[int], down: Table, across: Table) -> tuple[int, ...]:
+        space, first, row = self._space, len(self.places), self._rows
+        _, rows, columns = space.tiles
+        for n, d, h, w in product(*map(range, sizes)):
+            self.places.append(n * space.sample + ((d * rows + h) * columns + w) * space.pitch)
+        classes = len(space.axes[2].classes)
+        points = [len(axis.classes[0].points) for axis in space.axes[1:]]
+        of_class = down[:, None, 1] * classes + across[None, :, 1]
+        point = (of_class * points[0] + down[:, None, 3]) * points[1] + across[None, :, 3]
+        tile = down[:, None, 2] * sizes[3] + across[None, :, 2]
+        self.table.append((point * space.point + tile * space.shape.block).ravel())
+        self._rows += point.size
+        beside = point.size if len(across) == self._made[2] else len(across)
+        return first, prod(sizes), sizes[1], sizes[2] * sizes[3], row, point.size, beside
+
+
+@lru_cache(maxsize=256)
+def _outputs(axis: AxisTiles, first: int, count: int) -> Table:
+    """Return the outputs of some tiles in their order: where they are, class, tile, and which of a tile's."""
+    rows = []
+    for index, one in enumerate(axis.classes):
+        for tile, which in product(range(count), range(axis.outputs)):
+            at = (first + tile) * axis.outputs + which
+            if at < one.positions:
+                rows.append((one.first + at * one.step, index, tile, which))
+    return np.array(sorted(rows), np.int64).reshape(-1, 4)
