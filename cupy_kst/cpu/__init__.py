@@ -42,19 +42,21 @@ RUNS: dict[tuple[str, str], Callable[..., None]] = {
     ("segregated", "columns"): segregated.run,
     ("unified", "fold"): unified.run,
     ("ks_deconv", "compiled"): compiled.conv_transpose,
+    ("ks_deconv", "compiled_minimal"): compiled.conv_transpose,
     ("ks_deconv", "compiled_fold"): compiled.fold,
     ("ks_deconv", "fold"): unified.run,
     ("ks_deconv", "columns"): ks_deconv.run,
     ("split", "columns"): split.run,
     ("direct", "columns"): direct.run,
     ("conv_v2", "compiled"): compiled.conv,
+    ("conv_v2", "compiled_minimal"): compiled.conv,
     ("conv_v2", "compiled_rows"): compiled.conv_rows,
     ("conv_v2", "columns"): conv_v2.run,
     ("zero_dilation", "taps"): zero_dilation.run,
     ("sk_dilated", "compiled"): compiled.correlate,
     ("sk_dilated", "taps"): sk_dilated.run,
 }
-PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack}
+PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack, "compiled_minimal": compiled.pack_minimal}
 FORMS: dict[str, tuple[str, ...]] = {
     method: tuple(form for other, form in RUNS if other == method) for method, _ in RUNS
 }
@@ -76,6 +78,8 @@ def _can(form: str, geometry: Geometry, operation: Operation, dtype: DType) -> b
         return True
     if not compiled.available(dtype.compute):
         return False
+    if form == "compiled_minimal":
+        return compiled.suits_minimal(geometry, operation)
     return compiled.folds(geometry) if form == "compiled_fold" else compiled.suits(geometry, operation)
 
 

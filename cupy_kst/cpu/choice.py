@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from math import prod
+from math import ceil, prod
 from typing import NamedTuple
 
 from ..geometry import Geometry
 from .forms import BLOCK_BYTES, fits_at_once
 from .merging import PRODUCT_BYTES, plan
+from .shape import Shape
+from .tiling import space_of
 
 
 class Work(NamedTuple):
@@ -34,6 +37,12 @@ class Work(NamedTuple):
         Elements of the weight that are copied to a cache as they lie, as often as they are.
     folded : float
         Products that Numba's code adds where they land.
+    filtered : float
+        Multiply-adds of minimal filtering.
+    combined : float
+        Numbers that it combines: inputs, planes of tiles, and outputs.
+    read : float
+        Elements of the packed weight that it reads, as often as it reads them.
     """
 
     macs: float = 0.0
@@ -45,6 +54,9 @@ class Work(NamedTuple):
     packed: float = 0.0
     passed: float = 0.0
     folded: float = 0.0
+    filtered: float = 0.0
+    combined: float = 0.0
+    read: float = 0.0
 
 
 # Channels of a group.
@@ -58,6 +70,8 @@ _LANES, _ALONE = 16, 1.3
 # some of these.
 PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
 
+# What minimal filtering multiplies at once, on the processor that prices are of.
+_MICROKERNEL = Shape(False, 6, 4, _LANES)
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
 
@@ -74,6 +88,9 @@ SECONDS = Work(
     packed=4e-10,
     passed=7.1e-11,
     folded=7.5e-11,
+    filtered=4e-12,
+    combined=1.5e-10,
+    read=2.7e-11,
 )
 
 
@@ -97,6 +114,8 @@ def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True)
         return _compiled_fold(geometry)
     if form == "compiled_rows":
         return _compiled_rows(geometry)
+    if form == "compiled_minimal":
+        return _compiled_minimal(replace(geometry, transposed=transposed), prepared)
     if form == "compiled":
         pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
         taps = geometry.class_taps if transposed else geometry.window_taps
@@ -125,6 +144,24 @@ def _compiled_rows(geometry: Geometry) -> Work:
     )
     gathered = filled._replace(gathered=geometry.samples * geometry.large_channels * taps * pixels)
     return rows if seconds(rows) <= seconds(gathered) else gathered
+
+
+def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
+    """Products of combined inputs and weights, box by box, each of which reads the whole weight."""
+    space, groups = space_of(geometry, _MICROKERNEL, _ITEMSIZE), geometry.groups
+    lengths = (geometry.samples, *(axis.tiles for axis in space.axes))
+    boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))
+    inputs = boxes * groups * space.box.samples * (prod(space.extents) * space.channels + space.sample)
+    blocks = ceil(geometry.out_channels // groups / space.shape.block)
+    products = prod(sum(len(point) for one in axis.classes for point in one.points) for axis in space.axes)
+    weights = groups * products * space.channels * blocks * space.shape.block
+    return Work(
+        calls=4,
+        packed=0 if prepared else weights,
+        filtered=prod(lengths) * weights,
+        combined=inputs + prod(geometry.output_shape),
+        read=boxes * weights,
+    )
 
 
 def _filled(out_channels: int) -> float:

@@ -11,7 +11,8 @@ by itself where their number is odd, so that its products are added up before th
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -47,24 +48,25 @@ class AxisPoints(NamedTuple):
     points: tuple[tuple[Term, ...], ...]
 
 
-class AxisTiles(NamedTuple):
+@dataclass(frozen=True)
+class AxisTiles:
     """An axis in tiles of `outputs` positions, each one point by itself, or two outputs that share three points."""
 
     outputs: int
     kinds: tuple[Kind, ...]
     classes: tuple[AxisPoints, ...]
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """The most that a class has."""
         return -(-max(one.positions for one in self.classes) // self.outputs)
 
-    @property
+    @cached_property
     def lowest(self) -> int:
         """The lowest shift."""
         return min((term.shift for term in self._terms), default=0)
 
-    @property
+    @cached_property
     def halo(self) -> int:
         """How many more tiles of inputs are read than there are."""
         return max((term.shift for term in self._terms), default=0) - self.lowest
@@ -74,7 +76,7 @@ class AxisTiles(NamedTuple):
         """Inputs from one tile to the next."""
         return self.kinds[0].step
 
-    @property
+    @cached_property
     def reach(self) -> int:
         """Inputs from the first of a tile to the last that it reads."""
         return max(kind.start + kind.apart for kind in self.kinds)

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from ..filtering import filters
+from ..shape import Shape
 from ..taps import reads
+from ..tiling import LEAST_ROOM, Space, room, space_of
 from . import threads
 from .dense_plan import dense_plan, is_small
 from .fold_plan import Rows, fold_plan
-from .minimal_box import Space
-from .minimal_plan import MinimalPlan, minimal_plan, space_of
-from .plan import Plan, Shape, idle_lanes
+from .minimal_plan import MinimalPlan, minimal_plan
+from .plan import Plan, idle_lanes
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
@@ -46,10 +47,8 @@ _SHARE_MACS = 1 << 18
 _MOST_HELD, _LINES_BYTES = 16 << 20, 128
 # The first word of a record that is its function's.
 _ARGUMENTS = 5
-# Numbers of a thread's inputs, and about as many positions of a row as are made at once.
-_MOST_BUFFERED, _LINE = 4 << 20, 64
-# Numbers of a thread's inputs, or of all its scratch memory, that maps may be smaller than.
-_LEAST_BUFFERED = 1 << 18
+# About as many positions of a row as are made at once.
+_LINE = 64
 # Products that take less time than waking a thread.
 _ALONE_MACS = 1 << 19
 # As many products take as long as packing an element of the weight.
@@ -93,7 +92,7 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
         channels = min(channels, _SUMMED_TAPS)
     *outer, width = axes
     lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
-    return lines * (min(_LINE, width.positions) + width.halo) <= _room(geometry)
+    return lines * (min(_LINE, width.positions) + width.halo) <= room(geometry)
 
 
 # Of a geometry, a weight and a plan.
@@ -102,21 +101,15 @@ _LayOut = Callable[[Geometry, Array, Any], Array]
 
 @lru_cache(maxsize=1024)
 def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
-    """Return whether minimal filtering saves products, and a thread's memory has room for a box."""
+    """Return whether minimal filtering saves more products than idle lanes waste, in the memory that there is."""
     geometry = _turned(geometry, operation == "conv_transpose")
-    return filters(geometry) and sum(_space(geometry, 4).sizes) <= _room(geometry)
+    out_channels, block = geometry.out_channels // geometry.groups, _channels_shape(4).block
+    fills = 2 * out_channels > ceil(out_channels / block) * block
+    return fills and filters(geometry) and sum(_space(geometry, 4).sizes) <= room(geometry)
 
 
 def _space(geometry: Geometry, itemsize: int) -> Space:
-    from . import kernels
-
-    return space_of(geometry, _shape(kernels.CHANNELS[0], itemsize), itemsize, _room(geometry))
-
-
-def _room(geometry: Geometry) -> int:
-    """Return how many numbers a thread's memory may have."""
-    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
-    return min(_MOST_BUFFERED, max(_LEAST_BUFFERED, larger))
+    return space_of(geometry, _channels_shape(itemsize), itemsize)
 
 
 class Packed:
@@ -307,8 +300,7 @@ def _folding(geometry: Geometry, char: str, several: int) -> _Frame:
 def folds(geometry: Geometry) -> bool:
     """Return whether the sums of a few rows of positions fit a thread's memory."""
     plan = fold_plan(geometry, _rows(4), 4, threads.count())
-    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
-    return plan.scratch <= min(_MOST_BUFFERED, max(2 * _LEAST_BUFFERED, larger))
+    return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
 
 
 def _rows(itemsize: int) -> Rows:
@@ -377,11 +369,11 @@ class _Correlation(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import few_correlation, jobs, kernels
+    from . import few_correlation, jobs
     from .correlation import MOST_SUMMED
 
     itemsize = np.dtype(char).itemsize
-    shape = _shape(kernels.CHANNELS[0], itemsize)
+    shape = _channels_shape(itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
     positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
@@ -440,6 +432,12 @@ def _shape(kind: int, itemsize: int) -> Shape:
 
     tile = dict([kernels.WIDE, kernels.FEW, kernels.ONE, kernels.CHANNELS])[kind]
     return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
+
+
+def _channels_shape(itemsize: int) -> Shape:
+    from . import kernels
+
+    return _shape(kernels.CHANNELS[0], itemsize)
 
 
 def _scratch(size: int) -> tuple[Array, int]:

@@ -9,6 +9,8 @@ inputs is multiplied with output channels in lanes, so that no lane idles, whate
 
 from __future__ import annotations
 
+import numpy as np
+
 from .kernels import fill, jit, sum_by_channels, turn
 from .lines import add, clear, copy, subtract, turn_sums
 from .microkernel import DEPTH
@@ -76,8 +78,8 @@ def _multiply(
 
 @jit
 def _write(
-    scratch, sums, width, lanes, terms, apart, pairs_apart, table, box, turned, run, bias, channel, count, out, to, size,
-    across,
+    scratch, sums, width, lanes, terms, apart, pairs_apart, table, box, turned, run, bias, channel, count, out, to,
+    size, across,
 ):  # fmt: skip
     """Set the outputs of a slice in a box, of `count` channels from `channel` on."""
     beside = box[14]
@@ -112,7 +114,7 @@ def filter_boxes(
     turned, run, terms, apart, pairs_apart = numbers[15], numbers[16], numbers[17], numbers[18], numbers[19]
     depth, height, across = numbers[20], numbers[21], numbers[22]
     of_block, map_size = inputs.size * channels * width, depth * height * across
-    one, held = boxes[0].copy(), -1
+    one, held = np.empty(boxes.shape[1], np.int64), -1
     while True:
         task = take(counter)
         if task >= boxes.shape[0] * groups * parts:

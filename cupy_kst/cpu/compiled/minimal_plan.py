@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
-from ..filtering import AxisTiles, Kind, axes_in_tiles
-from .minimal_box import RUN, Box, Space
-from .plan import Shape
+from ..filtering import AxisTiles, Kind
+from ..shape import Shape
+from ..tiling import RUN, Space
 
 Table = NDArray[Any]
 
@@ -54,14 +54,6 @@ class MinimalPlan:
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
         return self.shape, self.combinations.tobytes()
-
-
-@lru_cache(maxsize=1024)
-def space_of(geometry: Geometry, shape: Shape, itemsize: int, room: int) -> Space:
-    """Return how a map is divided, so that a thread has at most `room` numbers unless one tile takes more."""
-    axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
-    sums = prod(len(axis.classes) * len(axis.classes[0].points) for axis in axes[1:])
-    return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room)
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
+from ..shape import Shape, odd_lines
 from ..taps import AxisOutputs, AxisReads, reads
 
 Table = NDArray[Any]
@@ -27,21 +28,6 @@ _SUMS_BYTES = 128 << 10
 _COPY = 0.02
 # Enough tasks that threads which are held up do not hold up the others.
 _TASKS = 16
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a form's microkernels multiply at once: `scalars` by `vectors` of `lanes` numbers."""
-
-    positions_in_lanes: bool
-    scalars: int
-    vectors: int
-    lanes: int
-
-    @property
-    def block(self) -> int:
-        """Output channels that are made at once."""
-        return self.scalars if self.positions_in_lanes else self.vectors * self.lanes
 
 
 @dataclass(frozen=True)
@@ -128,13 +114,6 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
 def _together(shape: Shape, blocks: int, block_bytes: int) -> int:
     """Return how many blocks of output channels are made at once of inputs that are in the first cache."""
     return max(1, min(4, blocks, _SUMS_BYTES // max(1, block_bytes))) if shape.positions_in_lanes else 1
-
-
-def odd_lines(size: int, itemsize: int) -> int:
-    """Return a size in an odd number of cache lines, so that the same place of many channels meets many sets."""
-    line = 64 // itemsize
-    lines = ceil(size / line)
-    return (lines + 1 - lines % 2) * line
 
 
 def _box(

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, prod
 from typing import NamedTuple
 
-from ..filtering import POINTS, AxisTiles
-from .plan import Shape, odd_lines
+from ..geometry import Geometry
+from .filtering import POINTS, AxisTiles, axes_in_tiles
+from .shape import Shape, odd_lines
 
 # A box's sums of a block of output channels stay in the second cache; of its inputs one plane does, which is multiplied
 # for all output channels before the next.
 _SUMS_BYTES, _INPUTS_BYTES = 600 << 10, 2 << 20
 # Tiles that take as long as what is done once a box.
 _BEGIN = 16
+# Numbers of a thread's inputs, or of all its scratch memory, and those that maps may be smaller than.
+_MOST_ROOM, LEAST_ROOM = 4 << 20, 1 << 18
 # Outputs of a channel that are put in their order at once.
 RUN = 64
+
+
+def room(geometry: Geometry, least: int = LEAST_ROOM) -> int:
+    """Return how many numbers a thread's memory may have."""
+    larger = max(prod(geometry.full_small_shape), prod(geometry.full_large_shape))
+    return min(_MOST_ROOM, max(least, larger))
 
 
 class Box(NamedTuple):
@@ -126,9 +137,15 @@ class Space:
         inputs = [self.shape.lanes * self.line, self.stage, self.stage, self.box.samples * self.sample]
         return [*inputs, self.sums * self.point, self.shape.block * RUN]
 
-    def with_box(self, *box: int) -> Space:
-        """Return the same of another box."""
-        return Space(self.axes, Box(*box), self.channels, self.sums, self.shape, self.itemsize)
+    def _with(self, at: int, size: int) -> Space:
+        """Return the same with another size of the box."""
+        return replace(self, box=Box(*self.box[:at], size, *self.box[at + 1 :]))
+
+    def _grown(self, at: int, length: int, room: int) -> Space | None:
+        """Return that with the largest part of `length` that fits, if any does."""
+        sizes = _parts(length)
+        count = bisect_left(sizes, True, key=lambda size: not self._with(at, size)._fits(room))
+        return self._with(at, sizes[count - 1]) if count else None
 
     @property
     def _read(self) -> float:
@@ -145,18 +162,25 @@ class Space:
         depth, height, width = (axis.tiles for axis in self.axes)
         found = [self]
         for w in _parts(width):
-            h = next((h for h in _parts(height) if self.with_box(1, 1, h, w)._fits(room)), 0)
-            if not h:
-                continue
-            d = n = 1
-            if (h, w) == (height, width):
-                d = next((d for d in _parts(depth) if self.with_box(1, d, h, w)._fits(room)), 1)
-                if d == depth:
-                    n = next((n for n in _parts(samples) if self.with_box(n, d, h, w)._fits(room)), 1)
-            found.append(self.with_box(n, d, h, w))
+            space = self._with(3, w)._grown(2, height, room)
+            if space is None:
+                break
+            if space.box.height == height and w == width:
+                space = space._grown(1, depth, room) or space
+                if space.box.depth == depth:
+                    space = space._grown(0, samples, room) or space
+            found.append(space)
         return min(found, key=lambda space: (round(space._read + _BEGIN / space.box.tiles, 3), -space.box.width))
 
 
+@lru_cache(maxsize=1024)
+def space_of(geometry: Geometry, shape: Shape, itemsize: int) -> Space:
+    """Return how a map is divided, so that a thread's memory has room for a box unless it is of one tile."""
+    axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
+    sums = prod(len(axis.classes) * len(axis.classes[0].points) for axis in axes[1:])
+    return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room(geometry))
+
+
 def _parts(length: int) -> list[int]:
-    """Return the sizes of the parts that a length can be divided into evenly, the largest first."""
-    return sorted({ceil(length / count) for count in range(1, length + 1)}, reverse=True)
+    """Return the sizes of the parts that a length can be divided into evenly, the smallest first."""
+    return sorted({ceil(length / count) for count in range(1, length + 1)})
