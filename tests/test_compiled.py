@@ -16,6 +16,7 @@ from cupy_kst import Geometry
 from cupy_kst.cpu import choice, reference
 from cupy_kst.testing import check
 
+from .compiled_calls import poisoned, several_threads
 from .skips import need_compiled
 
 need_compiled()
@@ -25,26 +26,10 @@ from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan, 
 from cupy_kst.cpu.compiled.dense_plan import is_small
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
+__all__ = ["poisoned", "several_threads"]
+
 _DTYPES = ("float32", "float64")
 _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
-
-
-@pytest.fixture(autouse=True)
-def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in memory beforehand must not matter."""
-
-    def poisoned(size: int) -> tuple[Any, int]:
-        # Bytes of ones are NaN in any element type.
-        memory = np.full(size + engine._LINES_BYTES, 255, np.uint8)
-        return memory, engine._aligned(memory)
-
-    monkeypatch.setattr(engine, "_scratch", poisoned)
-
-
-@pytest.fixture
-def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUPY_KST_THREADS", "3")
-    monkeypatch.setattr(engine, "_ALONE_MACS", 0)
 
 
 @pytest.fixture
@@ -138,7 +123,7 @@ def test_equals_the_definition_with_many_channels(op: Any) -> None:
     check(_FUNCTIONS[op], op=op, dtypes=_DTYPES, ranks=(1, 2), max_channels=150, max_kernel=3, max_elements=3000)
 
 
-@pytest.mark.usefixtures("_small_boxes", "_threads")
+@pytest.mark.usefixtures("_small_boxes", "several_threads")
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:
     check(_FUNCTIONS[op], op=op, max_elements=2000)
@@ -174,7 +159,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     fold_plan.fold_plan.cache_clear()
 
 
-@pytest.mark.usefixtures("_small_parts", "_threads")
+@pytest.mark.usefixtures("_small_parts", "several_threads")
 def test_a_fold_equals_the_definition_in_small_parts() -> None:
     check(_fold, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
 
@@ -192,7 +177,7 @@ def test_deep_sums_of_a_fold_equal_the_definition(case: tuple[int, ...], dtype: 
     np.testing.assert_array_equal(_fold(input, weight, bias, stride, padding, 0, groups, 1), expected)
 
 
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("case", _FOLDS)
 def test_a_fold_has_the_same_bits_from_any_number_of_threads(
     case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -257,7 +242,7 @@ def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     dense_plan.dense_plan.cache_clear()
 
 
-@pytest.mark.usefixtures("_small_boxes", "_small_columns", "_threads", "_gathered")
+@pytest.mark.usefixtures("_small_boxes", "_small_columns", "several_threads", "_gathered")
 def test_a_convolution_by_rows_equals_the_definition_in_small_parts() -> None:
     check(_rows, op="conv", dtypes=_DTYPES, max_elements=2000)
 
@@ -280,7 +265,7 @@ def test_deep_sums_of_a_convolution_by_rows_equal_the_definition(case: tuple[int
     np.testing.assert_array_equal(_rows(input, weight, bias, **options), expected)
 
 
-@pytest.mark.usefixtures("_threads", "_gathered")
+@pytest.mark.usefixtures("several_threads", "_gathered")
 @pytest.mark.parametrize("case", _ROWS)
 def test_a_convolution_by_rows_has_the_same_bits_from_any_number_of_threads(
     case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -371,7 +356,7 @@ def test_one_input_meets_one_tap_of_each_output() -> None:
     assert _packed(geometry, weight).call(geometry).frame.plan.macs == 3 * 100 * 64 * 16
 
 
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("form", _FORMS, ids=_IDS)
 def test_same_bits_from_any_number_of_threads(
     form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
@@ -385,7 +370,7 @@ def test_same_bits_from_any_number_of_threads(
     assert all(np.array_equal(each, alone) for each in several)
 
 
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.usefixtures("several_threads")
 def test_calls_at_one_time() -> None:
     geometry, input, weight, bias = _drawn(_FORMS[kernels.WIDE])
     expected = _run(geometry, input, weight, bias)
@@ -497,7 +482,7 @@ def test_weight_gradient_of_large_maps_equals_the_definition(channels: tuple[int
     np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
 
 
-@pytest.mark.usefixtures("_threads")
+@pytest.mark.usefixtures("several_threads")
 @pytest.mark.parametrize("channels", _CHANNELS)
 def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(
     channels: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch

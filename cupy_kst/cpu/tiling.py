@@ -9,7 +9,7 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from ..geometry import Geometry
-from .filtering import POINTS, AxisTiles, axes_in_tiles
+from .filtering import POINTS, AxisTiles, Kind, axes_in_tiles
 from .shape import Shape, odd_lines
 
 # A box's sums of a block of output channels stay in the second cache; of its inputs one plane does, which is multiplied
@@ -40,6 +40,16 @@ class Box(NamedTuple):
     @property
     def tiles(self) -> int:
         return prod(self)
+
+
+class Pass(NamedTuple):
+    """Planes of `tiles` tiles, one of each kind, of `outer` times `size` lines of `inner` numbers."""
+
+    outer: int
+    size: int
+    inner: int
+    kinds: tuple[Kind, ...]
+    tiles: int
 
 
 @dataclass(frozen=True)
@@ -100,19 +110,24 @@ class Space:
         return odd_lines(ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes, self.itemsize)
 
     @property
-    def stage(self) -> int:
-        """Numbers of what one pass leaves to the next, or of the inputs in whole squares."""
-        made = prod(self.extents)
-        largest = ceil(made / self.shape.lanes) * self.shape.lanes
-        for axis, extent, count in self.passes:
-            made = made // extent * count * len(axis.kinds)
-            largest = max(largest, made)
-        return largest * self.pitch
+    def passes(self) -> list[Pass]:
+        """How inputs are combined, from the last axis on, along those where that is more than to copy them."""
+        passes = []
+        outer, inner = prod(self.extents), self.pitch
+        for axis, extent, count in list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]:
+            outer //= extent
+            if axis.kinds != (Kind(0, 1, 0),):
+                passes.append(Pass(outer, extent, inner, axis.kinds, count))
+            outer *= len(axis.kinds)
+            inner *= count
+        return passes
 
     @property
-    def passes(self) -> list[tuple[AxisTiles, int, int]]:
-        """Axes in the order in which inputs are combined, with inputs and tiles of each."""
-        return list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]
+    def stages(self) -> tuple[int, int]:
+        """Numbers of what passes leave to the next ones, in turn: at first inputs, in whole squares."""
+        sizes = [ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes * self.pitch]
+        sizes += [one.outer * len(one.kinds) * one.tiles * one.inner for one in self.passes[:-1]]
+        return max(sizes[::2]), max(sizes[1::2], default=0)
 
     @property
     def point(self) -> int:
@@ -134,12 +149,12 @@ class Space:
         They are the inputs of some channels as they lie, two stages of what passes make of them, the planes of all
         kinds, sums, and outputs in their order.
         """
-        inputs = [self.shape.lanes * self.line, self.stage, self.stage, self.box.samples * self.sample]
+        inputs = [self.shape.lanes * self.line, *self.stages, self.box.samples * self.sample]
         return [*inputs, self.sums * self.point, self.shape.block * RUN]
 
     def _with(self, at: int, size: int) -> Space:
         """Return the same with another size of the box."""
-        return replace(self, box=Box(*self.box[:at], size, *self.box[at + 1 :]))
+        return replace(self, box=Box._make([*self.box[:at], size, *self.box[at + 1 :]]))
 
     def _grown(self, at: int, length: int, room: int) -> Space | None:
         """Return that with the largest part of `length` that fits, if any does."""

@@ -101,11 +101,9 @@ _LayOut = Callable[[Geometry, Array, Any], Array]
 
 @lru_cache(maxsize=1024)
 def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
-    """Return whether minimal filtering saves more products than idle lanes waste, in the memory that there is."""
+    """Return whether minimal filtering saves products, in the memory that there is."""
     geometry = _turned(geometry, operation == "conv_transpose")
-    out_channels, block = geometry.out_channels // geometry.groups, _channels_shape(4).block
-    fills = 2 * out_channels > ceil(out_channels / block) * block
-    return fills and filters(geometry) and sum(_space(geometry, 4).sizes) <= room(geometry)
+    return filters(geometry) and sum(_space(geometry, 4).sizes) <= room(geometry)
 
 
 def _space(geometry: Geometry, itemsize: int) -> Space:

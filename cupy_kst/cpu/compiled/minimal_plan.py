@@ -146,18 +146,13 @@ def _fill_axes(space: Space, read: list[int]) -> Table:
 
 
 def _passes(space: Space) -> tuple[Table, Table]:
-    """Return what is done along the axes, from the last one on, and the kinds of inputs that it makes."""
+    """Return the passes, and the kinds of inputs that they make."""
     passes: list[tuple[int, ...]] = []
     kinds: list[Kind] = []
-    outer, inner = prod(space.extents), space.pitch
-    for axis, extent, count in space.passes:
-        outer //= extent
-        if axis.kinds != (Kind(0, 1, 0),):
-            passes.append((outer, extent, inner, len(kinds), len(axis.kinds), count))
-            kinds += axis.kinds
-        outer *= len(axis.kinds)
-        inner *= count
-    return np.array(passes, np.int64).reshape(-1, 6), np.array(kinds, np.int64).reshape(-1, 3)
+    for one in space.passes:
+        passes.append((one.outer, one.size, one.inner, len(kinds), len(one.kinds), one.tiles))
+        kinds += one.kinds
+    return np.array(passes, np.int64).reshape(-1, 6), np.array(kinds, np.int64)
 
 
 class _Outputs:

@@ -1,0 +1,38 @@
+"""What tests of compiled code share: fixtures, and small numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .skips import need_compiled
+
+need_compiled()
+
+from cupy_kst.cpu.compiled import engine
+
+
+@pytest.fixture(autouse=True)
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory beforehand must not matter."""
+
+    def scratch(size: int) -> tuple[Any, int]:
+        # Bytes of ones are NaN in any element type.
+        memory = np.full(size + engine._LINES_BYTES, 255, np.uint8)
+        return memory, engine._aligned(memory)
+
+    monkeypatch.setattr(engine, "_scratch", scratch)
+
+
+@pytest.fixture
+def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are shared by three threads, however small they are."""
+    monkeypatch.setenv("CUPY_KST_THREADS", "3")
+    monkeypatch.setattr(engine, "_ALONE_MACS", 0)
+
+
+def integers(*shape: int, dtype: str = "float32", seed: int = 0) -> Any:
+    """Return small integers, whose sums are exact."""
+    return np.random.default_rng(seed).integers(-3, 4, shape).astype(dtype)

@@ -1,0 +1,203 @@
+"""Minimal filtering as it is compiled, against the definition: in boxes, in parts, by one thread and by several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cupy_kst import Geometry
+from cupy_kst.cpu import compiled, reference, tiling
+from cupy_kst.cpu.compiled import engine, minimal_plan
+from cupy_kst.cpu.filtering import filters
+from cupy_kst.testing import check
+
+from .compiled_calls import integers, poisoned, several_threads
+
+__all__ = ["poisoned", "several_threads"]
+
+_DTYPES = ("float32", "float64")
+_LIMITS = {"max_channels": 150, "max_kernel": 5, "max_elements": 3000}
+
+
+def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
+    shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
+    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    packed = compiled.pack_minimal(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
+    operation = compiled.conv_transpose if geometry.transposed else compiled.conv
+    operation(geometry, input.reshape(shape), packed, bias, out)
+    return out
+
+
+class _Calls:
+    """Operations by minimal filtering, or where it saves nothing by their definition, and how many of each."""
+
+    def __init__(self) -> None:
+        self.filtered = self.others = 0
+
+    def conv_transpose(
+        self,
+        input: Any,
+        weight: Any,
+        bias: Any,
+        stride: Any,
+        padding: Any,
+        output_padding: Any,
+        groups: int,
+        dilation: Any,
+    ) -> Any:
+        options = (stride, padding, output_padding, groups, dilation)
+        geometry = Geometry.conv_transpose(input.shape, weight.shape, *options)
+        return self._call(
+            geometry, input, weight, bias, lambda: reference.conv_transpose(input, weight, bias, *options)
+        )
+
+    def conv(self, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+        options = (stride, padding, dilation, groups)
+        geometry = Geometry.conv(input.shape, weight.shape, *options)
+        return self._call(geometry, input, weight, bias, lambda: reference.conv(input, weight, bias, *options))
+
+    def _call(self, geometry: Geometry, input: Any, weight: Any, bias: Any, define: Any) -> Any:
+        if filters(geometry):
+            self.filtered += 1
+            return _run(geometry, input, weight, bias)
+        self.others += 1
+        return define()
+
+
+@pytest.fixture
+def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Boxes of few tiles, as of many channels."""
+    monkeypatch.setattr(tiling, "_SUMS_BYTES", 60 << 10)
+    caches = tiling.space_of, minimal_plan.minimal_plan, engine._minimal_frame
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("op", ["conv_transpose", "conv"])
+@pytest.mark.parametrize("limits", [{}, {"ranks": (1, 2), **_LIMITS}], ids=["all ranks", "many channels"])
+def test_equals_the_definition(op: Any, limits: dict[str, Any]) -> None:
+    calls = _Calls()
+    check(getattr(calls, op), op=op, dtypes=_DTYPES, **limits)
+    assert calls.filtered > calls.others / 4
+
+
+@pytest.mark.usefixtures("_small_boxes", "several_threads")
+@pytest.mark.parametrize("op", ["conv_transpose", "conv"])
+def test_equals_the_definition_in_small_boxes(op: Any) -> None:
+    calls = _Calls()
+    check(getattr(calls, op), op=op, dtypes=_DTYPES, max_kernel=6, max_elements=3000)
+    assert calls.filtered > calls.others / 4
+
+
+# Input, weight, stride, padding, groups: layers of networks, with more channels than are added up at once, more outputs
+# than a block has, groups, several samples in a box, other filters along rows than along columns, and a volume.
+_LAYERS = [
+    ((3, 64, 8, 8), (64, 70, 4, 4), 2, 1, 1),
+    ((1, 600, 6, 5), (600, 9, 4, 4), 2, 1, 1),
+    ((2, 40, 19, 33), (40, 5, 5, 5), 2, 2, 2),
+    ((2, 6, 70), (6, 20, 16), 8, 4, 1),
+    ((2, 7, 9, 9), (7, 8, 3, 3), 1, 1, 1),
+    ((1, 6, 9, 10), (6, 8, 4, 2), 2, 0, 1),
+    ((1, 6, 9, 10), (6, 8, 1, 4), 2, 0, 1),
+    ((1, 5, 3, 6, 7), (5, 8, 4, 4, 4), 2, 1, 1),
+]
+
+
+def _geometry(layer: Any) -> Geometry:
+    input, weight, stride, padding, groups = layer
+    return Geometry.conv_transpose(input, weight, stride, padding, groups=groups)
+
+
+def _drawn(layer: Any, transposed: bool, dtype: str = "float32") -> tuple[Geometry, Any, Any, Any]:
+    input, weight, stride, padding, groups = layer
+    geometry = _geometry(layer)
+    w = integers(*weight, dtype=dtype)
+    if transposed:
+        return geometry, integers(*input, dtype=dtype), w, integers(geometry.large_channels, dtype=dtype)
+    large = geometry.large_shape
+    x = integers(*large, dtype=dtype)
+    return Geometry.conv(large, weight, stride, padding, 1, groups), x, w, integers(input[1], dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
+@pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])
+@pytest.mark.parametrize("layer", _LAYERS)
+def test_layers_equal_the_definition(layer: Any, transposed: bool, dtype: str) -> None:
+    geometry, input, weight, bias = _drawn(layer, transposed, dtype)
+    _, _, stride, padding, groups = layer
+    define = reference.conv_transpose if transposed else reference.conv
+    expected = define(input, weight, bias, stride, padding, groups=groups)
+    np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
+
+
+@pytest.mark.usefixtures("several_threads")
+@pytest.mark.parametrize("layer", _LAYERS)
+def test_same_bits_from_any_number_of_threads(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry, input, weight, bias = _drawn(layer, True)
+    input, weight = (each * np.float32(np.pi) for each in (input, weight))
+    several = [_run(geometry, input, weight, bias) for _ in range(3)]
+    monkeypatch.setenv("CUPY_KST_THREADS", "1")
+    alone = _run(geometry, input, weight, bias)
+    assert all(np.array_equal(each, alone) for each in several)
+
+
+def test_a_4x4_filter_of_stride_2_takes_36_products_in_place_of_64() -> None:
+    geometry = _geometry(((2, 16, 8, 8), (16, 64, 4, 4), 2, 1, 1))
+    for each in (geometry, Geometry.conv(geometry.large_shape, geometry.weight_shape, 2, 1)):
+        assert engine._minimal_frame(each, "f", 2).plan.macs == 2 * 4 * 4 * 36 * 16 * 64
+
+
+@pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+@pytest.mark.parametrize("dtype", _DTYPES)
+def test_errors_are_bounded_by_those_of_three_times_the_sums_along_each_axis(
+    dtype: str, kernel: int, transposed: bool
+) -> None:
+    """Of a pair of taps, ``(|d0| + |d1|)*|g0| + |d1|*(|g0| + |g1|)`` is at most ``3*max|d|*(|g0| + |g1|)``."""
+    draw = np.random.default_rng(kernel).standard_normal
+    channels, others = 200, 3
+    layer = (1, channels, 9, 9), (channels, others, kernel, kernel), 2, kernel // 2, 1
+    geometry, input, weight, _ = _drawn(layer, transposed)
+    # Some inputs are a thousand times as large as others, which meet them in one tile.
+    x = (draw(input.shape) * 10.0 ** np.random.default_rng(0).integers(-3, 1, input.shape)).astype(dtype)
+    w = draw(weight.shape).astype(dtype)
+    define = reference.conv_transpose if transposed else reference.conv
+    exact, largest = x.astype(np.longdouble), np.full(x.shape, np.abs(x).max())
+    expected = define(exact, w.astype(np.longdouble), None, 2, kernel // 2)
+    # Inputs beyond the border are zeros, whose neighbours are not.
+    inner = np.s_[:, :, 2:-2, 2:-2]
+    sizes = 9 * define(largest, np.abs(w).astype("f8"), None, 2, kernel // 2)[inner]
+    # A place of each sum, and of the combinations: one along each axis of inputs, of weights and of outputs.
+    depth = (channels if transposed else others) * kernel**2 + 6
+    errors = np.abs(_run(geometry, x, w, None) - expected)[inner]
+    assert errors.max() > 0
+    assert (errors <= depth * np.finfo(dtype).eps / 2 * sizes).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])
+def test_what_touches_a_value_that_is_not_finite_is_not_finite(transposed: bool, value: float) -> None:
+    layer = (2, 5, 7, 6), (5, 4, 5, 5), 2, 2, 1
+    geometry, input, weight, bias = _drawn(layer, transposed)
+    define = reference.conv_transpose if transposed else reference.conv
+    for array, at in ((input, (1, 2, 3, 3)), (weight, (2, 1, 1, 3))):
+        before = array[at]
+        array[at] = value
+        with np.errstate(all="ignore"):
+            expected = define(input, weight, bias, 2, 2)
+            found = _run(geometry, input, weight, bias)
+        touched = ~np.isfinite(expected)
+        assert touched.any()
+        assert not np.isfinite(found[touched]).any()
+        array[at] = before
+
+
+def test_no_samples() -> None:
+    geometry = _geometry(((0, 8, 6, 6), (8, 8, 4, 4), 2, 1, 1))
+    assert _run(geometry, np.empty((0, 8, 6, 6), "f4"), integers(8, 8, 4, 4), None).shape == (0, 8, 12, 12)
