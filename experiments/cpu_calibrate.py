@@ -32,7 +32,6 @@ IMAGES = tuple(
     )
     for kernel in (3, 5, 7)
 )
-FORMS = ("fold", "columns", "compiled", "compiled_fold")
 # Seconds for all forms of a layer, and the batch that they are measured with beside single samples.
 BUDGET, BATCH = 0.3, 4
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
@@ -54,41 +53,39 @@ def command(threads: int, quick: bool) -> None:
     """
     chosen = [layer for layer in (*layers.unique(), *IMAGES) if not quick or set(layer.names) & set(QUICK)]
     say = console.output()
-    amounts: list[Work] = []
-    times: list[float] = []
+    measured: list[list[tuple[Work, float]]] = []
     with devices.limited(threads), console.progress() as bar:
         task = bar.add_task("", total=len(chosen))
         for layer in chosen:
             bar.update(task, description=layer.label)
             for batch in (1,) if quick else (1, BATCH):
-                of_layer = _measured(layer, batch)
-                amounts += [work(form, geometry, prepared=False) for form, (geometry, _) in of_layer.items()]
-                times += [seconds for _, seconds in of_layer.values()]
+                measured.append(_measured(layer, batch))
             bar.advance(task)
-    scale = np.array(times)[:, None]
+    amounts = np.array([amount for forms in measured for amount, _ in forms])
+    times = np.array([seconds for forms in measured for _, seconds in forms])
     # Of relative errors the least squares: short calls count as much as long ones.
-    prices, _ = nnls(np.array(amounts) / scale, np.ones(len(times)))
+    prices, _ = nnls(amounts / times[:, None], np.ones(len(times)))
     found = Work(*prices.tolist())
     for name, prices_ in (("now in cupy_kst/cpu/choice.py", SECONDS), ("measured here", found)):
-        right = _share_right(amounts, times, prices_)
+        right = np.mean([_is_right(forms, prices_) for forms in measured])
         say.print(f"{name}: the quicker form, or one that takes at most 1.1 times as long, in {right:.0%} of layers")
     fields = ", ".join(f"{name}={price:.2g}" for name, price in found._asdict().items())
     say.print(f"SECONDS = Work({fields})", soft_wrap=True)
 
 
-def _measured(layer: layers.Layer, batch: int) -> dict[str, tuple[Geometry, float]]:
-    """Return for each form the geometry, and the median of its times in seconds."""
+def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
+    """Return for each form what it does, and the median of its times in seconds."""
     draw = np.random.default_rng(0).standard_normal
     x, w = draw(layer.input_shape(batch), np.float32), draw(layer.weight_shape, np.float32)
     geometry = Geometry.conv_transpose(x.shape, w.shape, **layer.options)
     arrays: dict[Role, Any] = {"small": x, "weight": w, "large": np.empty(geometry.output_shape, np.float32)}
-    calls = {form: partial(cpu.run, "ks_deconv", geometry, DTYPES["float32"], arrays, form=form) for form in FORMS}
+    forms = cpu.form_names("ks_deconv", geometry, DTYPES["float32"])
+    calls = {form: partial(cpu.run, "ks_deconv", geometry, DTYPES["float32"], arrays, form=form) for form in forms}
     timings = time_in_turn(calls, CpuClock(), Rounds(60, 3, BUDGET))[0]
-    return {form: (geometry, timings[form].median) for form in FORMS}
+    return [(work(form, geometry, prepared=False), timings[form].median) for form in forms]
 
 
-def _share_right(amounts: list[Work], times: list[float], prices: Work) -> float:
-    estimates = np.array(amounts) @ np.array(prices)
-    pairs, measured = estimates.reshape(-1, len(FORMS)), np.array(times).reshape(-1, len(FORMS))
-    taken = np.take_along_axis(measured, pairs.argmin(axis=1)[:, None], axis=1)[:, 0]
-    return float(np.mean(taken <= 1.1 * measured.min(axis=1)))
+def _is_right(forms: list[tuple[Work, float]], prices: Work) -> bool:
+    """Return whether these prices choose the quicker form, or one that takes little longer."""
+    taken = min(forms, key=lambda form: float(np.dot(form[0], prices)))
+    return taken[1] <= 1.1 * min(seconds for _, seconds in forms)
