@@ -11,7 +11,7 @@ from .skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import engine
+from cupy_kst.cpu.compiled import memory, work
 
 
 @pytest.fixture(autouse=True)
@@ -20,17 +20,17 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def scratch(size: int) -> tuple[Any, int]:
         # Bytes of ones are NaN in any element type.
-        memory = np.full(size + engine._LINES_BYTES, 255, np.uint8)
-        return memory, engine._aligned(memory)
+        held = np.full(size + memory.LINES_BYTES, 255, np.uint8)
+        return held, memory.aligned(held)
 
-    monkeypatch.setattr(engine, "_scratch", scratch)
+    monkeypatch.setattr(memory, "scratch", scratch)
 
 
 @pytest.fixture
 def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are shared by three threads, however small they are."""
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
-    monkeypatch.setattr(engine, "_ALONE_MACS", 0)
+    monkeypatch.setattr(work, "ALONE_MACS", 0)
 
 
 def integers(*shape: int, dtype: str = "float32", seed: int = 0) -> Any:

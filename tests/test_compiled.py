@@ -22,7 +22,8 @@ from .skips import need_compiled
 need_compiled()
 
 from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, kernels, plan, threads
+from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, frames, gradients, kernels, plan, threads
+from cupy_kst.cpu.compiled import packed as packed_weights
 from cupy_kst.cpu.compiled.dense_plan import is_small
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
@@ -36,11 +37,11 @@ _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
     monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
-    monkeypatch.setattr(engine, "_SHARE_MACS", 1)
-    for cache in (plan.plan, engine._frame, engine._correlation):
+    monkeypatch.setattr(gradients, "_SHARE_MACS", 1)
+    for cache in (plan.plan, frames.plain, gradients._correlation):
         cache.cache_clear()
     yield
-    for cache in (plan.plan, engine._frame, engine._correlation):
+    for cache in (plan.plan, frames.plain, gradients._correlation):
         cache.cache_clear()
 
 
@@ -142,7 +143,7 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
     """The gradient of a convolution's input has those that the convolution reads."""
     geometry = Geometry.conv((1, 40, 2), (1, 40, 1), 2, 1)
     out = np.full((1, 40, 2), np.nan, "f4")
-    zeros = engine._folding(geometry, "f", 2).zeros
+    zeros = frames.folding(geometry, "f", 2).zeros
     compiled.fold(geometry, np.ones((1, 1, 2), "f4"), np.ones((1, 40, 1), "f4"), None, out)
     assert zeros.size == 40
     np.testing.assert_array_equal(out, np.stack([np.zeros((1, 40)), np.ones((1, 40))], axis=-1))
@@ -152,10 +153,10 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide maps into parts, as large ones are."""
     monkeypatch.setattr(choice, "PART_BYTES", 200)
-    engine._folding.cache_clear()
+    frames.folding.cache_clear()
     fold_plan.fold_plan.cache_clear()
     yield
-    engine._folding.cache_clear()
+    frames.folding.cache_clear()
     fold_plan.fold_plan.cache_clear()
 
 
@@ -215,7 +216,7 @@ def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any
 def _gathered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to fill vectors, whatever pays."""
     monkeypatch.setattr(
-        engine, "fills_few_lanes", lambda geometry, itemsize: request.param and is_small(geometry, 64 // itemsize)
+        frames, "fills_few_lanes", lambda geometry, itemsize: request.param and is_small(geometry, 64 // itemsize)
     )
 
 
@@ -235,10 +236,10 @@ def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide samples, channels and rows of the weight, as large layers do."""
     for name, value in (("_COLUMNS", 2048), ("_SUMS", 1024), ("_POSITIONS", 40)):
         monkeypatch.setattr(dense_plan, name, value)
-    engine._dense.cache_clear()
+    frames.dense.cache_clear()
     dense_plan.dense_plan.cache_clear()
     yield
-    engine._dense.cache_clear()
+    frames.dense.cache_clear()
     dense_plan.dense_plan.cache_clear()
 
 
@@ -311,7 +312,7 @@ _IDS = ("wide", "few", "one", "channels")
 
 
 def _force(form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_choose", lambda geometry, itemsize: form[0])
+    monkeypatch.setattr(frames, "choose", lambda geometry, itemsize: form[0])
 
 
 @pytest.mark.parametrize("dtype", _DTYPES)
@@ -340,7 +341,7 @@ def test_forms_are_chosen_by_channels_and_width() -> None:
     many = kernels.CHANNELS[1][1] * lanes
 
     def chosen(out_channels: int, width: int) -> int:
-        return engine._choose(Geometry.conv((1, 4, 9, width), (out_channels, 4, 1, 1)), 4)
+        return frames.choose(Geometry.conv((1, 4, 9, width), (out_channels, 4, 1, 1)), 4)
 
     assert chosen(many, lanes) == kernels.WIDE[0]
     assert chosen(many, lanes - 1) == kernels.CHANNELS[0]
@@ -447,15 +448,15 @@ def test_says_that_numba_is_missing() -> None:
 def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
     geometry, _, weight, _ = _drawn(_FORMS[kernels.ONE])
     packed = _packed(geometry, weight)
-    for size in range(1, 3 * engine._MOST_CALLS):
+    for size in range(1, 3 * packed_weights._MOST_CALLS):
         packed.call(Geometry.conv_transpose((1, 6, size, 9), weight.shape, 2, 1, 0, 6))
-    assert len(packed._calls) <= engine._MOST_CALLS
+    assert len(packed._calls) <= packed_weights._MOST_CALLS
 
 
 @pytest.mark.parametrize("samples", [1, 40])
 def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_LEAST_TASKS", 1)
-    engine._correlation.cache_clear()
+    monkeypatch.setattr(gradients, "_LEAST_TASKS", 1)
+    gradients._correlation.cache_clear()
     generator = np.random.default_rng(0)
     small, large = (
         generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))
@@ -496,7 +497,7 @@ def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
     alone = _correlate(geometry, small, large)
     assert all(np.array_equal(each, alone) for each in several)
-    shares = engine._correlation(geometry, "d").shares
+    shares = gradients._correlation(geometry, "d").shares
     assert (shares > 1) == (channels in _CHANNELS[1:3]), "parts of the maps make up for channels that are too few"
 
 

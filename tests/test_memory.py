@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, costs, cpu
-from cupy_kst.cpu.compiled import engine
+from cupy_kst.cpu.compiled import memory
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.packed import Packed
@@ -87,7 +87,7 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     need_compiled()
     monkeypatch.setenv("CUPY_KST_THREADS", "2")
     # Else a call would use what one before has left.
-    monkeypatch.setattr(engine, "_MOST_HELD", 0)
+    monkeypatch.setattr(memory, "MOST_HELD", 0)
 
 
 def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import pytest
 
 from cupy_kst import Geometry
 from cupy_kst.cpu import compiled, reference, tiling
-from cupy_kst.cpu.compiled import engine, minimal_plan
+from cupy_kst.cpu.compiled import frames, minimal_plan
 from cupy_kst.cpu.filtering import filters
 from cupy_kst.testing import check
 
@@ -71,7 +71,7 @@ class _Calls:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Boxes of few tiles, as of many channels."""
     monkeypatch.setattr(tiling, "_SUMS_BYTES", 60 << 10)
-    caches = tiling.space_of, minimal_plan.minimal_plan, engine._minimal_frame
+    caches = tiling.space_of, minimal_plan.minimal_plan, frames.minimal
     for cache in caches:
         cache.cache_clear()
     yield
@@ -150,7 +150,7 @@ def test_same_bits_from_any_number_of_threads(layer: Any, monkeypatch: pytest.Mo
 def test_a_4x4_filter_of_stride_2_takes_36_products_in_place_of_64() -> None:
     geometry = _geometry(((2, 16, 8, 8), (16, 64, 4, 4), 2, 1, 1))
     for each in (geometry, Geometry.conv(geometry.large_shape, geometry.weight_shape, 2, 1)):
-        assert engine._minimal_frame(each, "f", 2).plan.macs == 2 * 4 * 4 * 36 * 16 * 64
+        assert frames.minimal(each, "f", 2).plan.macs == 2 * 4 * 4 * 36 * 16 * 64
 
 
 @pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])

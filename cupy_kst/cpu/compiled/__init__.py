@@ -21,20 +21,18 @@ on disk.
 from __future__ import annotations
 
 from .engine import (
-    Packed,
     available,
     conv,
     conv_rows,
     conv_transpose,
-    correlate,
     fold,
     folds,
-    pack,
-    pack_minimal,
     problem,
     suits,
     suits_minimal,
 )
+from .gradients import correlate
+from .packed import Packed, pack, pack_minimal
 
 __all__ = [
     "Packed",

@@ -1,16 +1,13 @@
-"""What the NumPy engine calls: weights packed in the order of a form, and the products of a form by several threads."""
+"""What the NumPy engine calls: what can be computed here, and transposed convolutions and convolutions in each form."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
-from math import ceil, prod
-from threading import Lock, local
-from typing import Any, NamedTuple
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,46 +15,20 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from ..filtering import filters
-from ..shape import Shape
 from ..taps import reads
-from ..tiling import LEAST_ROOM, Space, room, space_of
-from . import threads
-from .dense_plan import dense_plan, is_small
-from .fold_plan import Rows, fold_plan
-from .minimal_plan import MinimalPlan, minimal_plan
-from .plan import Plan, idle_lanes
-from .plan import plan as plan_of
+from ..tiling import LEAST_ROOM, room
+from . import frames, threads
+from .fold_plan import fold_plan
+from .frames import turned
+from .gradients import SUMMED_TAPS
+from .memory import address
+from .packed import Packed
+from .work import convolve
 
 Array = NDArray[Any]
 
-# What a packed weight keeps: one per geometry, and one per division of the filter into classes.
-_MOST_CALLS, _MOST_FORMS = 64, 4
-# Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
-# are put aside, in small maps and in large ones.
-_SUMMED_TAPS, _SUMMED, _MOST_SUMMED = 576, 256, 512
-# Inputs of these from the large map, which share the second cache with the sums.
-_HELD_BYTES = 256 << 10
-# Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
-_LEAST_TASKS = 8
-# Bytes of the gradients of parts of the maps, which are added up where channels make too few tasks.
-_SHARES_BYTES = 1 << 20
-# Products that take longer than adding up their gradients.
-_SHARE_MACS = 1 << 18
-# Bytes of a call that a thread keeps for the next one, and those of two cache lines.
-_MOST_HELD, _LINES_BYTES = 16 << 20, 128
-# The first word of a record that is its function's.
-_ARGUMENTS = 5
 # About as many positions of a row as are made at once.
 _LINE = 64
-# Products that take less time than waking a thread.
-_ALONE_MACS = 1 << 19
-# As many products take as long as packing an element of the weight.
-_ALONE_WEIGHTS = 16
-
-# As many products as lanes of a vector has take as long as gathering an input.
-_GATHERED = 40
-
-_memory = local()
 
 
 @cache
@@ -86,411 +57,51 @@ def available(dtype: Any) -> bool:
 def suits(geometry: Geometry, operation: Operation) -> bool:
     """Return whether the inputs of a few positions, with all that lies between their taps, fit a thread's memory."""
     transposed = operation == "conv_transpose"
-    axes = reads(_turned(geometry, transposed))
+    axes = reads(turned(geometry, transposed))
     channels = (geometry.small_channels if transposed else geometry.large_channels) // geometry.groups
     if operation == "conv_weight":
-        channels = min(channels, _SUMMED_TAPS)
+        channels = min(channels, SUMMED_TAPS)
     *outer, width = axes
     lines = channels * prod(len(axis.phases) for axis in axes) * prod(1 + axis.halo for axis in outer)
     return lines * (min(_LINE, width.positions) + width.halo) <= room(geometry)
 
 
-# Of a geometry, a weight and a plan.
-_LayOut = Callable[[Geometry, Array, Any], Array]
-
-
 @lru_cache(maxsize=1024)
 def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
     """Return whether minimal filtering saves products, in the memory that there is."""
-    geometry = _turned(geometry, operation == "conv_transpose")
-    return filters(geometry) and sum(_space(geometry, 4).sizes) <= room(geometry)
-
-
-def _space(geometry: Geometry, itemsize: int) -> Space:
-    return space_of(geometry, _channels_shape(itemsize), itemsize)
-
-
-class Packed:
-    """A weight in the order in which microkernels read it, for each form that calls have asked for.
-
-    Calls from several threads are safe.
-    """
-
-    def __init__(self, weight: Array, frame: Callable[[Geometry, str], _Frame], lay_out: _LayOut) -> None:
-        self._weight, self._frame, self._lay_out = weight, frame, lay_out
-        self._packed: dict[Any, Array] = {}
-        self._calls: dict[Geometry, _Call] = {}
-        self._lock = Lock()
-
-    def call(self, geometry: Geometry) -> _Call:
-        """Return what calls of a geometry have in common."""
-        call = self._calls.get(geometry)
-        return self._settle(geometry) if call is None else call
-
-    def _settle(self, geometry: Geometry) -> _Call:
-        frame = self._frame(geometry, self._weight.dtype.char)
-        # Inputs of other sizes read the same elements in the same order.
-        key = (geometry.transposed, frame.plan.layout)
-        with self._lock:
-            packed = self._packed.get(key)
-            if packed is None:
-                if len(self._packed) >= _MOST_FORMS:
-                    self._packed.clear()
-                    self._calls.clear()
-                packed = self._packed[key] = self._lay_out(geometry, self._weight, frame.plan)
-            if len(self._calls) >= _MOST_CALLS:
-                self._calls.clear()
-            call = self._calls[geometry] = _Call(frame, packed, address(packed))
-        return call
-
-
-class _Frame(NamedTuple):
-    """What calls of a geometry have in common: `record` lacks the arrays and the scratch memory, `scratch` is bytes."""
-
-    plan: Any
-    zeros: Array
-    record: Array
-    scratch: int
-
-
-class _Call(NamedTuple):
-    """What calls of a geometry by a weight have in common; `place` is where `weights` are in memory."""
-
-    frame: _Frame
-    weights: Array
-    place: int
-
-
-def pack(weight: Array) -> Packed:
-    """Return a weight of shape ``(groups, small_channels, large_channels, *kernel)`` for many calls.
-
-    It is packed when a call asks for it, and not copied until then.
-    """
-    return Packed(weight, _frame_of, _pack)
-
-
-def pack_minimal(weight: Array) -> Packed:
-    """Return the same for products of minimal filtering."""
-    return Packed(weight, _minimal_frame_of, _pack_minimal)
+    geometry = turned(geometry, operation == "conv_transpose")
+    return filters(geometry) and sum(frames.space(geometry, 4).sizes) <= room(geometry)
 
 
 def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution of `input` to `out`."""
-    convolve(_turned(geometry, True), input, weight, bias, out)
+    call = weight.call(turned(geometry, True))
+    convolve(call.frame, input, call.place, bias, out)
 
 
 def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
     """Write the convolution of `input` to `out`."""
-    convolve(_turned(geometry, False), input, weight, bias, out)
-
-
-@lru_cache(maxsize=256)
-def _turned(geometry: Geometry, transposed: bool) -> Geometry:
-    """Return the geometry of an operation: a gradient has that of the other one."""
-    return replace(geometry, transposed=transposed)
-
-
-def convolve(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
-    """Write the operation of a geometry to `out`."""
-    call = weight.call(geometry)
-    _convolve(call.frame, input, call.place, bias, out)
+    call = weight.call(turned(geometry, False))
+    convolve(call.frame, input, call.place, bias, out)
 
 
 def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the convolution of `input` by a weight as it lies to `out`: its rows are of an output channel each."""
-    geometry, char = _turned(geometry, False), input.dtype.char
-    if fills_few_lanes(geometry, input.itemsize):
-        frame = _dense(geometry, char, threads.count())
+    geometry, char = turned(geometry, False), input.dtype.char
+    if frames.fills_few_lanes(geometry, input.itemsize):
+        frame = frames.dense(geometry, char, threads.count())
     else:
-        frame = _frame(geometry, _choose(geometry, input.itemsize, rows=True), char, rows=True)
-    _convolve(frame, input, address(weight), bias, out)
-
-
-@lru_cache(maxsize=256)
-def _dense(geometry: Geometry, char: str, several: int) -> _Frame:
-    from . import jobs
-    from .microkernel import vector_bytes
-
-    zeros = np.zeros(geometry.small_channels, char)
-    lanes = vector_bytes() // zeros.itemsize
-    plan = dense_plan(geometry, lanes, several)
-    words = [0, 0, address(zeros), 0, *map(address, (plan.numbers, plan.inputs)), lanes]
-    return _Frame(plan, zeros, jobs.record("dense", char, words), _lines(plan.scratch * zeros.itemsize))
-
-
-@lru_cache(maxsize=1024)
-def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
-    """Return whether gathering columns takes less time than lanes that idle at the ends of a convolution's rows."""
-    from .microkernel import vector_bytes
-
-    lanes = vector_bytes() // itemsize
-    if not is_small(geometry, lanes):
-        return False
-    return geometry.small_channels // geometry.groups * (idle_lanes(geometry, lanes) - 1) > _GATHERED
-
-
-def _convolve(frame: _Frame, input: Array, weight: int, bias: Array | None, out: Array) -> None:
-    record = frame.record.copy()
-    record[_ARGUMENTS] = address(input)
-    record[_ARGUMENTS + 1] = weight
-    if bias is not None:
-        record[_ARGUMENTS + 2] = address(bias)
-    record[_ARGUMENTS + 3] = address(out)
-    _do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
-
-
-def _frame_of(geometry: Geometry, char: str) -> _Frame:
-    return _frame(geometry, _choose(geometry, np.dtype(char).itemsize), char)
-
-
-@lru_cache(maxsize=256)
-def _frame(geometry: Geometry, kind: int, char: str, rows: bool = False) -> _Frame:
-    from . import jobs
-
-    zeros = np.zeros(geometry.out_channels, char)
-    itemsize, shape = zeros.itemsize, _shape(kind, zeros.itemsize)
-    plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
-    buffer = _lines(plan.buffer * itemsize)
-    words = [0, 0, address(zeros), 0]
-    words += map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
-    words += map(address, (plan.classes, plan.offsets))
-    words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
-    pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
-    record = jobs.record("run", char, [*words, plan.tasks, pitch])
-    return _Frame(plan, zeros, record, buffer + _lines(plan.sums * itemsize))
-
-
-def _minimal_frame_of(geometry: Geometry, char: str) -> _Frame:
-    return _minimal_frame(geometry, char, threads.count())
-
-
-@lru_cache(maxsize=256)
-def _minimal_frame(geometry: Geometry, char: str, several: int) -> _Frame:
-    from . import jobs, microkernel
-
-    zeros = np.zeros(geometry.out_channels, char)
-    plan = minimal_plan(geometry, _space(geometry, zeros.itemsize), microkernel.DEPTH, several)
-    words = [0, 0, address(zeros), 0]
-    words += map(address, (plan.numbers, plan.fill_numbers, plan.fill_axes, plan.phases, plan.passes, plan.kinds))
-    words += map(address, (plan.boxes, plan.places, plan.slices, plan.points, plan.inputs, plan.outputs, plan.offsets))
-    words += [len(plan.passes), len(plan.boxes), len(plan.slices), len(plan.inputs), plan.shape.lanes, plan.shape.block]
-    return _Frame(plan, zeros, jobs.record("minimal", char, words), _lines(plan.scratch * zeros.itemsize))
+        frame = frames.plain(geometry, frames.choose(geometry, input.itemsize, rows=True), char, rows=True)
+    convolve(frame, input, address(weight), bias, out)
 
 
 def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution of `input` by a weight as it lies to `out`."""
-    _convolve(_folding(geometry, input.dtype.char, threads.count()), input, address(weight), bias, out)
-
-
-@lru_cache(maxsize=256)
-def _folding(geometry: Geometry, char: str, several: int) -> _Frame:
-    from . import jobs
-
-    zeros = np.zeros(geometry.large_channels, char)
-    shape = _rows(zeros.itemsize)
-    plan = fold_plan(geometry, shape, zeros.itemsize, several)
-    words = [0, 0, address(zeros), 0, *map(address, (plan.numbers, plan.axes, plan.parts, plan.classes, plan.taps))]
-    record = jobs.record("fold", char, [*words, len(plan.parts), len(plan.classes), len(plan.taps), shape.lanes])
-    return _Frame(plan, zeros, record, _lines(plan.scratch * zeros.itemsize))
+    convolve(frames.folding(geometry, input.dtype.char, threads.count()), input, address(weight), bias, out)
 
 
 @lru_cache(maxsize=1024)
 def folds(geometry: Geometry) -> bool:
     """Return whether the sums of a few rows of positions fit a thread's memory."""
-    plan = fold_plan(geometry, _rows(4), 4, threads.count())
+    plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
     return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
-
-
-def _rows(itemsize: int) -> Rows:
-    from . import folding
-    from .microkernel import vector_bytes
-
-    sizes = folding.ROWS, folding.VECTORS, folding.POSITIONS, folding.ROW_VECTORS, folding.DEPTH, folding.WIDE_ROWS
-    return Rows(*sizes, vector_bytes() // itemsize)
-
-
-def _do(record: Array, scratch: int, tasks: int, macs: float) -> None:
-    """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
-    several = min(threads.count(), tasks) if macs > _ALONE_MACS else 1
-    # Memory that no thread keeps lives until the work is done.
-    held = _scratch(scratch * several)
-    record[3], record[4] = held[1], scratch
-    threads.together(record, several)
-
-
-def address(array: Array) -> int:
-    """Return where an array is in memory."""
-    found: int = array.__array_interface__["data"][0]
-    return found
-
-
-def _lines(size: int) -> int:
-    """Return bytes in whole pairs of cache lines."""
-    return ceil(size / _LINES_BYTES) * _LINES_BYTES
-
-
-def _aligned(memory: Array) -> int:
-    """Return the address of the first whole line of memory that is one line longer."""
-    return _lines(address(memory))
-
-
-def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
-    """Write the gradient of the weight to `out`: each channel of the small map with each of the large one, per tap.
-
-    Lanes hold channels of the small map, or positions where there are few of them in a group.
-    """
-    if geometry.samples == 0:
-        out[...] = 0
-        return
-    frame = _correlation(geometry, small.dtype.char)
-    record = frame.record.copy()
-    record[_ARGUMENTS] = address(small)
-    record[_ARGUMENTS + 1] = address(large)
-    shares = np.empty((frame.shares, *out.shape), out.dtype) if frame.shares > 1 else out
-    record[_ARGUMENTS + 2] = address(shares)
-    _do(record, frame.scratch, frame.tasks, frame.macs)
-    if frame.shares > 1:
-        # In their order, whichever thread made them.
-        np.add.reduce(shares, axis=0, out=out)
-
-
-class _Correlation(NamedTuple):
-    """What gradients of a geometry have in common, as `_Frame` has it of its products."""
-
-    tables: tuple[Plan, Array]
-    record: Array
-    scratch: int
-    tasks: int
-    shares: int
-    macs: int
-
-
-@lru_cache(maxsize=256)
-def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import few_correlation, jobs
-    from .correlation import MOST_SUMMED
-
-    itemsize = np.dtype(char).itemsize
-    shape = _channels_shape(itemsize)
-    groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
-    rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
-    positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
-    channel = (
-        prod(len(axis.phases) for axis in reads(_turned(geometry, False))) * min(_MOST_SUMMED, positions) * itemsize
-    )
-    held = min(columns, max(1, min(_SUMMED_TAPS // taps, _HELD_BYTES // channel)))
-    held = ceil(columns / ceil(columns / held))
-    # The boxes of a convolution that reads so many channels of the large map.
-    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
-    # Microkernels may read offsets behind the last one, but use no sums of these.
-    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
-    buffer = _lines(plan.buffer * itemsize)
-    macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    parts = ceil(columns / held)
-    few = rows <= few_correlation.MOST
-    blocks = 1 if few else ceil(rows / shape.block)
-    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
-    tasks = groups * ceil(blocks / stack) * parts
-    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
-    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
-    words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
-    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
-    if few:
-        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
-        words += [address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
-        sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
-    else:
-        width, pitch = shape.block, int(plan.numbers[9])
-        words += [*map(address, (plan.places, offsets)), *sizes, width, stack]
-        words += [rows, columns, held, taps, buffer, shares]
-        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
-    record = jobs.record("correlate_few" if few else "correlate", char, words)
-    return _Correlation((plan, offsets), record, buffer + _lines(sums * itemsize), shares * tasks, shares, macs)
-
-
-def _choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
-    """Return the form of a call, as `kernels.run` knows it, or that of a weight whose rows are not packed."""
-    from . import kernels
-    from .microkernel import vector_bytes
-
-    lanes = vector_bytes() // itemsize
-    out_channels = geometry.out_channels // geometry.groups
-    if out_channels == 1:
-        return kernels.ONE[0]
-    if out_channels <= kernels.FEW[1][0]:
-        return kernels.FEW[0]
-    # Rows that do not fill a vector leave lanes idle, whereas many channels fill several.
-    narrow = not rows and reads(geometry)[2].positions < lanes and out_channels >= kernels.CHANNELS[1][1] * lanes
-    return kernels.CHANNELS[0] if narrow else kernels.WIDE[0]
-
-
-def _shape(kind: int, itemsize: int) -> Shape:
-    from . import kernels
-    from .microkernel import vector_bytes
-
-    tile = dict([kernels.WIDE, kernels.FEW, kernels.ONE, kernels.CHANNELS])[kind]
-    return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
-
-
-def _channels_shape(itemsize: int) -> Shape:
-    from . import kernels
-
-    return _shape(kernels.CHANNELS[0], itemsize)
-
-
-def _scratch(size: int) -> tuple[Array, int]:
-    """Return memory of this thread, the same for every call that does not need more, and where so many bytes begin."""
-    held: tuple[Array, int] | None = getattr(_memory, "held", None)
-    if held is None or held[0].size < size + _LINES_BYTES:
-        memory = np.empty(size + _LINES_BYTES, np.uint8)
-        held = memory, _aligned(memory)
-        if size <= _MOST_HELD:
-            _memory.held = held
-    return held
-
-
-def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
-    packed = _empty(plan.weights, weight.dtype)
-    _pack_elements(geometry, weight, plan.elements, plan.shape, packed)
-    return packed
-
-
-def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array:
-    products, kernel = plan.combinations.shape
-    groups = geometry.groups
-    channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
-    blocks, of_element = groups * ceil(out_channels / plan.shape.block), channels * plan.shape.block
-    elements = [(*at, e * channels, 1, 0) for e, at in enumerate(np.ndindex(weight.shape[3:]))]
-    single = _empty(blocks * kernel * of_element, weight.dtype)
-    _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
-    packed = _empty(plan.weights, weight.dtype)
-    # The factors are 0, 1 and -1: a product of matrices that rounds nothing but sums.
-    np.matmul(
-        plan.combinations.astype(weight.dtype),
-        single.reshape(blocks, kernel, of_element),
-        out=packed.reshape(blocks, products, of_element),
-    )
-    return packed
-
-
-def _pack_elements(geometry: Geometry, weight: Array, elements: Array, shape: Shape, packed: Array) -> None:
-    from . import jobs
-
-    weight = np.ascontiguousarray(weight)
-    strides = np.array(weight.strides, np.int64) // weight.itemsize
-    if not geometry.transposed:
-        strides[[1, 2]] = strides[[2, 1]]
-    groups = geometry.groups
-    channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
-    blocks = ceil(out_channels / shape.block)
-    words = [*map(address, (weight, packed, strides, elements)), len(elements), groups, channels]
-    words += [out_channels, blocks, shape.block, packed.size // groups, prod(weight.shape[3:]), shape.lanes]
-    _do(jobs.record("pack", weight.dtype.char, words), 0, groups * blocks, _ALONE_WEIGHTS * weight.size)
-
-
-def _empty(size: int, dtype: Any) -> Array:
-    """Return an array that begins where a cache line does: vectors of weights are read twice as fast there."""
-    count = size * dtype.itemsize
-    memory = np.empty(count + _LINES_BYTES, np.uint8)
-    start = _aligned(memory) - address(memory)
-    return memory[start : start + count].view(dtype)

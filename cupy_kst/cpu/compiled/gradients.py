@@ -1,0 +1,107 @@
+"""Gradients of weights: how their sums are divided into tasks, and the call that makes them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...geometry import Geometry
+from ..taps import reads
+from .frames import channels_shape, turned
+from .memory import address, lines
+from .plan import Plan
+from .plan import plan as plan_of
+from .work import ARGUMENTS, do
+
+Array = NDArray[Any]
+
+# Filter elements whose gradients are summed at once, for each channel of the small map, and positions until these sums
+# are put aside, in small maps and in large ones.
+SUMMED_TAPS, _SUMMED, _MOST_SUMMED = 576, 256, 512
+# Inputs of these from the large map, which share the second cache with the sums.
+_HELD_BYTES = 256 << 10
+# Blocks of the small map's channels share the copy of the large map, but not so many that threads have no work.
+_LEAST_TASKS = 8
+# Bytes of the gradients of parts of the maps, which are added up where channels make too few tasks.
+_SHARES_BYTES = 1 << 20
+# Products that take longer than adding up their gradients.
+_SHARE_MACS = 1 << 18
+
+
+def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
+    """Write the gradient of the weight to `out`: each channel of the small map with each of the large one, per tap.
+
+    Lanes hold channels of the small map, or positions where there are few of them in a group.
+    """
+    if geometry.samples == 0:
+        out[...] = 0
+        return
+    frame = _correlation(geometry, small.dtype.char)
+    record = frame.record.copy()
+    record[ARGUMENTS] = address(small)
+    record[ARGUMENTS + 1] = address(large)
+    shares = np.empty((frame.shares, *out.shape), out.dtype) if frame.shares > 1 else out
+    record[ARGUMENTS + 2] = address(shares)
+    do(record, frame.scratch, frame.tasks, frame.macs)
+    if frame.shares > 1:
+        # In their order, whichever thread made them.
+        np.add.reduce(shares, axis=0, out=out)
+
+
+class _Correlation(NamedTuple):
+    """What gradients of a geometry have in common, as `Frame` has it of its products."""
+
+    tables: tuple[Plan, Array]
+    record: Array
+    scratch: int
+    tasks: int
+    shares: int
+    macs: int
+
+
+@lru_cache(maxsize=256)
+def _correlation(geometry: Geometry, char: str) -> _Correlation:
+    from . import few_correlation, jobs
+    from .correlation import MOST_SUMMED
+
+    itemsize = np.dtype(char).itemsize
+    shape = channels_shape(itemsize)
+    groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
+    rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
+    positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
+    channel = (
+        prod(len(axis.phases) for axis in reads(turned(geometry, False))) * min(_MOST_SUMMED, positions) * itemsize
+    )
+    held = min(columns, max(1, min(SUMMED_TAPS // taps, _HELD_BYTES // channel)))
+    held = ceil(columns / ceil(columns / held))
+    # The boxes of a convolution that reads so many channels of the large map.
+    plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
+    # Microkernels may read offsets behind the last one, but use no sums of these.
+    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
+    buffer = lines(plan.buffer * itemsize)
+    macs = rows * columns * geometry.met_taps * groups * geometry.samples
+    parts = ceil(columns / held)
+    few = rows <= few_correlation.MOST
+    blocks = 1 if few else ceil(rows / shape.block)
+    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    tasks = groups * ceil(blocks / stack) * parts
+    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
+    words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
+    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
+    if few:
+        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
+        words += [address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
+        sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
+    else:
+        width, pitch = shape.block, int(plan.numbers[9])
+        words += [*map(address, (plan.places, offsets)), *sizes, width, stack]
+        words += [rows, columns, held, taps, buffer, shares]
+        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
+    record = jobs.record("correlate_few" if few else "correlate", char, words)
+    return _Correlation((plan, offsets), record, buffer + lines(sums * itemsize), shares * tasks, shares, macs)

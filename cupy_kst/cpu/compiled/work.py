@@ -1,0 +1,36 @@
+"""Doing the work of a record: by how many threads, in what memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from . import memory, threads
+from .frames import Frame
+
+Array = NDArray[Any]
+
+# The first word of a record that is its function's.
+ARGUMENTS = 5
+# Products that take less time than waking a thread.
+ALONE_MACS = 1 << 19
+
+
+def do(record: Array, scratch: int, tasks: int, macs: float) -> None:
+    """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
+    several = min(threads.count(), tasks) if macs > ALONE_MACS else 1
+    # Memory that no thread keeps lives until the work is done.
+    held = memory.scratch(scratch * several)
+    record[3], record[4] = held[1], scratch
+    threads.together(record, several)
+
+
+def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: Array) -> None:
+    record = frame.record.copy()
+    record[ARGUMENTS] = memory.address(input)
+    record[ARGUMENTS + 1] = weight
+    if bias is not None:
+        record[ARGUMENTS + 2] = memory.address(bias)
+    record[ARGUMENTS + 3] = memory.address(out)
+    do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
