@@ -24,7 +24,7 @@ from .few_correlation import correlate_few
 from .folding import fold
 from .kernels import jit, run
 from .minimal import filter_boxes
-from .packing import pack
+from .packing import combine, pack
 
 Array = NDArray[Any]
 
@@ -68,6 +68,16 @@ def _pack(address, part, like):
         weight, strides, elements, packed, r[a + 5], r[a + 6], r[a + 7], r[a + 8], r[a + 9], r[a + 10], r[a + 11],
         r[a + 12], r,
     )  # fmt: skip
+
+
+@jit
+def _combine(address, part, like):
+    one = np.int64(0)
+    r = carray(pointer(address, one), _FIRST + 7)
+    a = _FIRST
+    packed, combined = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
+    factors = carray(pointer(r[a + 2], like), (r[a + 3], r[a + 4]))
+    combine(packed, factors, combined, r[a + 5], r[a + 6], r)
 
 
 @jit
@@ -200,6 +210,14 @@ def _pack_float64(record, part):
     _pack(record, part, np.float64(0))
 
 
+def _combine_float32(record, part):
+    _combine(record, part, np.float32(0))
+
+
+def _combine_float64(record, part):
+    _combine(record, part, np.float64(0))
+
+
 def _correlate_float32(record, part):
     _correlate(record, part, np.float32(0))
 
@@ -219,6 +237,8 @@ _FUNCTIONS = {
     ("pack", "d"): _pack_float64,
     ("minimal", "f"): _minimal_float32,
     ("minimal", "d"): _minimal_float64,
+    ("combine", "f"): _combine_float32,
+    ("combine", "d"): _combine_float64,
     ("correlate_few", "f"): _correlate_few_float32,
     ("correlate_few", "d"): _correlate_few_float64,
     ("correlate", "f"): _correlate_float32,

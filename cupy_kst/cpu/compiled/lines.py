@@ -169,6 +169,25 @@ def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, le
 
 
 @intrinsic
+def add_multiple(typingctx: Any, source: Any, start: Any, factor: Any, target: Any, to: Any, length: Any) -> Any:
+    """Add `factor` times ``source[start : start + length]`` to ``target[to : to + length]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = _Line(context, builder, signature.args[0].dtype)
+        inputs = line.pointer(signature.args[0], args[0], args[1])
+        outputs = line.pointer(signature.args[3], args[3], args[4])
+
+        def move(width: int, index: Any) -> None:
+            multiple = builder.fmul(line.load(inputs, index, width), line.spread(args[2], width))
+            line.store(builder.fadd(line.load(outputs, index, width), multiple), outputs, index)
+
+        line.each(args[5], move)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, source.dtype, target, types.int64, types.int64), generate
+
+
+@intrinsic
 def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to ``source[start : start + length] + number``."""
 

@@ -92,6 +92,9 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
 
 
 def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array:
+    from . import jobs
+    from .packing import PART
+
     products, kernel = plan.combinations.shape
     groups = geometry.groups
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
@@ -100,12 +103,11 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
     single = empty(blocks * kernel * of_element, weight.dtype)
     _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
     packed = empty(plan.weights, weight.dtype)
-    # The factors are 0, 1 and -1: a product of matrices that rounds nothing but sums.
-    np.matmul(
-        plan.combinations.astype(weight.dtype),
-        single.reshape(blocks, kernel, of_element),
-        out=packed.reshape(blocks, products, of_element),
-    )
+    # By threads of its own: those of a BLAS go on looking for work, on the cores of those that multiply next.
+    factors = plan.combinations.astype(weight.dtype)
+    words = [*map(address, (single, packed, factors)), products, kernel, blocks, of_element]
+    tasks = blocks * ceil(of_element / PART)
+    do(jobs.record("combine", weight.dtype.char, words), 0, tasks, _ALONE_WEIGHTS * packed.size)
     return packed
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from .kernels import jit, turn
-from .lines import clear, copy, prefetch
+from .lines import add_multiple, clear, copy, prefetch
 from .tasks import take
 
 # Numbers of an output channel that are transposed at once where more than one input channel's are side by side.
 _RUN = 128
+
+
+# Numbers of a line that are combined at once: the elements of a 4x4 filter stay in the first cache.
+PART = 512
 
 
 @jit
@@ -89,3 +93,26 @@ def pack(
                 weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes,
                 scratch, turned,
             )  # fmt: skip
+
+
+@jit
+def combine(packed, factors, combined, blocks, size, counter):
+    """Set for each block of output channels the products' weights: lines of `size` numbers, sums of its elements'.
+
+    `factors` has a row for each product: of each filter element 0, 1 or -1, of which 0 adds nothing that is not finite.
+    """
+    products, elements = factors.shape
+    # Lines are combined in parts that stay in the first cache while all elements are added.
+    parts = (size + PART - 1) // PART
+    while True:
+        task = take(counter)
+        if task >= blocks * parts:
+            return
+        block, first = task // parts, task % parts * PART
+        some = min(PART, size - first)
+        for p in range(products):
+            to = (block * products + p) * size + first
+            clear(combined, to, some)
+            for e in range(elements):
+                if factors[p, e]:
+                    add_multiple(packed, (block * elements + e) * size + first, factors[p, e], combined, to, some)
