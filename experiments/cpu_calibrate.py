@@ -32,8 +32,10 @@ IMAGES = tuple(
     )
     for kernel in (3, 5, 7)
 )
-# Seconds for all forms of a layer, and the batch that they are measured with beside single samples.
-BUDGET, BATCH = 0.3, 4
+# Seconds for one form of a layer in its turn, and until the threads of a BLAS have come to rest before it; turns of each,
+# and the batches that they are measured with.
+TURN, LEAD, TURNS = 0.05, 0.12, 3
+BATCHES = (1, 4)
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")
 
 
@@ -58,7 +60,7 @@ def command(threads: int, quick: bool) -> None:
         task = bar.add_task("", total=len(chosen))
         for layer in chosen:
             bar.update(task, description=layer.label)
-            for batch in (1,) if quick else (1, BATCH):
+            for batch in BATCHES[:1] if quick else BATCHES:
                 measured.append(_measured(layer, batch))
             bar.advance(task)
     amounts = np.array([amount for forms in measured for amount, _ in forms])
@@ -81,7 +83,7 @@ def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
     arrays: dict[Role, Any] = {"small": x, "weight": w, "large": np.empty(geometry.output_shape, np.float32)}
     forms = cpu.form_names("ks_deconv", geometry, DTYPES["float32"])
     calls = {form: partial(cpu.run, "ks_deconv", geometry, DTYPES["float32"], arrays, form=form) for form in forms}
-    timings = time_in_turn(calls, CpuClock(), Rounds(60, 3, BUDGET))[0]
+    timings = time_in_turn(calls, CpuClock(LEAD), Rounds(TURNS, TURNS, 0.0, turn=TURN))[0]
     return [(work(form, geometry, prepared=False), timings[form].median) for form in forms]
 
 

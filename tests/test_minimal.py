@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,21 @@ from .compiled_calls import integers, poisoned, several_threads
 __all__ = ["poisoned", "several_threads"]
 
 _DTYPES = ("float32", "float64")
+_BESIDE = 1000
 _LIMITS = {"max_channels": 150, "max_kernel": 5, "max_elements": 3000}
 
 
 def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
     shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
-    out = np.full(geometry.output_shape, np.nan, input.dtype)
+    size = prod(geometry.output_shape)
+    # What is written beside the outputs would be seen.
+    room = np.full(size + 2 * _BESIDE, np.nan, input.dtype)
+    out = room[_BESIDE : _BESIDE + size].reshape(geometry.output_shape)
     packed = compiled.pack_minimal(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
     operation = compiled.conv_transpose if geometry.transposed else compiled.conv
     operation(geometry, input.reshape(shape), packed, bias, out)
+    assert np.isnan(room[:_BESIDE]).all()
+    assert np.isnan(room[_BESIDE + size :]).all()
     return out
 
 
@@ -106,6 +113,7 @@ _LAYERS = [
     ((1, 6, 9, 10), (6, 8, 4, 2), 2, 0, 1),
     ((1, 6, 9, 10), (6, 8, 1, 4), 2, 0, 1),
     ((1, 5, 3, 6, 7), (5, 8, 4, 4, 4), 2, 1, 1),
+    ((1, 5, 3, 6, 7), (5, 8, 3, 3, 3), 2, 1, 1),
 ]
 
 
@@ -201,3 +209,23 @@ def test_what_touches_a_value_that_is_not_finite_is_not_finite(transposed: bool,
 def test_no_samples() -> None:
     geometry = _geometry(((0, 8, 6, 6), (8, 8, 4, 4), 2, 1, 1))
     assert _run(geometry, np.empty((0, 8, 6, 6), "f4"), integers(8, 8, 4, 4), None).shape == (0, 8, 12, 12)
+
+
+@pytest.mark.parametrize("layer", _LAYERS)
+def test_tables_lead_to_numbers_of_a_box(layer: Any) -> None:
+    """Also where whole squares are read of fewer outputs, and products of more positions than there are."""
+    geometry = _geometry(layer)
+    for each in (geometry, Geometry.conv(geometry.large_shape, geometry.weight_shape, *layer[2:4], 1, layer[4])):
+        space, plan = frames.space(each, 4), frames.minimal(each, "f", 2).plan
+        lanes, planes, sums = space.shape.lanes, space.box.samples * space.sample, space.sums * space.point
+        terms, apart, pairs_apart = space.strides
+        last = plan.outputs.max() + apart + (pairs_apart if terms == 4 else 0) + space.shape.block
+        assert (
+            last + (space.box.depth * space.box.samples - 1) * space.box.height * space.box.width * space.shape.block
+            <= sums
+        )
+        assert plan.places.max() + plan.inputs.max() + space.channels <= planes
+        for box in plan.boxes:
+            assert box[8] + box[9] <= len(plan.places)
+            # The last square of a run of outputs side by side.
+            assert box[12] + box[13] - box[14] + -(-box[14] // lanes) * lanes <= len(plan.outputs)
