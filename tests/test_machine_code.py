@@ -14,11 +14,13 @@ from .roster import BUILDS, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
-# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles.
+# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles, and
+# of other kernels are those read whose channels come last.
 _NARROW = [
     build
     for build in BUILDS
-    if not build.wide and (build.constants == "4x4 stride 2" or (build.constants == "generic" and not build.defines))
+    if not build.wide
+    and build.constants == ("generic" if build.channels_last and not build.defines else "4x4 stride 2")
 ]
 # The compiler treats the signs of complex products differently for newer architectures.
 READ = [
