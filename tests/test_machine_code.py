@@ -14,8 +14,8 @@ from .roster import BUILDS, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
-# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles, and
-# of other kernels are those read whose channels come last.
+# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles: of
+# kernels without, those are read whose channels come last.
 _NARROW = [
     build
     for build in BUILDS
