@@ -162,30 +162,33 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
             continue
         by_element = values.get("VECTOR") == "1" or (tensor and channels_last and values["VECTOR_A"] == "1")
         all_by_element = {values.get("VECTOR", "1"), values["VECTOR_A"]} == {"1"}
-        # Classes are interleaved in one layout.
-        if not classes and not _has_its_turn(number, form, channels_last):
-            continue
-        yield form, "sm_90", generic
+        turn = _has_its_turn(number, form, channels_last)
+        if turn:
+            yield form, "sm_90", generic
         if form in largest and not by_element and classes <= 2:
             yield form, next(others), generic
-        if not by_element and values.get("TRIMMED") != "1":
+        # Of tiles on CUDA cores the layout that has not the turn is like the other.
+        if not by_element and values.get("TRIMMED") != "1" and (turn or tensor or classes):
             yield form, "sm_90", literal
         if form in largest_wide and all_by_element and classes <= 2:
             yield form, "sm_90", generic._replace(wide=True)
         if tensor and number == 0:
-            yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1:])
+            yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1 + channels_last :: 2])
 
 
 def _has_its_turn(number: int, form: Defines, channels_last: bool) -> bool:
-    """Return whether a layout has a form: on CUDA cores, the other one has it otherwise.
+    """Return whether a layout has a form in the build that takes most registers, each tile with trimming and without.
 
-    On tensor cores each load of an operand meets trimming, and each of the other's, in one form of two.
+    On CUDA cores the other layout has it otherwise; on tensor cores, where layouts differ, ways to load the operands
+    take turns: each of one operand meets each of the other's, and trimming. Interleaved tiles load by elements.
     """
+    values = dict(form)
+    if "INTERLEAVED" in values:
+        return values["VECTOR"] == "1"
     if not _on_tensor_cores(form):
         return (number + number // 2) % 2 == channels_last
-    values = dict(form)
     switches = values.get("TRIMMED") == "1", values["VECTOR_A"] != "1", values.get("VECTOR", "1") != "1"
-    return not channels_last or "TRIMMED" not in values or sum(switches) % 2 == 0
+    return "TRIMMED" not in values or sum(switches) % 2 == (not channels_last)
 
 
 def _may_be_wide(form: Defines) -> bool:

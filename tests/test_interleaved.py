@@ -43,7 +43,7 @@ def test_any_case_equals_the_definition(dtype: DType, micro: Micro) -> None:
     """Classes of unequal sizes and without taps, filters smaller than the stride, and outputs narrower than it."""
 
     # Cases differ in what no element type knows, and every number of classes has a kernel of its own to compile.
-    @settings(max_examples=EXAMPLES["emulator"] // 4)
+    @settings(max_examples=EXAMPLES["emulator"] // 3)
     @given(examples_of("ks_deconv", dtypes=(dtype.name,)))
     def equal(example: tuple[Case, Arrays]) -> None:
         case, arrays = example
