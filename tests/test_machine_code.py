@@ -41,6 +41,13 @@ def instructions(build: Build) -> Counter[str]:
     return Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
 
 
+def test_every_kernel_is_read_in_every_element_type_and_layout() -> None:
+    def kinds(builds: list[Build]) -> set[tuple[object, ...]]:
+        return {(each.stem, each.dtype, each.channels_last, dict(each.defines).get("TENSOR")) for each in builds}
+
+    assert kinds(READ) == kinds(BUILDS)
+
+
 # One test for each build, as reading its code takes longer than all that is looked for there.
 @pytest.mark.parametrize("build", READ, ids=str)
 def test_machine_code(build: Build) -> None:

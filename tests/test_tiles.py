@@ -252,6 +252,17 @@ def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: in
         _check(method, dtype.name, geometry, form, last, precision="tf32")
 
 
+@every_method
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -> None:
+    """As on devices without tensor cores: loaded one by one, and 16 bytes at once."""
+    trimmed = "" if method == "sk_dilated" else "/trimmed"
+    _check(method, dtype, GEOMETRIES[0], "f32/32x32", False)
+    for last in (False, True):
+        _check(method, dtype, GEOMETRIES[1], f"f32/128x16{trimmed if last else ''}", last)
+        _check(method, dtype, GEOMETRIES[1], f"f32/128x64{'' if last else trimmed}", last)
+
+
 @every_micro
 @every_layout
 def test_gradients_of_weights_walk_through_deep_products(dtype: DType, micro: Micro, channels_last: bool) -> None:
