@@ -14,7 +14,7 @@ DIVIDED = {
 }
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+class Scheduling(LoadScopeScheduling):
     """Sends whole files first, and then, as workers have room, one test after the other."""
 
     def _split_scope(self, nodeid: str) -> str:
