@@ -68,11 +68,14 @@ _WIDEST = Variant("generic", wide=True)
 # Of a launcher's first form, for each architecture: what is specialised most and least, and both layouts.
 _FEW = (_4X4_NARROW, Variant("generic", channels_last=True), _WIDEST)
 _MORE = (
-    *(Variant("3x3x3 stride 2"), Variant("generic"), Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
-    *(Variant("4x4 stride 2", channels_last=True), Variant("generic", wide=True, channels_last=True)),
+    *(Variant("generic"), Variant("4x4 stride 2", channels_last=True)),
+    Variant("generic", wide=True, channels_last=True),
 )
-# Of one element type, as geometries make no difference that depends on it.
-_OTHERS = tuple(map(Variant, ("5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")))
+# Of the smallest and the largest elements that are computed with, as literals make no difference that depends on these.
+_OTHERS = (
+    *map(Variant, ("3x3x3 stride 2", "5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")),
+    *(Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
+)
 
 
 class Build(NamedTuple):
@@ -123,7 +126,7 @@ def _variants(architecture: str, dtype: DType) -> list[Variant]:
     if architecture in MORE_ARCHITECTURES:
         return [_4X4_NARROW]
     more = _MORE if architecture == "sm_90" else ()
-    return [*_FEW, *more, *(_OTHERS if more and dtype.name == "float32" else ())]
+    return [*_FEW, *more, *(_OTHERS if more and dtype.name in ("float32", "complex128") else ())]
 
 
 def _on_tensor_cores(form: Defines) -> bool:
