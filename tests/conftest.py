@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +32,17 @@ settings.load_profile(PROFILE)
 _NEEDED = ("PIL", "click", "matplotlib", "rich", "threadpoolctl")
 _MISSING = [] if os.environ.get("CI") else [name for name in _NEEDED if find_spec(name) is None]
 collect_ignore_glob = ["test_experiments*.py"] if _MISSING else []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divide the tests as `scheduling` says, unless `--dist` asks for another way."""
+    if config.getoption("dist") != "load":
+        return None
+    # Not there without pytest-xdist.
+    from .scheduling import Scheduling
+
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,6 +10,8 @@ import pickle
 import re
 import subprocess
 import tempfile
+import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -68,15 +70,22 @@ def compile_text(text: str, architecture: str) -> Compiled:
 
     _, *version = nvrtc.nvrtcVersion()
     key = hashlib.sha256(repr((text, architecture, version)).encode()).hexdigest()
-    path = CACHE / f"{key}.pickle"
+    made = _kept(f"{key}.pickle", lambda: pickle.dumps(_compile(text, architecture)))
+    compiled: Compiled = pickle.loads(made)
+    return compiled
+
+
+def _kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return the bytes of a file of the cache, made if it is not there."""
+    path = CACHE / name
     if path.is_file():
-        return pickle.loads(path.read_bytes())
-    compiled = _compile(text, architecture)
+        return path.read_bytes()
+    made = make()
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
-        file.write(pickle.dumps(compiled))
+        file.write(made)
     Path(file.name).replace(path)
-    return compiled
+    return made
 
 
 def _compile(text: str, architecture: str) -> Compiled:
@@ -99,14 +108,26 @@ def _compile(text: str, architecture: str) -> Compiled:
 
 
 def machine_code(cubin: bytes) -> str:
-    """Return the disassembly of a cubin, or skip where nvdisasm is missing."""
+    """Return the disassembly of a cubin, or skip where nvdisasm is missing; several tests read the same one."""
     tool = _nvdisasm()
     if tool is None:
         skip_or_fail("nvdisasm is missing: pip install nvidia-cuda-nvdisasm")
+    key = hashlib.sha256(repr((cubin, _version(tool))).encode()).hexdigest()
+    return zlib.decompress(_kept(f"{key}.sass", lambda: zlib.compress(_disassemble(cubin, tool), 1))).decode()
+
+
+def _disassemble(cubin: bytes, tool: Path) -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        return subprocess.run([str(tool), file.name], capture_output=True, text=True, check=True).stdout
+        # Without the analysis of what jumps by a stack of addresses, which nothing here reads.
+        command = [str(tool), "--no-dataflow", file.name]
+        return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+@cache
+def _version(tool: Path) -> str:
+    return subprocess.run([str(tool), "--version"], capture_output=True, text=True, check=True).stdout
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import NamedTuple
 
 from cupy_kst.axis import Axis
@@ -34,6 +35,7 @@ LAUNCHERS = {
 }
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+_OTHER_ARCHITECTURES = ("sm_80", "sm_100")
 # Where one build of each kernel is enough.
 MORE_ARCHITECTURES = ("sm_75", "sm_86", "sm_89", "sm_120")
 
@@ -66,11 +68,14 @@ _WIDEST = Variant("generic", wide=True)
 # Of a launcher's first form, for each architecture: what is specialised most and least, and both layouts.
 _FEW = (_4X4_NARROW, Variant("generic", channels_last=True), _WIDEST)
 _MORE = (
-    *(Variant("3x3x3 stride 2"), Variant("generic"), Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
-    *(Variant("4x4 stride 2", channels_last=True), Variant("generic", wide=True, channels_last=True)),
+    *(Variant("generic"), Variant("4x4 stride 2", channels_last=True)),
+    Variant("generic", wide=True, channels_last=True),
 )
-# Of one element type, as geometries make no difference that depends on it.
-_OTHERS = tuple(map(Variant, ("5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")))
+# Of the smallest and the largest elements that are computed with, as literals make no difference that depends on these.
+_OTHERS = (
+    *map(Variant, ("3x3x3 stride 2", "5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")),
+    *(Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
+)
 
 
 class Build(NamedTuple):
@@ -121,7 +126,7 @@ def _variants(architecture: str, dtype: DType) -> list[Variant]:
     if architecture in MORE_ARCHITECTURES:
         return [_4X4_NARROW]
     more = _MORE if architecture == "sm_90" else ()
-    return [*_FEW, *more, *(_OTHERS if more and dtype.name == "float32" else ())]
+    return [*_FEW, *more, *(_OTHERS if more and dtype.name in ("float32", "complex128") else ())]
 
 
 def _on_tensor_cores(form: Defines) -> bool:
@@ -141,31 +146,68 @@ def _first_forms(stem: str, dtype: DType) -> list[tuple[Defines, str, Variant]]:
 def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[Defines, str, Variant]]:
     """Yield builds of all forms, in what takes most registers, and of the loads of 16 bytes.
 
-    Where layouts make no difference to a form, each has every other one.
+    Of loads of both operands by elements and by 16 bytes, with trimming and without, every other one; where layouts
+    make no difference to a form, the rest are the other layout's. The largest tiles stand for all of their micro-kernel
+    on other architectures, and where indices are wide.
     """
     generic, literal = (Variant(each, channels_last=channels_last) for each in ("generic", "4x4 stride 2"))
-    for number, form in enumerate(forms(stem, dtype, channels_last)):
+    known = forms(stem, dtype, channels_last)
+    largest, largest_wide = _largest(known), _largest([form for form in known if _may_be_wide(form)])
+    # Forms with trimming and without take turns, so each layout begins with another one.
+    others = cycle(_OTHER_ARCHITECTURES[:: -1 if channels_last else 1])
+    for number, form in enumerate(known):
         if not form:
             return
         tensor, values = _on_tensor_cores(form), dict(form)
         classes = int(values.get("INTERLEAVED", "0"))
         # More classes take more shared memory, and no other registers: some stand for all.
-        if classes > 2 and number % 11:
+        if classes > 2 and number % 23:
             continue
-        # Classes are interleaved in one layout.
-        if not tensor and not classes and number % 2 != channels_last:
-            continue
-        yield form, "sm_90", generic
-        if number % 3 == 0:
-            yield form, ("sm_80", "sm_100")[number // 3 % 2], generic
         by_element = values.get("VECTOR") == "1" or (tensor and channels_last and values["VECTOR_A"] == "1")
-        if not by_element and values.get("TRIMMED") != "1":
+        all_by_element = {values.get("VECTOR", "1"), values["VECTOR_A"]} == {"1"}
+        turn = _has_its_turn(number, form, channels_last)
+        if turn:
+            yield form, "sm_90", generic
+        if form in largest and not by_element and classes <= 2:
+            yield form, next(others), generic
+        # Of tiles on CUDA cores the layout that has not the turn is like the other.
+        if not by_element and values.get("TRIMMED") != "1" and (turn or tensor or classes):
             yield form, "sm_90", literal
-        # Tiles of most sums are not taken with 64-bit indices.
-        if number % 5 == 0 and not (tensor and int(values["THREAD_M"]) * int(values["THREAD_N"]) > 32):
+        if form in largest_wide and all_by_element and classes <= 2:
             yield form, "sm_90", generic._replace(wide=True)
         if tensor and number == 0:
-            yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1:])
+            yield from ((form, architecture, literal) for architecture in MORE_ARCHITECTURES[1 + channels_last :: 2])
+
+
+def _has_its_turn(number: int, form: Defines, channels_last: bool) -> bool:
+    """Return whether a layout has a form in the build that takes most registers, each tile with trimming and without.
+
+    On CUDA cores the other layout has it otherwise; on tensor cores, where layouts differ, ways to load the operands
+    take turns: each of one operand meets each of the other's, and trimming. Interleaved tiles load by elements.
+    """
+    values = dict(form)
+    if "INTERLEAVED" in values:
+        return values["VECTOR"] == "1"
+    if not _on_tensor_cores(form):
+        return (number + number // 2) % 2 == channels_last
+    switches = values.get("TRIMMED") == "1", values["VECTOR_A"] != "1", values.get("VECTOR", "1") != "1"
+    return "TRIMMED" not in values or sum(switches) % 2 == (not channels_last)
+
+
+def _may_be_wide(form: Defines) -> bool:
+    """Return whether a form is taken with 64-bit indices: on tensor cores, tiles of most sums are not."""
+    values = dict(form)
+    return not _on_tensor_cores(form) or int(values["THREAD_M"]) * int(values["THREAD_N"]) <= 32
+
+
+def _largest(known: list[Defines]) -> set[Defines]:
+    """Return the forms of the largest tile of every micro-kernel."""
+    areas = {form: int(values["TILE_M"]) * int(values["TILE_N"]) for form in known if (values := dict(form))}
+    most = {
+        tensor: max(areas[form] for form in areas if dict(form)["TENSOR"] == tensor)
+        for tensor in {dict(form)["TENSOR"] for form in areas}
+    }
+    return {form for form, area in areas.items() if area == most[dict(form)["TENSOR"]]}
 
 
 def _builds() -> list[Build]:

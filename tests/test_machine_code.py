@@ -14,11 +14,13 @@ from .roster import BUILDS, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
-# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles.
+# Indices and other sizes change no operation on elements; nor do generic builds, of which there are many with tiles: of
+# kernels without, those are read whose channels come last.
 _NARROW = [
     build
     for build in BUILDS
-    if not build.wide and (build.constants == "4x4 stride 2" or (build.constants == "generic" and not build.defines))
+    if not build.wide
+    and build.constants == ("generic" if build.channels_last and not build.defines else "4x4 stride 2")
 ]
 # The compiler treats the signs of complex products differently for newer architectures.
 READ = [
@@ -37,6 +39,13 @@ def _needs_nvrtc() -> None:
 def instructions(build: Build) -> Counter[str]:
     code = nvrtc.machine_code(nvrtc.compile_text(build.text, build.architecture).cubin)
     return Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
+
+
+def test_every_kernel_is_read_in_every_element_type_and_layout() -> None:
+    def kinds(builds: list[Build]) -> set[tuple[object, ...]]:
+        return {(each.stem, each.dtype, each.channels_last, dict(each.defines).get("TENSOR")) for each in builds}
+
+    assert kinds(READ) == kinds(BUILDS)
 
 
 # One test for each build, as reading its code takes longer than all that is looked for there.

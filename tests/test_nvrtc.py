@@ -6,10 +6,12 @@ import re
 
 import pytest
 
+from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu import source
+from cupy_kst.gpu.tiles import Defines
 
 from . import nvrtc
-from .roster import BUILDS, LAUNCHERS, Build
+from .roster import ARCHITECTURES, BUILDS, LAUNCHERS, MORE_ARCHITECTURES, Build, forms
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,33 @@ def test_every_kernel_is_on_the_roster() -> None:
     }
     rostered = {(stem, kernel) for stem, launcher in LAUNCHERS.items() for kernel in launcher.KERNELS}
     assert written == rostered
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stem", LAUNCHERS)
+def test_every_form_is_on_the_roster(stem: str, dtype: str) -> None:
+    """In both layouts on tensor cores, where these make a difference; as narrow, literal and wide builds in each."""
+    own = [build for build in BUILDS if (build.stem, build.dtype) == (stem, dtype)]
+    assert {build.architecture for build in own} == {*ARCHITECTURES, *MORE_ARCHITECTURES}
+    built = {(build.channels_last, _form(build.defines)) for build in own if build.architecture == "sm_90"}
+    for last in (False, True):
+        known = {_form(defines) for defines in forms(stem, DTYPES[dtype], last)}
+        either = {form for form in known if dict(form).get("TENSOR", "0") == "0"}
+        assert known - either <= {form for layout, form in built if layout == last}
+        assert either <= {form for _, form in built}
+        micros = {dict(form).get("TENSOR") for form in known}
+        widths = {
+            (dict(build.defines).get("TENSOR"), build.wide, build.constants) for build in own if build[-1] == last
+        }
+        for micro in micros:
+            for width in ((False, "generic"), (False, "4x4 stride 2"), (True, "generic")):
+                assert (micro, *width) in widths
+
+
+def _form(defines: Defines) -> Defines:
+    """Return what a form's name tells: not how wide loads are, nor how many classes are interleaved."""
+    values = {name: value for name, value in defines if name not in ("VECTOR", "VECTOR_A", "SHARED_BYTES")}
+    return tuple({**values, "INTERLEAVED": str(int(values.get("INTERLEAVED", "0") != "0"))}.items())
 
 
 def test_a_spill_is_seen() -> None:

@@ -227,17 +227,40 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
 
 
 @every_method
-@every_micro
-def test_every_form_computes(method: str, dtype: DType, micro: Micro) -> None:
-    # One layout and kind each, so that every tile has all; by tensor cores, which take long here, small geometries.
-    names = [name for name in form_names(method, dtype, "tf32") if name.startswith(f"{micro.name}/")]
-    # Of types that only numeric.cuh and mma.cuh tell apart, some.
-    for number, name in enumerate(names if micro.name in ("f32", "f16", "tf32") else names[::3]):
+@pytest.mark.parametrize(
+    ("dtype", "micro", "number"),
+    [
+        pytest.param(dtype, micro, number, id=f"{micro.name}/{tile}")
+        for dtype, micro in MICROS.values()
+        for number, tile in enumerate(tiles.tiles(micro))
+    ],
+)
+def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: int) -> None:
+    """In one layout and of one geometry each: a tile has all of these, and a kind of forms has over all tiles."""
+    tile = f"{micro.name}/{tiles.tiles(micro)[number]}"
+    names = [name for name in form_names(method, dtype, "tf32") if name == tile or name.startswith(f"{tile}/")]
+    # By tensor cores, which take long here, small geometries.
+    geometries = GEOMETRIES[1:3] if micro.tensor else GEOMETRIES[:2]
+    for kind, name in enumerate(names):
+        # Of types that only numeric.cuh and mma.cuh tell apart, some.
+        if micro.name not in ("f32", "f16", "tf32") and (number * len(names) + kind) % 3:
+            continue
         form, interleaved = name.replace("splitN", "split3"), "interleaved" in name
-        last = (number + number // 4) % 2 == 1 and not interleaved
+        last = (number // 2 + kind // (len(names) // 2)) % 2 == 1 and not interleaved
         # Four classes of the largest tile are more than a block has shared memory for.
-        for geometry in GEOMETRIES[1 : 2 if interleaved else 3] if micro.tensor else GEOMETRIES[:2]:
-            _check(method, dtype.name, geometry, form, last, precision="tf32")
+        geometry = geometries[0 if interleaved and micro.tensor else (number + kind) % 2]
+        _check(method, dtype.name, geometry, form, last, precision="tf32")
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -> None:
+    """As on devices without tensor cores: loaded one by one, and 16 bytes at once."""
+    trimmed = "" if method == "sk_dilated" else "/trimmed"
+    _check(method, dtype, GEOMETRIES[0], "f32/32x32", False)
+    for last in (False, True):
+        _check(method, dtype, GEOMETRIES[1], f"f32/128x16{trimmed if last else ''}", last)
+        _check(method, dtype, GEOMETRIES[1], f"f32/128x64{'' if last else trimmed}", last)
 
 
 @every_micro

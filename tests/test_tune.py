@@ -74,7 +74,7 @@ def run(task: Task, times: Bench, engine: Engine | None = None, store: tuned.Sto
 )
 def test_every_form_is_right_and_the_fastest_is_taken(method: str, dtype: str) -> None:
     emulator.require()
-    element, engine, times = DTYPES[dtype], Engine(emulator.Emulator("asan")), Bench()
+    element, engine, times = DTYPES[dtype], Engine(emulator.Emulator()), Bench()
     task = Task(method, GEOMETRY, element, False, "ieee")
     found = run(task, times, engine)
     names = {name for each in form_names(method, element) for name in (each.replace("N", "8"), each.replace("N", "2"))}
