@@ -33,7 +33,7 @@ TRANSPOSED = tuple(name for name in METHODS if TABLE[name].operation == "conv_tr
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
 # Drawn cases per test, of which there is one for every method and element type: a case takes the emulator several times
 # as long as NumPy.
-EXAMPLES = {"cpu": 100, "emulator": 40, "gpu": 150}
+EXAMPLES = {"cpu": 150, "emulator": 60, "gpu": 150}
 PUBLIC = {1: cupy_kst.conv_transpose1d, 2: cupy_kst.conv_transpose2d, 3: cupy_kst.conv_transpose3d}
 
 every_engine = pytest.mark.parametrize("engine", ("cpu", "emulator", GPU))
