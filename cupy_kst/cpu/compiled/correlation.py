@@ -21,21 +21,28 @@ _DEPTH = 128
 
 
 @jit
-def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitch, width):
-    """Copy the positions of a box of the small map, channel by channel."""
-    plane = axes[1, 1] * axes[2, 1]
-    for m in range(width):
+def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitch, lanes):
+    """Copy the positions of a box of the small map, for as many channels as a vector has lanes."""
+    line = axes[2, 1]
+    plane = axes[1, 1] * line
+    depth, height, run = box[5], box[6], box[7]
+    # Rows and slices that follow each other in the map are one.
+    if run == line:
+        height, run = 1, height * run
+    if run == plane:
+        depth, run = 1, depth * run
+    for m in range(lanes):
         to = lines + m * pitch
         if m >= count:
             clear(sums, to, pitch)
             continue
         for n in range(box[4]):
             of_sample = origin + ((box[0] + n) * groups * channels + m) * axes[0, 1] * plane
-            for d in range(box[5]):
-                of_slice = of_sample + (box[1] + d) * plane
-                for h in range(box[6]):
-                    copy(small, of_slice + (box[2] + h) * axes[2, 1] + box[3], sums, to, box[7])
-                    to += box[7]
+            start = of_sample + box[1] * plane + box[2] * line + box[3]
+            for d in range(depth):
+                for h in range(height):
+                    copy(small, start + d * plane + h * line, sums, to, run)
+                    to += run
 
 
 @jit
@@ -77,7 +84,7 @@ def correlate(
     of_block = turned_pitch * width
     turned = stack * of_block
     lines = turned + of_block
-    panel = lines + width * pitch
+    panel = lines + lanes * pitch
     while True:
         task = take(counter)
         if task >= shares * groups * stacks * parts:
@@ -90,13 +97,15 @@ def correlate(
         for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box = boxes[b]
             origin = (group * large_channels + channel) * of_large
-            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer)
+            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer, lanes)
             for block in range(first, last):
                 some = min(width, small_channels - block * width)
                 wide = (some + lanes - 1) // lanes * lanes
                 origin = (group * small_channels + block * width) * of_small
-                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, wide)
-                turn(sums, lines, pitch, panel, wide, wide, box[9], lanes)
+                for lane in range(0, wide, lanes):
+                    start = origin + lane * of_small
+                    _gather(small, start, some - lane, small_channels, axes, groups, box, sums, lines, pitch, lanes)
+                    turn(sums, lines, pitch, panel + lane, wide, lanes, box[9], lanes)
                 to = (block - first) * of_block
                 _sum(count * taps, buffer, rows, places, box[8], box[9], panel, sums, to, wide, b > begin, lanes)
         for block in range(first, last):
