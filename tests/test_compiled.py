@@ -481,6 +481,19 @@ def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.M
     np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
 
 
+# Small maps whose positions are taken in parts that begin and end within a row, a slice or a sample.
+@pytest.mark.parametrize("shape", [(3, 20, 700), (5, 20, 6, 7, 9), (40, 20, 5, 5), (2, 20, 3, 300)], ids=str)
+def test_weight_gradient_in_parts_of_the_positions(shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    rank = len(shape) - 2
+    large_shape = (shape[0], 7, *(2 * size for size in shape[2:]))
+    small, large = (generator.integers(-3, 4, each).astype("float32") for each in (shape, large_shape))
+    weight, options = (shape[1], 7, *(4,) * rank), (2, 1, 1, 1)
+    geometry = Geometry.conv_transpose_to(shape, weight, large_shape, *options)
+    expected = reference.conv_transpose_weight(small, weight, large, *options)
+    np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
+
+
 # Arrays between pages that may not be touched, at the beginning of what lies between them or at its end.
 _FENCED = """
 import ctypes, mmap

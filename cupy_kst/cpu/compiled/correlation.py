@@ -80,8 +80,8 @@ def correlate(
     """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
 
     One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The scratch
-    memory holds the sums of each block, those of one turned, the positions of a box of the small map by channel, and
-    these turned.
+    memory holds the sums of each block, those of one turned, a few positions of the small map by channel, and these
+    turned.
     """
     groups = numbers[1]
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held

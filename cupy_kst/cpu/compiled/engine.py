@@ -333,28 +333,25 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     shape = _shape(kernels.CHANNELS[0], itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
-    few = rows <= few_correlation.MOST
-    blocks = 1 if few else ceil(rows / shape.block)
-    macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
     axes = reads(_turned(geometry, False))
     # Boxes of fewer positions have more channels, but also more inputs that their neighbours have as well.
     positions = max(_SUMMED, prod(axis.positions for axis in axes)) if any(axis.halo for axis in axes) else _SUMMED
     channel = prod(len(axis.phases) for axis in axes) * min(_MOST_SUMMED, positions) * itemsize
     held = min(columns, max(1, min(_SUMMED_TAPS // taps, _HELD_BYTES // channel)))
-    least = min(_LEAST_TASKS, max(1, macs // _SHARE_MACS))
-    parts = max(ceil(columns / held), min(columns, ceil(least / (groups * blocks * most))))
-    held = ceil(columns / parts)
     parts = ceil(columns / held)
+    held = ceil(columns / parts)
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
     # Microkernels may read offsets behind the last one, but use no sums of these.
     offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = _lines(plan.buffer * itemsize)
-    most = min(most, len(plan.boxes))
-    stack = max(1, min(4, blocks, groups * blocks * parts * most // _LEAST_TASKS))
+    macs = rows * columns * geometry.met_taps * groups * geometry.samples
+    few = rows <= few_correlation.MOST
+    blocks = 1 if few else ceil(rows / shape.block)
+    most = min(len(plan.boxes), macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize))
+    stack = max(1, min(4, blocks, groups * blocks * parts * max(1, most) // _LEAST_TASKS))
     tasks = groups * ceil(blocks / stack) * parts
-    shares = min(ceil(_LEAST_TASKS / tasks), most)
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), most))
     words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
     sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
     if few:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from .covering import cover_with_zeros, covering
-from .lines import add, add_pairs, copy, copy_every_other, transpose
+from .lines import add, add_pairs, transpose
 from .microkernel import DEPTH, microkernel, registers, rows_microkernel
 from .tasks import take
 
@@ -208,18 +208,6 @@ def _by_channels(
 
 
 @jit
-def _copy_row(source, start, step, buffer, to, count):
-    """Copy `count` of every `step` numbers, and nothing else of the buffer."""
-    if step == 1:
-        copy(source, start, buffer, to, count)
-    elif step == 2:
-        copy_every_other(source, start, buffer, to, count)
-    else:
-        for w in range(count):
-            buffer[to + w] = source[start + w * step]
-
-
-@jit
 def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, lanes):
     """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map.
 
@@ -261,8 +249,10 @@ def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, la
                         if at_h < 0 or at_h >= sizes[1]:
                             cover_with_zeros(buffer, to, width)
                         elif step > 2 or start < 0 or start + reach > size:
-                            cover_with_zeros(buffer, to, width)
-                            _copy_row(source, start + begin * step, step, buffer, to + begin, end - begin)
+                            cover_with_zeros(buffer, to, begin)
+                            for w in range(begin, end):
+                                buffer[to + w] = source[start + w * step]
+                            cover_with_zeros(buffer, to + end, width - end)
                         elif step == 1:
                             _cover(source, start, buffer, to, begin, end, width)
                         else:
