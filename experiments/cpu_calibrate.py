@@ -32,8 +32,8 @@ IMAGES = tuple(
     )
     for kernel in (3, 5, 7)
 )
-# Seconds for one form of a layer in its turn, and until the threads of a BLAS have come to rest before it; turns of each,
-# and the batches that they are measured with.
+# Seconds for one form of a layer in its turn, and until the threads of a BLAS have come to rest before it; turns of
+# each, and the batches that they are measured with.
 TURN, LEAD, TURNS = 0.05, 0.12, 3
 BATCHES = (1, 4)
 QUICK = ("DiscoGAN 4", "SD-DCGAN 3", "DiscoGAN 2", "GP-GAN 1", "Grouped 1")

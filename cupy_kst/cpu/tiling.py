@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil, prod
+from math import ceil, isqrt, prod
 from typing import NamedTuple
 
 from ..geometry import Geometry
@@ -196,6 +196,11 @@ def space_of(geometry: Geometry, shape: Shape, itemsize: int) -> Space:
     return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room(geometry))
 
 
+@lru_cache(maxsize=1024)
 def _parts(length: int) -> list[int]:
     """Return the sizes of the parts that a length can be divided into evenly, the smallest first."""
-    return sorted({ceil(length / count) for count in range(1, length + 1)})
+    root = min(length, isqrt(length) + 1)
+    # One of each pair of a size and a number of parts is not larger.
+    few = {ceil(length / count) for count in range(1, root + 1)}
+    many = {size for size in range(1, root + 1) if ceil(length / ceil(length / size)) == size}
+    return sorted(few | many)

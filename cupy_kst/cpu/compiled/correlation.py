@@ -16,45 +16,60 @@ ONE, TWO, THREE, FOUR = (8, 8, 8, 6) if registers() >= 32 else (8, 4, 4, 2)
 _sum_1, _sum_2 = microkernel(ONE, 1, False), microkernel(TWO, 2, False)
 _sum_3, _sum_4 = microkernel(THREE, 3, False), microkernel(FOUR, 4, False)
 MOST_SUMMED = 8
-# Positions whose turned channels stay in the first cache while all filter elements meet them.
-_DEPTH = 128
+# Positions whose turned channels stay in the first cache while all filter elements meet them, and how far apart the
+# channels' lines of these are: an odd number of cache lines.
+DEPTH, LINE = 128, 144
 
 
 @jit
-def _gather(small, origin, count, channels, axes, groups, box, sums, lines, pitch, width):
-    """Copy the positions of a box of the small map, channel by channel."""
-    plane = axes[1, 1] * axes[2, 1]
-    for m in range(width):
-        to = lines + m * pitch
+def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, lanes):
+    """Copy `some` positions of a box of the small map from the `first` on, for as many channels as a vector has lanes.
+
+    Samples are `sample` numbers apart.
+    """
+    line = axes[2, 1]
+    plane = axes[1, 1] * line
+    depth, height, run = box[5], box[6], box[7]
+    # Rows and slices that follow each other in the map are one.
+    if run == line:
+        height, run = 1, height * run
+    if run == plane:
+        depth, run = 1, depth * run
+    origin += box[0] * sample + box[1] * plane + box[2] * line + box[3]
+    runs, begun = first // run, first % run
+    first_n, first_d, first_h = runs // height // depth, runs // height % depth, runs % height
+    for m in range(lanes):
+        to = lines + m * LINE
         if m >= count:
-            clear(sums, to, pitch)
+            clear(sums, to, some)
             continue
-        for n in range(box[4]):
-            of_sample = origin + ((box[0] + n) * groups * channels + m) * axes[0, 1] * plane
-            for d in range(box[5]):
-                of_slice = of_sample + (box[1] + d) * plane
-                for h in range(box[6]):
-                    copy(small, of_slice + (box[2] + h) * axes[2, 1] + box[3], sums, to, box[7])
-                    to += box[7]
+        n, d, h, past, done = first_n, first_d, first_h, begun, 0
+        of_channel = origin + m * axes[0, 1] * plane
+        while done < some:
+            length = min(run - past, some - done)
+            copy(small, of_channel + n * sample + d * plane + h * line + past, sums, to + done, length)
+            done, past, h = done + length, 0, h + 1
+            if h == height:
+                h, d = 0, d + 1
+                if d == depth:
+                    d, n = 0, n + 1
 
 
 @jit
 def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
     """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads."""
-    for k in range(0, depth, _DEPTH):
-        deep, at, w, again = min(_DEPTH, depth - k), first + k, panel + k * width, resume or k > 0
-        if width == lanes:
-            for i in range(0, count, ONE):
-                _sum_1(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
-        elif width == 2 * lanes:
-            for i in range(0, count, TWO):
-                _sum_2(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
-        elif width == 3 * lanes:
-            for i in range(0, count, THREE):
-                _sum_3(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
-        else:
-            for i in range(0, count, FOUR):
-                _sum_4(buffer, 0, rows, i, places, at, deep, sums, w, sums, to + i * width, width, again)
+    if width == lanes:
+        for i in range(0, count, ONE):
+            _sum_1(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
+    elif width == 2 * lanes:
+        for i in range(0, count, TWO):
+            _sum_2(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
+    elif width == 3 * lanes:
+        for i in range(0, count, THREE):
+            _sum_3(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
+    else:
+        for i in range(0, count, FOUR):
+            _sum_4(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
 
 
 @jit
@@ -65,19 +80,20 @@ def correlate(
     """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
 
     One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The scratch
-    memory holds the sums of each block, those of one turned, the positions of a box of the small map by channel, and
-    these turned.
+    memory holds the sums of each block, those of one turned, a few positions of the small map by channel, and these
+    turned.
     """
-    groups, pitch = numbers[1], numbers[9]
+    groups = numbers[1]
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
     stacks = (blocks + stack - 1) // stack
     of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
+    of_sample = groups * small_channels * of_small
     # Room for sums that nobody reads.
     turned_pitch = (held * taps + MOST_SUMMED + lanes - 1) // lanes * lanes
     of_block = turned_pitch * width
     turned = stack * of_block
     lines = turned + of_block
-    panel = lines + width * pitch
+    panel = lines + lanes * LINE
     while True:
         task = take(counter)
         if task >= shares * groups * stacks * parts:
@@ -90,15 +106,20 @@ def correlate(
         for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box = boxes[b]
             origin = (group * large_channels + channel) * of_large
-            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer)
+            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer, lanes)
             for block in range(first, last):
                 some = min(width, small_channels - block * width)
                 wide = (some + lanes - 1) // lanes * lanes
                 origin = (group * small_channels + block * width) * of_small
-                _gather(small, origin, some, small_channels, axes, groups, box, sums, lines, pitch, wide)
-                turn(sums, lines, pitch, panel, wide, wide, box[9], lanes)
                 to = (block - first) * of_block
-                _sum(count * taps, buffer, rows, places, box[8], box[9], panel, sums, to, wide, b > begin, lanes)
+                for k in range(0, box[9], DEPTH):
+                    deep = min(DEPTH, box[9] - k)
+                    for lane in range(0, wide, lanes):
+                        start = origin + lane * of_small
+                        _gather(small, start, some - lane, of_sample, axes, box, k, deep, sums, lines, lanes)
+                        turn(sums, lines, LINE, panel + lane, wide, lanes, deep, lanes)
+                    again = b > begin or k > 0
+                    _sum(count * taps, buffer, rows, places, box[8] + k, deep, panel, sums, to, wide, again, lanes)
         for block in range(first, last):
             some = min(width, small_channels - block * width)
             wide = (some + lanes - 1) // lanes * lanes

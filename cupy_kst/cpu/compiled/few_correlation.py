@@ -58,7 +58,7 @@ def correlate_few(
         for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box, again = boxes[b], b > begin
             start = (group * large_channels + channel) * of_large
-            fill(large, start, count, large_channels, numbers, axes, phases, box, buffer)
+            fill(large, start, count, large_channels, numbers, axes, phases, box, buffer, lanes)
             vectors = _lay_out(box, axes, groups, small_channels, numbers, lanes, places, smalls, counts)
             for e in range(0, elements, TAPS):
                 last, at = min(TAPS, elements - e) - 1, e * small_channels * lanes

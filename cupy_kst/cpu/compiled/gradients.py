@@ -67,31 +67,31 @@ class _Correlation(NamedTuple):
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
     from . import few_correlation, jobs
-    from .correlation import MOST_SUMMED
+    from .correlation import DEPTH, LINE, MOST_SUMMED
 
     itemsize = np.dtype(char).itemsize
     shape = channels_shape(itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
-    positions = max(_SUMMED, prod(axis.small for axis in geometry.axes))
-    channel = (
-        prod(len(axis.phases) for axis in reads(turned(geometry, False))) * min(_MOST_SUMMED, positions) * itemsize
-    )
+    axes = reads(turned(geometry, False))
+    # Boxes of fewer positions have more channels, but also more inputs that their neighbours have as well.
+    positions = max(_SUMMED, prod(axis.positions for axis in axes)) if any(axis.halo for axis in axes) else _SUMMED
+    channel = prod(len(axis.phases) for axis in axes) * min(_MOST_SUMMED, positions) * itemsize
     held = min(columns, max(1, min(SUMMED_TAPS // taps, _HELD_BYTES // channel)))
-    held = ceil(columns / ceil(columns / held))
+    parts = ceil(columns / held)
+    held = ceil(columns / parts)
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
     # Microkernels may read offsets behind the last one, but use no sums of these.
     offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = lines(plan.buffer * itemsize)
     macs = rows * columns * geometry.met_taps * groups * geometry.samples
-    parts = ceil(columns / held)
     few = rows <= few_correlation.MOST
     blocks = 1 if few else ceil(rows / shape.block)
-    stack = max(1, min(4, blocks, groups * blocks * parts // _LEAST_TASKS))
+    most = min(len(plan.boxes), macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize))
+    stack = max(1, min(4, blocks, groups * blocks * parts * max(1, most) // _LEAST_TASKS))
     tasks = groups * ceil(blocks / stack) * parts
-    most = max(1, min(macs // _SHARE_MACS, _SHARES_BYTES // (prod(geometry.full_weight_shape) * itemsize)))
-    shares = max(1, min(ceil(_LEAST_TASKS / tasks), len(plan.boxes), most))
+    shares = max(1, min(ceil(_LEAST_TASKS / tasks), most))
     words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
     sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
     if few:
@@ -99,9 +99,9 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
         words += [address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
         sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
     else:
-        width, pitch = shape.block, int(plan.numbers[9])
+        width = shape.block
         words += [*map(address, (plan.places, offsets)), *sizes, width, stack]
         words += [rows, columns, held, taps, buffer, shares]
-        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + 2 * pitch)
+        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + DEPTH) + shape.lanes * LINE
     record = jobs.record("correlate_few" if few else "correlate", char, words)
     return _Correlation((plan, offsets), record, buffer + lines(sums * itemsize), shares * tasks, shares, macs)

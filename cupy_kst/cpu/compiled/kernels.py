@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
-from .lines import add, add_pairs, clear, copy, copy_every_other, transpose
+from .covering import cover_with_zeros, covering
+from .lines import add, add_pairs, transpose
 from .microkernel import DEPTH, microkernel, registers, rows_microkernel
 from .tasks import take
 
@@ -28,6 +30,7 @@ _one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
 _channels = [microkernel(s, CHANNELS[1][1], False, True) for s in range(1, 7)]
 _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
 _MOST = CHANNELS[1][0]
+_cover, _cover_by_every_other = covering(1), covering(2)
 
 jit = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -205,42 +208,56 @@ def _by_channels(
 
 
 @jit
-def fill(source, origin, count, channels, numbers, axes, phases, box, buffer):
-    """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map."""
+def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, lanes):
+    """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map.
+
+    Rows are written one behind the other, so each may be covered by whole vectors, unless these end beyond the source.
+    """
     sample_size, channel_size, phase_size = numbers[4], numbers[5], numbers[6]
     sizes, strides = axes[:, 0], axes[:, 2]
     depth, height, width = box[5] + axes[0, 6], box[6] + axes[1, 6], box[7] + axes[2, 6]
     rows, pitch = axes[1, 4], axes[2, 4]
-    plane = sizes[1] * sizes[2]
-    step = strides[2]
+    line, step_h, step = sizes[2], strides[1], strides[2]
+    plane = sizes[1] * line
+    size = numbers[0] * numbers[1] * channels * sizes[0] * plane
+    reach = (width + lanes - 1) // lanes * lanes * step
+    # Divisions take as long as short rows.
+    spans = np.empty((phases.shape[0], 2), np.int64)
+    for f in range(phases.shape[0]):
+        low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
+        spans[f, 0] = min(width, max(0, -(low_w // step)))
+        spans[f, 1] = max(spans[f, 0], min(width, (line - 1 - low_w) // step + 1))
     for n in range(box[4]):
         for c in range(count):
             of_channel = origin + ((box[0] + n) * numbers[1] * channels + c) * sizes[0] * plane
             for f in range(phases.shape[0]):
                 low_d = strides[0] * (box[1] + axes[0, 3]) + phases[f, 0]
-                low_h = strides[1] * (box[2] + axes[1, 3]) + phases[f, 1]
+                low_h = step_h * (box[2] + axes[1, 3]) + phases[f, 1]
                 low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
-                begin = min(width, max(0, -(low_w // step)))
-                end = max(begin, min(width, (sizes[2] - 1 - low_w) // step + 1))
+                begin, end = spans[f, 0], spans[f, 1]
                 to_phase = n * sample_size + c * channel_size + f * phase_size
                 for d in range(depth):
                     at_d = low_d + d * strides[0]
+                    to = to_phase + d * rows * pitch
+                    if at_d < 0 or at_d >= sizes[0]:
+                        cover_with_zeros(buffer, to, height * pitch)
+                        continue
+                    of_slice = of_channel + at_d * plane + low_w
                     for h in range(height):
-                        at_h = low_h + h * strides[1]
-                        to = to_phase + (d * rows + h) * pitch
-                        if at_d < 0 or at_d >= sizes[0] or at_h < 0 or at_h >= sizes[1]:
-                            clear(buffer, to, width)
-                            continue
-                        start = of_channel + at_d * plane + at_h * sizes[2] + low_w
-                        clear(buffer, to, begin)
-                        if step == 1:
-                            copy(source, start + begin, buffer, to + begin, end - begin)
-                        elif step == 2:
-                            copy_every_other(source, start + 2 * begin, buffer, to + begin, end - begin)
-                        else:
+                        at_h = low_h + h * step_h
+                        start = of_slice + at_h * line
+                        if at_h < 0 or at_h >= sizes[1]:
+                            cover_with_zeros(buffer, to, width)
+                        elif step > 2 or start < 0 or start + reach > size:
+                            cover_with_zeros(buffer, to, begin)
                             for w in range(begin, end):
                                 buffer[to + w] = source[start + w * step]
-                        clear(buffer, to + end, width - end)
+                            cover_with_zeros(buffer, to + end, width - end)
+                        elif step == 1:
+                            _cover(source, start, buffer, to, begin, end, width)
+                        else:
+                            _cover_by_every_other(source, start, buffer, to, begin, end, width)
+                        to += pitch
 
 
 @jit
@@ -304,7 +321,7 @@ def run(
         box = boxes[task // parts // groups]
         if task // parts != held:
             held = task // parts
-            fill(source, group * inputs, channels, channels, numbers, axes, phases, box, buffer)
+            fill(source, group * inputs, channels, channels, numbers, axes, phases, box, buffer, lanes)
         end = (part + 1) * blocks // parts
         for block in range(part * blocks // parts, end, together):
             some = min(together, end - block)

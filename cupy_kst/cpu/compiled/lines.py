@@ -127,29 +127,6 @@ def copy(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: 
 
 
 @intrinsic
-def copy_every_other(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
-    """Set ``target[to : to + length]`` to ``source[start : start + 2*length - 1 : 2]``."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
-        inputs = line.pointer(signature.args[0], args[0], args[1])
-        outputs = line.pointer(signature.args[2], args[2], args[3])
-
-        def move(width: int, index: Any) -> None:
-            both = line.load(inputs, builder.shl(index, _I64(1)), 2 * width)
-            line.store(line.shuffle(both, both, list(range(0, 2 * width, 2))), outputs, index)
-
-        # A vector reads one number more than it keeps, which behind the last one there may not be.
-        with builder.if_then(builder.icmp_signed(">", args[4], _I64(0))):
-            last = builder.sub(args[4], _I64(1))
-            line.each(last, move)
-            line.store(line.load(inputs, builder.shl(last, _I64(1)), 1), outputs, last)
-        return context.get_dummy_value()
-
-    return types.void(source, types.int64, target, types.int64, types.int64), generate
-
-
-@intrinsic
 def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: Any) -> Any:
     """Add ``source[start : start + length]`` to ``target[to : to + length]``."""
 

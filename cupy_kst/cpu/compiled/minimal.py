@@ -26,7 +26,7 @@ def _gather(source, origin, channels, size, lanes, numbers, axes, phases, box, s
     positions = axes[0, 4] * axes[1, 4] * axes[2, 4]
     for c in range(0, channels, lanes):
         some = min(lanes, channels - c)
-        fill(source, origin + c * size, some, channels, numbers, axes, phases, box, scratch)
+        fill(source, origin + c * size, some, channels, numbers, axes, phases, box, scratch, lanes)
         # Multiplied by nothing, but what memory held may be slow to subtract.
         clear(scratch, some * line_pitch, (lanes - some) * line_pitch)
         turn(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)

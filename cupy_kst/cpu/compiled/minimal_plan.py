@@ -75,7 +75,7 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
     return MinimalPlan(
         shape,
         np.array(numbers, np.int64),
-        np.array([0, groups, channels, 0, 0, space.line, 0], np.int64),
+        np.array([samples, groups, channels, 0, 0, space.line, 0], np.int64),
         _fill_axes(space, read),
         np.zeros((1, 3), np.int64),
         *_passes(space),
@@ -170,47 +170,48 @@ class _Outputs:
         Firsts and sizes as `kernels.fill` knows them, first place, places, slices, places of a slice, first row of the
         table of outputs, outputs of a slice, those that are side by side, where the first one is, the first slice.
         """
-        space = self._space
-        lengths = (samples, *(axis.tiles for axis in space.axes))
-        counts = [ceil(length / size) for length, size in zip(lengths, space.box, strict=True)]
-        different: dict[tuple[int, ...], tuple[int, ...]] = {}
-        rows = []
-        for at in product(*map(range, counts)):
-            first = [index * size for index, size in zip(at, space.box, strict=True)]
-            sizes = [min(size, length - one) for size, length, one in zip(space.box, lengths, first, strict=True)]
-            down, across = (_outputs(space.axes[i], first[i + 1], sizes[i + 1]) for i in (1, 2))
-            key = (*sizes, len(down), len(across))
-            if key not in different:
-                different[key] = self._add(sizes, down, across)
-            steps = [axis.step for axis in space.axes]
-            inputs, extents = ([a * b for a, b in zip(each[1:], steps, strict=True)] for each in (first, sizes))
-            corner = down[0, 0] * self._made[2] + across[0, 0]
-            rows.append((first[0], *inputs, sizes[0], *extents, *different[key], corner, first[1]))
-        return np.array(rows, np.int64).reshape(-1, 17)
+        space, axes = self._space, self._space.axes
+        lengths = np.array([samples, *(axis.tiles for axis in axes)])
+        size, steps = np.array(space.box), np.array([axis.step for axis in axes])
+        counts = -(-lengths // size)
+        firsts = np.indices(counts).reshape(4, -1).T * size
+        sizes = np.minimum(size, lengths - firsts)
+        # A class may have an output less than others in the last tile.
+        ends = (firsts + sizes == lengths)[:, 2:]
+        different, which = np.unique(np.column_stack([sizes, ends]), axis=0, return_inverse=True)
+        layouts = np.array([self._add(*map(int, each)) for each in different], np.int64).reshape(-1, 7)
+        # Positions of a class and the next one are as far apart as those of any.
+        _, down, across = (axis.outputs * axis.classes[0].step for axis in axes)
+        corners = firsts[:, 2] * down * self._made[2] + firsts[:, 3] * across
+        inputs, extents = firsts[:, 1:] * steps, sizes[:, 1:] * steps
+        return np.column_stack(
+            [firsts[:, 0], inputs, sizes[:, 0], extents, layouts[which.reshape(-1)], corners, firsts[:, 1]]
+        )
 
-    def _add(self, sizes: list[int], down: Table, across: Table) -> tuple[int, ...]:
+    def _add(self, samples: int, depth: int, height: int, width: int, bottom: int, right: int) -> tuple[int, ...]:
         space, first, row = self._space, len(self.places), self._rows
         _, rows, columns = space.tiles
-        for n, d, h, w in product(*map(range, sizes)):
+        for n, d, h, w in product(*map(range, (samples, depth, height, width))):
             self.places.append(n * space.sample + ((d * rows + h) * columns + w) * space.pitch)
+        down, across = _outputs(space.axes[1], height, bottom), _outputs(space.axes[2], width, right)
         classes = len(space.axes[2].classes)
         points = [len(axis.classes[0].points) for axis in space.axes[1:]]
         of_class = down[:, None, 1] * classes + across[None, :, 1]
         point = (of_class * points[0] + down[:, None, 3]) * points[1] + across[None, :, 3]
-        tile = down[:, None, 2] * sizes[3] + across[None, :, 2]
+        tile = down[:, None, 2] * width + across[None, :, 2]
         self.table.append((point * space.point + tile * space.shape.block).ravel())
         self._rows += point.size
         beside = point.size if len(across) == self._made[2] else len(across)
-        return first, prod(sizes), sizes[1], sizes[2] * sizes[3], row, point.size, beside
+        return first, samples * depth * height * width, depth, height * width, row, point.size, beside
 
 
-@lru_cache(maxsize=256)
-def _outputs(axis: AxisTiles, first: int, count: int) -> Table:
-    """Return the outputs of some tiles in their order: where they are, class, tile, and which of a tile's."""
-    rows = []
-    for index, one in enumerate(axis.classes):
-        for tile, which in product(range(count), range(axis.outputs)):
-            at = (first + tile) * axis.outputs + which
-            if at < one.positions:
-                rows.append((one.first + at * one.step, index, tile, which))
+def _outputs(axis: AxisTiles, count: int, end: int) -> Table:
+    """Return the outputs of some tiles, or of the last ones, in their order: where, class, tile, which of a tile's."""
+    first = (axis.tiles - count) * axis.outputs if end else 0
+    rows = [
+        (one.first + (tile * axis.outputs + which) * one.step, index, tile, which)
+        for index, one in enumerate(axis.classes)
+        for tile, which in product(range(count), range(axis.outputs))
+        if first + tile * axis.outputs + which < one.positions
+    ]
     return np.array(sorted(rows), np.int64).reshape(-1, 4)
