@@ -11,7 +11,7 @@ import pytest
 
 from cupy_kst import Geometry
 from cupy_kst.cpu import compiled, reference, tiling
-from cupy_kst.cpu.compiled import frames, minimal_plan
+from cupy_kst.cpu.compiled import frames
 from cupy_kst.cpu.filtering import filters
 from cupy_kst.testing import check
 
@@ -78,7 +78,7 @@ class _Calls:
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Boxes of few tiles, as of many channels."""
     monkeypatch.setattr(tiling, "_SUMS_BYTES", 60 << 10)
-    caches = tiling.space_of, minimal_plan.minimal_plan, frames.minimal
+    caches = tiling.space_of, frames.minimal
     for cache in caches:
         cache.cache_clear()
     yield

@@ -25,10 +25,9 @@ from .folding import fold
 from .kernels import jit, run
 from .minimal import filter_boxes
 from .packing import combine, pack
+from .work import ARGUMENTS
 
 Array = NDArray[Any]
-
-_FIRST = 5
 
 
 @jit
@@ -41,8 +40,8 @@ def _memory(record, part, like, start, size):
 @jit
 def _run(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 21)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 21)
+    a = ARGUMENTS
     source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
     numbers, axes = carray(pointer(r[a + 4], one), 13), carray(pointer(r[a + 5], one), (3, 7))
@@ -60,8 +59,8 @@ def _run(address, part, like):
 @jit
 def _pack(address, part, like):
     one = np.int64(0)
-    r = carray(pointer(address, one), _FIRST + 13)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 13)
+    a = ARGUMENTS
     weight, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     strides, elements = carray(pointer(r[a + 2], one), 6), carray(pointer(r[a + 3], one), (r[a + 4], 6))
     pack(
@@ -73,18 +72,18 @@ def _pack(address, part, like):
 @jit
 def _combine(address, part, like):
     one = np.int64(0)
-    r = carray(pointer(address, one), _FIRST + 7)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 8)
+    a = ARGUMENTS
     packed, combined = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
-    factors = carray(pointer(r[a + 2], like), (r[a + 3], r[a + 4]))
-    combine(packed, factors, combined, r[a + 5], r[a + 6], r)
+    elements, ends = carray(pointer(r[a + 2], one), (1, 2)), carray(pointer(r[a + 3], one), r[a + 4])
+    combine(packed, elements, ends, combined, r[a + 5], r[a + 6], r[a + 7], r)
 
 
 @jit
 def _correlate(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 20)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 20)
+    a = ARGUMENTS
     small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     out = carray(pointer(r[a + 2], like), 1)
     numbers, axes = carray(pointer(r[a + 3], one), 13), carray(pointer(r[a + 4], one), (3, 7))
@@ -101,8 +100,8 @@ def _correlate(address, part, like):
 @jit
 def _correlate_few(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 18)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 18)
+    a = ARGUMENTS
     small, large = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     out = carray(pointer(r[a + 2], like), 1)
     numbers, axes = carray(pointer(r[a + 3], one), 13), carray(pointer(r[a + 4], one), (3, 7))
@@ -119,8 +118,8 @@ def _correlate_few(address, part, like):
 @jit
 def _fold(address, part, like):
     one = np.int64(0)
-    r = carray(pointer(address, one), _FIRST + 13)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 13)
+    a = ARGUMENTS
     source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
     numbers, axes = carray(pointer(r[a + 4], one), 15), carray(pointer(r[a + 5], one), (3, 6))
@@ -133,8 +132,8 @@ def _fold(address, part, like):
 @jit
 def _dense(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 7)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 7)
+    a = ARGUMENTS
     source, weight = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
     numbers, inputs = carray(pointer(r[a + 4], one), 13), carray(pointer(r[a + 5], offset), 1)
@@ -144,8 +143,8 @@ def _dense(address, part, like):
 @jit
 def _minimal(address, part, like):
     one, offset = np.int64(0), np.int32(0)
-    r = carray(pointer(address, one), _FIRST + 23)
-    a = _FIRST
+    r = carray(pointer(address, one), ARGUMENTS + 23)
+    a = ARGUMENTS
     source, packed = carray(pointer(r[a], like), 1), carray(pointer(r[a + 1], like), 1)
     bias, out = carray(pointer(r[a + 2], like), 1), carray(pointer(r[a + 3], like), 1)
     numbers, fill_numbers = carray(pointer(r[a + 4], one), 23), carray(pointer(r[a + 5], one), 7)

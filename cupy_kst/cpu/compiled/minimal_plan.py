@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, product
 from math import ceil, prod
 from typing import Any
@@ -25,9 +24,10 @@ _TASKS = 2
 
 @dataclass(frozen=True)
 class MinimalPlan:
-    """Tables for `minimal.run`, which names their columns where it reads them. `scratch` is in numbers.
+    """Tables for `minimal.filter_boxes`, which names their columns where it reads them. `scratch` is in numbers.
 
-    `combinations` has a row for each product of a point, and in it the factor of each filter element.
+    `elements` has filter elements and their signs, those of one product after those of another, and `ends` where the
+    elements of each product end.
     """
 
     shape: Shape
@@ -44,7 +44,8 @@ class MinimalPlan:
     inputs: Table
     outputs: Table
     offsets: Table
-    combinations: Table
+    elements: Table
+    ends: Table
     tasks: int
     scratch: int
     weights: int
@@ -53,10 +54,9 @@ class MinimalPlan:
     @property
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
-        return self.shape, self.combinations.tobytes()
+        return self.shape, self.elements.tobytes(), self.ends.tobytes()
 
 
-@lru_cache(maxsize=256)
 def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> MinimalPlan:
     """Return the tables of a call, the same for all calls of this geometry; `depth` products are added up at once."""
     axes, of, shape = space.axes, geometry.axes, space.shape
@@ -86,7 +86,8 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
         np.array([_place(space, *one) for one in products.inputs], np.int64),
         np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
         np.arange(depth, dtype=np.int32),
-        products.combinations(),
+        np.array([signed for each in products.elements for signed in each], np.int64).reshape(-1, 2),
+        np.cumsum([len(each) for each in products.elements], dtype=np.int64),
         tasks=len(boxes) * groups * parts,
         scratch=scratch + shape.lanes,
         weights=groups * blocks * len(products.inputs) * channels * shape.block,
@@ -99,17 +100,18 @@ class _Products:
 
     def __init__(self, axes: tuple[AxisTiles, ...], of: tuple[Axis, Axis, Axis]) -> None:
         self._kernel = tuple(axis.kernel for axis in of)
-        # For each point its first product and how many there are, for each product the kinds and shifts of its inputs.
+        # For each point its first product and how many there are, for each product the kinds and shifts of its inputs,
+        # and signed filter elements.
         self.points: list[tuple[int, int]] = []
         self.inputs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        self._elements: list[list[tuple[int, int]]] = []
+        self.elements: list[list[tuple[int, int]]] = []
         for classes in product(*(axis.classes for axis in axes)):
             for points in product(*(one.points for one in classes)):
                 terms = list(product(*points))
                 self.points.append((len(self.inputs), len(terms)))
                 for each in terms:
                     self.inputs.append((tuple(term.kind for term in each), tuple(term.shift for term in each)))
-                    self._elements.append(self._signed(*(term.elements for term in each)))
+                    self.elements.append(self._signed(*(term.elements for term in each)))
 
     def _signed(self, *elements: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
         _, rows, columns = self._kernel
@@ -117,14 +119,6 @@ class _Products:
             ((d * rows + h) * columns + w, one * other * third)
             for (d, one), (h, other), (w, third) in product(*elements)
         ]
-
-    def combinations(self) -> Table:
-        """Return for each product the factor of each filter element."""
-        table = np.zeros((len(self._elements), prod(self._kernel)), np.int8)
-        for row, elements in zip(table, self._elements, strict=True):
-            for element, sign in elements:
-                row[element] = sign
-        return table
 
 
 def _place(space: Space, kinds: tuple[int, ...], shifts: tuple[int, ...]) -> int:

@@ -95,8 +95,7 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
     from . import jobs
     from .packing import PART
 
-    products, kernel = plan.combinations.shape
-    groups = geometry.groups
+    groups, kernel = geometry.groups, prod(weight.shape[3:])
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     blocks, of_element = groups * ceil(out_channels / plan.shape.block), channels * plan.shape.block
     elements = [(*at, e * channels, 1, 0) for e, at in enumerate(np.ndindex(weight.shape[3:]))]
@@ -104,8 +103,7 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
     _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
     packed = empty(plan.weights, weight.dtype)
     # By threads of its own: those of a BLAS go on looking for work, on the cores of those that multiply next.
-    factors = plan.combinations.astype(weight.dtype)
-    words = [*map(address, (single, packed, factors)), products, kernel, blocks, of_element]
+    words = [*map(address, (single, packed, plan.elements, plan.ends)), len(plan.ends), blocks, kernel, of_element]
     tasks = blocks * ceil(of_element / PART)
     do(jobs.record("combine", weight.dtype.char, words), 0, tasks, _ALONE_WEIGHTS * packed.size)
     return packed

@@ -13,9 +13,7 @@ from .tasks import take
 
 # Numbers of an output channel that are transposed at once where more than one input channel's are side by side.
 _RUN = 128
-
-
-# Numbers of a line that are combined at once: the elements of a 4x4 filter stay in the first cache.
+# Numbers of a line that are combined at once: the elements of a 4x4 filter stay in the first cache, or the second.
 PART = 512
 
 
@@ -96,13 +94,13 @@ def pack(
 
 
 @jit
-def combine(packed, factors, combined, blocks, size, counter):
-    """Set for each block of output channels the products' weights: lines of `size` numbers, sums of its elements'.
+def combine(packed, elements, ends, combined, blocks, kernel, size, counter):
+    """Set the weights of products for each block of output channels: lines of `size` numbers, sums of elements' lines.
 
-    `factors` has a row for each product: of each filter element 0, 1 or -1, of which 0 adds nothing that is not finite.
+    Each product has filter elements of its own, of `kernel`, with signs, which end in the table where `ends` says.
     """
-    products, elements = factors.shape
-    # Lines are combined in parts that stay in the first cache while all elements are added.
+    products = ends.size
+    # Lines are combined in parts that stay in a cache while all elements are added.
     parts = (size + PART - 1) // PART
     while True:
         task = take(counter)
@@ -113,6 +111,6 @@ def combine(packed, factors, combined, blocks, size, counter):
         for p in range(products):
             to = (block * products + p) * size + first
             clear(combined, to, some)
-            for e in range(elements):
-                if factors[p, e]:
-                    add_multiple(packed, (block * elements + e) * size + first, factors[p, e], combined, to, some)
+            for e in range(ends[p - 1] if p else 0, ends[p]):
+                line = (block * kernel + elements[e, 0]) * size + first
+                add_multiple(packed, line, packed.dtype.type(elements[e, 1]), combined, to, some)
