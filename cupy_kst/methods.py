@@ -67,7 +67,7 @@ class Method:
     non_finite : str
         ``"exact"``: a non-finite weight or input reaches just the outputs it touches. ``"border"``: it may also make
         outputs at the border NaN, and inside too where the method multiplies inserted zeros or a filter's expansion
-        zeros, or where outputs share products by minimal filtering.
+        zeros.
     refusal : callable
         Returns why the method cannot compute a Geometry, or ``""``.
     """

@@ -13,7 +13,7 @@ from cupy_kst.dtypes import DTYPES
 
 from .skips import need_compiled
 
-ALL = ("compiled", "compiled_fold", "fold", "columns")
+ALL = ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns")
 NUMPY = ("fold", "columns")
 
 
@@ -37,14 +37,27 @@ def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     small, large = geometry(1, 1024, 4, 512), geometry(16, 256, 32, 128)
     assert choice.ranked(ALL, small, True)[0] == "compiled"
     assert choice.ranked(ALL, small, False)[0] == "compiled_fold"
-    assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled"
+    assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled_minimal"
     # The gradient of an input is a convolution.
-    three = ("compiled", "compiled_rows", "columns")
-    assert [choice.ranked(three, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
-    assert choice.ranked(three, large, True)[0] == "compiled"
+    forms = ("compiled", "compiled_minimal", "compiled_rows", "columns")
+    assert [choice.ranked(forms, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
+    assert choice.ranked(forms, large, True)[0] == "compiled_minimal"
     # One position leaves all lanes but one idle.
     point = Geometry.conv((1, 1024, 4, 4), (100, 1024, 4, 4))
-    assert choice.ranked(three, point, False)[0] == "columns"
+    assert choice.ranked(forms, point, False)[0] == "columns"
+
+
+def test_minimal_filtering_is_for_many_channels_and_positions() -> None:
+    def first(*shape: int) -> str:
+        return choice.ranked(ALL, geometry(*shape), True)[0]
+
+    assert first(16, 256, 16, 128) == first(1, 128, 64, 64) == first(16, 256, 16, 128, 5) == "compiled_minimal"
+    # Combining takes longer than the products that it saves.
+    assert first(16, 16, 64, 16) == "compiled"
+    # Half of the lanes would idle.
+    assert first(16, 256, 32, 32) == "compiled"
+    # Few tiles for each reading of a larger weight.
+    assert first(1, 1024, 4, 512) == "compiled"
 
 
 def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:

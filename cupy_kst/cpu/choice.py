@@ -147,7 +147,7 @@ def _compiled_rows(geometry: Geometry) -> Work:
 
 
 def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
-    """Products of combined inputs and weights, box by box, each of which reads the whole weight."""
+    """Products of combined inputs and weights in boxes of tiles: each box reads the whole weight."""
     space, groups = space_of(geometry, _MICROKERNEL, _ITEMSIZE), geometry.groups
     lengths = (geometry.samples, *(axis.tiles for axis in space.axes))
     boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))

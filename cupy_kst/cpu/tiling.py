@@ -12,8 +12,8 @@ from ..geometry import Geometry
 from .filtering import POINTS, AxisTiles, Kind, axes_in_tiles
 from .shape import Shape, odd_lines
 
-# A box's sums of a block of output channels stay in the second cache; of its inputs one plane does, which is multiplied
-# for all output channels before the next.
+# A box's sums of a block of output channels stay in the second cache. Its planes need not: for a block of output
+# channels each is read once for a product, at all tiles.
 _SUMS_BYTES, _INPUTS_BYTES = 600 << 10, 2 << 20
 # Tiles that take as long as what is done once a box.
 _BEGIN = 16

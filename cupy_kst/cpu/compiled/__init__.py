@@ -8,7 +8,8 @@ residue classes of a box are made of that one copy.
         packed = pack(weight)
         conv_transpose(geometry, input, packed, bias, out)
 
-`conv` is called in the same way, and ``correlate(geometry, small, large, out)`` is the gradient of both their weights.
+`conv` is called in the same way. Where ``suits_minimal(geometry, operation)``, both take what `pack_minimal` returns
+instead, and make fewer products. ``correlate(geometry, small, large, out)`` is the gradient of both their weights.
 Where ``folds(geometry)``, ``fold(geometry, input, weight, bias, out)`` is the transposed convolution by a weight as it
 lies, for which nothing is packed, and so is `conv_rows` a convolution. Arrays are those that `cpu.RUNS` has:
 C-contiguous, float32 or float64. Each form takes its sums in one order, whatever the number of threads. Border

@@ -70,6 +70,7 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
 def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
     """Return whether minimal filtering saves products, in the memory that there is."""
     geometry = turned(geometry, operation == "conv_transpose")
+    # A box of one tile has as many numbers in any element type.
     return filters(geometry) and sum(frames.space(geometry, 4).sizes) <= room(geometry)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 # Bytes of a call that a thread keeps for the next one, and those of two cache lines.
-MOST_HELD, LINES_BYTES = 16 << 20, 128
+MOST_HELD, LINES_BYTES = 64 << 20, 128
 
 _memory = local()
 
