@@ -108,7 +108,8 @@ def test_equals_the_definition_in_small_boxes(op: Any) -> None:
 
 
 # Input, weight, stride, padding, groups: layers of networks, with more channels than are added up at once, more outputs
-# than a block has, groups, several samples in a box, other filters along rows than along columns, and a volume.
+# than a block has, groups, several samples in a box, other filters along rows than along columns, a volume, and rows
+# whose last vector ends behind what is gathered of several times as many channels as a vector has lanes.
 _LAYERS = [
     ((3, 64, 8, 8), (64, 70, 4, 4), 2, 1, 1),
     ((1, 600, 6, 5), (600, 9, 4, 4), 2, 1, 1),
@@ -119,6 +120,7 @@ _LAYERS = [
     ((1, 6, 9, 10), (6, 8, 1, 4), 2, 0, 1),
     ((1, 5, 3, 6, 7), (5, 8, 4, 4, 4), 2, 1, 1),
     ((1, 5, 3, 6, 7), (5, 8, 3, 3, 3), 2, 1, 1),
+    ((1, 48, 3, 4), (48, 4, 4, 4), 2, 2, 1),
 ]
 
 

@@ -149,7 +149,8 @@ class Space:
         They are the inputs of some channels as they lie, two stages of what passes make of them, the planes of all
         kinds, sums, and outputs in their order.
         """
-        inputs = [self.shape.lanes * self.line, *self.stages, self.box.samples * self.sample]
+        # Rows are copied by whole vectors, which may end in the next line, and the last ones behind it.
+        inputs = [self.shape.lanes * (self.line + 1), *self.stages, self.box.samples * self.sample]
         return [*inputs, self.sums * self.point, self.shape.block * RUN]
 
     def _with(self, at: int, size: int) -> Space:
