@@ -524,7 +524,6 @@ for number in range(90):
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pages are protected by mprotect")
 def test_nothing_outside_the_arrays_is_touched() -> None:
     subprocess.run([sys.executable, "-c", _FENCED], check=True, timeout=300)
 

@@ -16,7 +16,7 @@ _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _LINE_BYTES = 64
 
 
-class _Line:
+class Line:
     """Vectors of a line of `length` numbers: as many whole ones as fit, then halves, quarters, and so on."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any) -> None:
@@ -64,7 +64,7 @@ class _Line:
         return self._builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, len(order)), order))
 
     def spread(self, number: Any, width: int) -> Any:
-        undefined = ir.Constant(ir.VectorType(self.element, width), ir.Undefined)
+        undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
         return self.shuffle(self._builder.insert_element(undefined, number, _I32(0)), undefined, [0] * width)
 
     def _cast(self, pointer: Any, width: int) -> Any:
@@ -81,7 +81,7 @@ def clear(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to zero."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         pointer = line.pointer(signature.args[0], args[0], args[1])
 
         def move(width: int, index: Any) -> None:
@@ -98,7 +98,7 @@ def prefetch(typingctx: Any, source: Any, start: Any, length: Any) -> Any:
     """Ask for ``source[start : start + length]``, which may lie beyond the array."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         pointer = line.pointer(signature.args[0], args[0], args[1])
         step = _I64(_LINE_BYTES // line.size)
         with cgutils.for_range_slice(builder, _I64(0), args[2], step, _I64) as (index, _):
@@ -113,7 +113,7 @@ def copy(typingctx: Any, source: Any, start: Any, target: Any, to: Any, length: 
     """Set ``target[to : to + length]`` to ``source[start : start + length]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         inputs = line.pointer(signature.args[0], args[0], args[1])
         outputs = line.pointer(signature.args[2], args[2], args[3])
 
@@ -131,7 +131,7 @@ def accumulate(typingctx: Any, source: Any, start: Any, target: Any, to: Any, le
     """Add ``source[start : start + length]`` to ``target[to : to + length]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         inputs = line.pointer(signature.args[0], args[0], args[1])
         outputs = line.pointer(signature.args[2], args[2], args[3])
 
@@ -150,7 +150,7 @@ def add_multiple(typingctx: Any, source: Any, start: Any, factor: Any, target: A
     """Add `factor` times ``source[start : start + length]`` to ``target[to : to + length]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         inputs = line.pointer(signature.args[0], args[0], args[1])
         outputs = line.pointer(signature.args[3], args[3], args[4])
 
@@ -169,7 +169,7 @@ def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: A
     """Set ``target[to : to + length]`` to ``source[start : start + length] + number``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         inputs = line.pointer(signature.args[0], args[0], args[1])
         outputs = line.pointer(signature.args[3], args[3], args[4])
 
@@ -190,7 +190,7 @@ def add_pairs(
     """Set ``target[to : to + 2*length]`` to numbers of the lines at `start` and at `other` in turn, plus `number`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         evens, odds = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 2))
         outputs = line.pointer(signature.args[4], args[4], args[5])
 
@@ -212,7 +212,7 @@ def transpose(typingctx: Any, sums: Any, start: Any, pitch: Any, to: Any, to_pit
     """Turn a square of as many lines as a vector has lanes: line ``i`` is at ``to + i*to_pitch``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         inputs, outputs = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 3))
         rows = [line.load(inputs, builder.mul(args[2], _I64(i)), line.lanes) for i in range(line.lanes)]
         line.turn(rows, outputs, args[4])
@@ -227,7 +227,7 @@ def subtract(typingctx: Any, source: Any, start: Any, other: Any, target: Any, t
     """Set ``target[to : to + length]`` to numbers of the line at `start` less those of the one at `other`."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = _Line(context, builder, signature.args[0].dtype)
+        line = Line(context, builder, signature.args[0].dtype)
         ones, others = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 2))
         outputs = line.pointer(signature.args[3], args[3], args[4])
 
@@ -262,7 +262,7 @@ def turn_sums(pairs: int) -> Any:
         to_pitch: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            line = _Line(context, builder, signature.args[0].dtype)
+            line = Line(context, builder, signature.args[0].dtype)
             inputs = line.pointer(signature.args[0], args[0], args[1])
             table = line.pointer(signature.args[4], args[4], args[5])
 
