@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.table import Table
 
+from cupy_kst import cpu
 from experiments.console import TABLE_BOX, count, milliseconds, quantity
 from experiments.harness import COSTS_NOTE
 
@@ -53,7 +54,7 @@ def compiled_note(rows: Sequence[Row]) -> str:
 
 
 def _is_compiled(row: Row) -> bool:
-    return bool(row["form"] == "compiled")
+    return cpu.is_compiled(row["method"], row["form"])
 
 
 def legend(kind: str, rows: Sequence[Row]) -> str:

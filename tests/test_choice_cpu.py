@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import FORMS, choice, compiled
+from cupy_kst.cpu import FORMS, choice, compiled, reference
 from cupy_kst.dtypes import DTYPES
+from cupy_kst.methods import METHODS, OPERATIONS
 
 from .skips import need_compiled
 
@@ -76,7 +78,47 @@ def test_gradients_of_weights_are_compiled() -> None:
 def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
     names = cpu.form_names(method, geometry(2, 8, 9, 8), DTYPES[dtype])
     able = DTYPES[dtype].compute.kind == "f" and not compiled.problem()
-    assert set(names) == {name for name in FORMS[method] if not name.startswith("compiled") or able}
+    assert set(names) == {name for name, form in FORMS[method].items() if not form.compiled or able}
+
+
+@pytest.mark.parametrize("method", FORMS)
+def test_without_numba_there_are_those_that_it_does_not_compile(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "available", lambda dtype: False)
+    cpu.form_names.cache_clear()
+    found = cpu.form_names(method, geometry(2, 8, 9, 8), DTYPES["float32"])
+    cpu.form_names.cache_clear()
+    # What Numba compiles is in the module that says whether it does.
+    run = {name: inspect.unwrap(form.run).__module__ for name, form in FORMS[method].items()}
+    assert set(found) == {name for name, module in run.items() if not module.startswith(compiled.__name__)}
+
+
+EXACT = [
+    (method, name)
+    for method, forms in FORMS.items()
+    for name, form in forms.items()
+    if METHODS[method].operation != "conv_weight"
+]
+
+
+@pytest.mark.parametrize(("method", "name"), EXACT)
+def test_exact_forms_are_those_whose_weights_reach_only_what_they_touch(method: str, name: str) -> None:
+    if FORMS[method][name].compiled:
+        need_compiled()
+    one = geometry(1, 2, 9, 3)
+    generator = np.random.default_rng(0)
+    role = OPERATIONS[METHODS[method].operation].output
+    of = {"small": one.small_shape, "large": one.large_shape, "weight": one.weight_shape}
+    arrays: dict[Any, Any] = {role: generator.integers(1, 5, shape).astype("f4") for role, shape in of.items()}
+    compute = reference.conv_transpose if role == "large" else reference.conv
+    read = arrays["small" if role == "large" else "large"]
+    # Outputs that an element is multiplied for, and those that are not finite where it is not.
+    equal = []
+    for place in range(0, arrays["weight"].size, 5):
+        alone, broken = np.zeros_like(arrays["weight"]), arrays["weight"].copy()
+        alone.flat[place], broken.flat[place] = 1, np.inf
+        cpu.run(method, one, DTYPES["float32"], {**arrays, "weight": broken}, form=name)
+        equal.append(np.array_equal(~np.isfinite(arrays[role]), compute(read, alone, None, 2, 1) != 0))
+    assert all(equal) == FORMS[method][name].exact
 
 
 def test_no_samples_take_no_form_in_particular() -> None:

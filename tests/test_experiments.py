@@ -21,9 +21,10 @@ from PIL import Image
 from rich.console import Console
 
 import cupy_kst
+from cupy_kst import cpu
 from experiments import cli, devices, images, quickstart, registry, results
 from experiments.errors import guarded
-from experiments.tables import comparison_tables
+from experiments.tables import comparison_tables, compiled_note, method_label
 
 ROOT = Path(__file__).resolve().parent.parent
 THREADS = min(2, devices.logical_cores())
@@ -386,3 +387,17 @@ def test_help_and_list_name_every_experiment(run: Runner) -> None:
         assert all(entry.name in out for entry in registry.EXPERIMENTS)
     for entry in registry.EXPERIMENTS:
         assert run(entry.name, "--help").out.startswith("Usage: python -m experiments")
+
+
+# What tables tell of forms
+
+
+@pytest.mark.parametrize("method", cpu.FORMS)
+def test_a_star_for_each_form_that_numba_compiles(method: str) -> None:
+    for name, form in cpu.FORMS[method].items():
+        row = {"method": method, "form": name}
+        assert method_label(row) == (f"{method}*" if form.compiled else method)
+        assert bool(compiled_note([row])) == form.compiled
+    for form in ("f32/128x64", None):
+        assert method_label({"method": method, "form": form}) == method
+    assert method_label({"method": "of another", "form": "compiled"}) == "of another"

@@ -5,7 +5,8 @@ What Numba compiles, where it is installed, is in `compiled`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DType
 from ..geometry import Geometry
-from ..methods import METHODS, OPERATIONS, Operation, Role
+from ..methods import METHODS, OPERATIONS, Role
 from ..packed import Packed
 from . import (
     compiled,
@@ -29,65 +30,66 @@ from . import (
     zero_insertion,
 )
 from .choice import ranked
+from .form import Form
 from .forms import Index
 
 Array = NDArray[Any]
 
-# By method and form. Each takes a Geometry, what its operation reads, and what it writes, all of it: also outputs that
-# no tap reaches. All are in the compute dtype, with the channels divided into groups: maps (samples, groups, channels,
-# depth, height, width), the weight (groups, small_channels, large_channels, depth, height, width) or what PACKS makes
-# of it, bias (groups, channels, 1, 1, 1).
-RUNS: dict[tuple[str, str], Callable[..., None]] = {
-    ("zero_insertion", "columns"): zero_insertion.run,
-    ("segregated", "columns"): segregated.run,
-    ("unified", "fold"): unified.run,
-    ("ks_deconv", "compiled"): compiled.conv_transpose,
-    ("ks_deconv", "compiled_minimal"): compiled.conv_transpose,
-    ("ks_deconv", "compiled_fold"): compiled.fold,
-    ("ks_deconv", "fold"): unified.run,
-    ("ks_deconv", "columns"): ks_deconv.run,
-    ("split", "columns"): split.run,
-    ("direct", "columns"): direct.run,
-    ("conv_v2", "compiled"): compiled.conv,
-    ("conv_v2", "compiled_minimal"): compiled.conv,
-    ("conv_v2", "compiled_rows"): compiled.conv_rows,
-    ("conv_v2", "columns"): conv_v2.run,
-    ("zero_dilation", "taps"): zero_dilation.run,
-    ("sk_dilated", "compiled"): compiled.correlate,
-    ("sk_dilated", "taps"): sk_dilated.run,
+_COMPILED = Form("compiled", compiled.conv_transpose, compiled.pack, compiled=True, suits=compiled.suits)
+_MINIMAL = Form(
+    "compiled_minimal", compiled.conv_transpose, compiled.pack_minimal, compiled=True, suits=compiled.suits_minimal
+)
+# Where no estimate of times tells forms of a method apart, the first one is taken.
+_FORMS: dict[str, tuple[Form, ...]] = {
+    "zero_insertion": (Form("columns", zero_insertion.run),),
+    "segregated": (Form("columns", segregated.run, exact=True),),
+    "unified": (Form("fold", unified.run, exact=True),),
+    "ks_deconv": (
+        _COMPILED,
+        _MINIMAL,
+        Form("compiled_fold", compiled.fold, compiled=True, exact=True, suits=compiled.folds),
+        Form("fold", unified.run, exact=True),
+        Form("columns", ks_deconv.run),
+    ),
+    "split": (Form("columns", split.run),),
+    "direct": (Form("columns", direct.run, exact=True),),
+    "conv_v2": (
+        replace(_COMPILED, run=compiled.conv),
+        replace(_MINIMAL, run=compiled.conv),
+        Form("compiled_rows", compiled.conv_rows, compiled=True, suits=compiled.suits),
+        Form("columns", conv_v2.run),
+    ),
+    "zero_dilation": (Form("taps", zero_dilation.run),),
+    "sk_dilated": (
+        Form("compiled", compiled.correlate, compiled=True, suits=compiled.suits),
+        Form("taps", sk_dilated.run),
+    ),
 }
-PACKS: dict[str, Callable[[Array], Any]] = {"compiled": compiled.pack, "compiled_minimal": compiled.pack_minimal}
-FORMS: dict[str, tuple[str, ...]] = {
-    method: tuple(form for other, form in RUNS if other == method) for method, _ in RUNS
-}
+# By method and name.
+FORMS: dict[str, dict[str, Form]] = {method: {form.name: form for form in forms} for method, forms in _FORMS.items()}
 # What "auto" takes where the weight is not finite, in place of forms that multiply zeros by it, which these do not.
 _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
-_EXACT_FORMS = ("fold", "compiled_fold")
 
 
 @lru_cache(maxsize=1024)
 def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
     operation = METHODS[method].operation
-    forms = tuple(name for name in FORMS[method] if _can(name, geometry, operation, dtype))
-    return ranked(forms, geometry, prepared)
+    able = (form for form in FORMS[method].values() if not form.compiled or compiled.available(dtype.compute))
+    return ranked(tuple(form.name for form in able if form.suits(geometry, operation)), geometry, prepared)
 
 
-def _can(form: str, geometry: Geometry, operation: Operation, dtype: DType) -> bool:
-    if not form.startswith("compiled"):
-        return True
-    if not compiled.available(dtype.compute):
-        return False
-    if form == "compiled_minimal":
-        return compiled.suits_minimal(geometry, operation)
-    return compiled.folds(geometry) if form == "compiled_fold" else compiled.suits(geometry, operation)
+def is_compiled(method: str, form: str | None) -> bool:
+    """Return whether Numba compiles a form; those of a GPU, and of methods that are not ours, it does not."""
+    found = FORMS.get(method, {}).get(form or "")
+    return found is not None and found.compiled
 
 
 def check_form(method: str, dtype: DType, name: object) -> None:
     """Raise a ValueError that lists the forms of a method unless `name` is one that is there for an element type."""
     if name not in FORMS[method]:
         raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
-    if str(name).startswith("compiled") and not compiled.available(dtype.compute):
+    if is_compiled(method, str(name)) and not compiled.available(dtype.compute):
         raise ValueError(f"form={name!r}: {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
 
 
@@ -142,11 +144,10 @@ def run(
     names = form_names(method, geometry, dtype, packed is not None)
     if form is not None and form not in names:
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
-    form = form or names[0]
-    doubtful = arrays.get("weight") if auto and method in _EXACT and form not in _EXACT_FORMS else None
+    chosen = FORMS[method][form or names[0]]
+    doubtful = arrays.get("weight") if auto and method in _EXACT and not chosen.exact else None
     if doubtful is not None and packed is not None and not _is_finite(doubtful, dtype, packed):
-        method = _EXACT[method]
-        form = FORMS[method][0]
+        chosen = _exact(method)
     inputs, output = OPERATIONS[METHODS[method].operation]
     shapes = _grouped_shapes(geometry)
     out = arrays[output]
@@ -154,28 +155,34 @@ def run(
 
     def made(name: Role) -> Any:
         array = _as_compute(arrays.get(name), dtype, shapes[name])
-        return PACKS[form](array) if name == "weight" and form in PACKS and array is not None else array
+        return chosen.pack(array) if name == "weight" and chosen.pack is not None and array is not None else array
 
     straight = dtype.compute == dtype.storage and out.flags.c_contiguous
     target = out.reshape(shapes[output]) if straight else np.empty(shapes[output], dtype.compute)
     given = (
-        made(name) if packed is None or name != "weight" else packed.get((form, "weight"), lambda: made("weight"))
+        made(name)
+        if packed is None or name != "weight"
+        else packed.get((chosen.name, "weight"), lambda: made("weight"))
         for name in inputs
     )
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
-        RUNS[method, form](geometry, *given, target)
+        chosen.run(geometry, *given, target)
         if (
             doubtful is not None
             and packed is None
             and not _is_finite_at_first(geometry, output, target)
             and not _is_finite(doubtful, dtype, None)
         ):
-            method = _EXACT[method]
-            form = FORMS[method][0]
-            RUNS[method, form](geometry, *map(made, inputs), target)
+            chosen = _exact(method)
+            chosen.run(geometry, *map(made, inputs), target)
         if not straight:
             out[...] = target.reshape(out.shape)
+
+
+def _exact(method: str) -> Form:
+    """Return the form that takes a method's place where the weight is not finite."""
+    return next(iter(FORMS[_EXACT[method]].values()))
 
 
 @lru_cache(maxsize=1024)

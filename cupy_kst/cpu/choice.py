@@ -100,7 +100,7 @@ def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[
     if "columns" in forms and len(forms) > 1:
         transposed = "fold" in forms
         return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared, transposed))))
-    return tuple(sorted(forms, key=lambda name: name != "compiled"))
+    return forms
 
 
 def seconds(work: Work) -> float:

@@ -14,5 +14,5 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
     convolve_classes(geometry, input, weight, bias, out, trimmed=trims_classes(geometry))

@@ -163,7 +163,7 @@ def _line(axis: Axis) -> _Line | None:
 
 
 def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
     if not how.complete:
         out[...] = 0 if bias is None else bias
     row_bytes = prod(weight.shape[3:]) * how.held * how.inner * input.itemsize

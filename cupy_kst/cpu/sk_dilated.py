@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
-    """Write the gradient of the weight to `out`; arrays as cpu.RUNS has them."""
+    """Write the gradient of the weight to `out`; arrays as cpu.Form has them."""
     for tap in product(*(range(axis.kernel) for axis in geometry.axes)):
         smalls, larges = zip(*(axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)), strict=True)
         element: Index = (..., *tap)

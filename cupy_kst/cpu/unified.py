@@ -23,7 +23,7 @@ _COLONS = (slice(None),) * AXES
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.RUNS has them."""
+    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
     how = merging.plan(geometry, input.itemsize)
     if how is not None:
         merging.run(geometry, how, input, weight, bias, out)

@@ -102,7 +102,8 @@ def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, ou
 
 
 @lru_cache(maxsize=1024)
-def folds(geometry: Geometry) -> bool:
-    """Return whether the sums of a few rows of positions fit a thread's memory."""
+def folds(geometry: Geometry, operation: Operation) -> bool:
+    """Return whether the sums of a few rows of positions fit a thread's memory, of a transposed convolution."""
+    del operation
     plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
     return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
