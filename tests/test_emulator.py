@@ -11,7 +11,7 @@ import pytest
 
 from cupy_kst.gpu.device import Device
 from cupy_kst.gpu.runtime import Runtime
-from tests.emulator import Emulator, available, build, check_written, require, worker
+from tests.emulator import Emulator, available, build, check_written, errors, require, worker
 from tests.emulator.trials import INT, ONE, WARP, every_build, every_order, fails, run
 
 
@@ -382,6 +382,17 @@ def test_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert first.path.parent == tmp_path
     monkeypatch.setattr(subprocess, "run", None)
     assert Emulator().compile(text, "k") == first
+
+
+@every_build
+def test_a_program_serves_every_checkout_with_the_same_files(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reports leave out the emulator's own frames by their folder: no program may name where it was compiled."""
+    monkeypatch.setenv("CUPY_KST_EMULATOR_CACHE", str(tmp_path))
+    program = build.program('extern "C" __global__ void k(float* y) { y[0] = 1; }', "k", kind)
+    assert str(build.HERE).encode() not in program.read_bytes()
+    assert errors.OWN.encode() in program.read_bytes()
 
 
 def test_program_cache_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

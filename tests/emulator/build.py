@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from .errors import EmulatorError
+from .errors import OWN, EmulatorError
 
 HERE = Path(__file__).parent
 # Programs kept on disk: the least recently used go first.
@@ -94,8 +94,11 @@ def _compile(name: str, target: Path, arguments: list[str], source: str) -> None
     """Run g++ in a directory of its own and move the result to `target` at once, as other processes may do the same."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building-") as folder:
         output = Path(folder) / "output"
-        # Debug information names the text's files as its #line directives do, wherever it was compiled.
-        command = ["g++", *arguments, f"-fdebug-prefix-map={folder}=.", "-o", str(output)]
+        # Programs name the text's files as its #line directives do, and the emulator's below `OWN`: by no checkout.
+        link = Path(folder) / OWN
+        link.parent.mkdir()
+        link.symlink_to(HERE)
+        command = ["g++", *arguments, f"-ffile-prefix-map={folder}=.", "-o", str(output)]
         environment = {**os.environ, "LC_ALL": "C"}
         done = subprocess.run(command, input=source, capture_output=True, text=True, cwd=folder, env=environment)
         if done.returncode:
@@ -105,7 +108,7 @@ def _compile(name: str, target: Path, arguments: list[str], source: str) -> None
 
 def _cached(name: str, suffix: str, arguments: list[str], flags: tuple[str, ...], source: str = "") -> Path:
     """Return what g++ makes of `source` by `arguments`: `flags`, and paths of files that `_sources` hashes."""
-    digest = hashlib.sha256(repr((flags, source, _sources())).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(repr((flags, OWN, source, _sources())).encode()).hexdigest()[:32]
     directory = cache_directory()
     prune(directory)
     path = directory / f"{digest}{suffix}"
@@ -119,12 +122,12 @@ def _cached(name: str, suffix: str, arguments: list[str], flags: tuple[str, ...]
 
 def _host(build: str) -> Path:
     flags = (*_HOST, *_DEFINE[build])
-    return _cached("the emulator's host", ".o", [*flags, "-c", str(HERE / "host.cpp")], flags)
+    return _cached("the emulator's host", ".o", [*flags, "-c", f"{OWN}/host.cpp"], flags)
 
 
 def program(text: str, name: str, build: str) -> Path:
     """Return the program that launches kernel `name` of `text`, compiled if it is not in the cache."""
     source = f'#line 1 "{name}.cu"\n{text}\n#line 1 "the entry of {name}"\nKST_KERNEL({name})\n'
     flags = (*_KERNEL, *SANITIZE[build], *_LINKER)
-    files = ["-include", str(HERE / "shim.h"), "-x", "c++", "-", "-x", "none", str(_host(build))]
+    files = ["-include", f"{OWN}/shim.h", "-x", "c++", "-", "-x", "none", str(_host(build))]
     return _cached(f"kernel {name}", "", [*flags, *files], flags, source)
