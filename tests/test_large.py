@@ -31,13 +31,16 @@ every_width = pytest.mark.parametrize("wide", [False, True], ids=["narrow", "wid
 
 
 class Sparse(Emulator):
-    """Large workspaces are sparse files; of launches the last blocks run, if their number is given."""
+    """Large workspaces are sparse files; of each row of a launch's grid the last blocks run, if their number is given.
 
-    def __init__(self, directory: Path, last: int | None = None) -> None:
+    With a number of `rows`, the last ones of these run alone: what others would have written is zero.
+    """
+
+    def __init__(self, directory: Path, last: int | None = None, rows: int | None = None, build: str = "asan") -> None:
         require()
-        super().__init__("asan")
+        super().__init__(build)
         self._directory = directory
-        self._last = last
+        self._last, self._rows = last, rows
         self._files = 0
 
     def zeros(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
@@ -52,12 +55,19 @@ class Sparse(Emulator):
         return zeros, np.moveaxis(zeros, -1, 1)
 
     def empty(self, shape: Sequence[int], dtype: Any = DTYPE) -> NDArray[Any]:
+        if self._rows is not None and prod(shape) <= 2**24:
+            return np.zeros(shape, dtype)
         return self.zeros(shape, dtype) if prod(shape) > 2**24 else super().empty(shape, dtype)
 
     def launch(self, kernel: Kernel, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *_: Any) -> None:
-        blocks = prod(grid)
-        first = 0 if self._last is None else max(0, blocks - self._last)
-        super().launch(kernel, grid, block, args, range(first, blocks))
+        if self._last is None:
+            super().launch(kernel, grid, block, args)
+            return
+        columns, rows, planes = grid
+        assert planes == 1
+        for row in range(0 if self._rows is None else max(0, rows - self._rows), rows):
+            end = (row + 1) * columns
+            super().launch(kernel, grid, block, args, range(end - min(self._last, columns), end))
 
 
 @pytest.fixture
@@ -76,7 +86,13 @@ def numbers(*shape: int) -> NDArray[Any]:
 
 
 def compute(
-    runtime: Sparse, method: str, geometry: Geometry, wide: bool, channels_last: bool = False, **arrays: NDArray[Any]
+    runtime: Sparse,
+    method: str,
+    geometry: Geometry,
+    wide: bool,
+    channels_last: bool = False,
+    form: str | None = None,
+    **arrays: NDArray[Any],
 ) -> None:
     """Run a method on arrays as the caller has them; the width of indices must come out as `wide` by itself."""
     assert needs_wide(geometry) is wide
@@ -88,7 +104,7 @@ def compute(
     if channels_last:
         shapes.update({role: (n, *pixels, c) for role, (n, c, *pixels) in shapes.items() if role != "weight"})
     given = {role: each.reshape(shapes.get(role, each.shape)) for role, each in arrays.items()}
-    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given, channels_last=channels_last)
+    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given, channels_last=channels_last, form=form)
 
 
 def last(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:
@@ -213,3 +229,71 @@ def test_last_of_many_samples(method: str, sparse: Any) -> None:
     maps = {"small": x, "large": y} if method in TRANSPOSED else {"large": x, "small": y}
     compute(runtime, method, geometry, False, weight=weight, bias=bias, **maps)
     np.testing.assert_array_equal(y[-4:], expected)
+
+
+# Their product is more than 2**31, and so is the number of elements; a sample is small.
+SAMPLES, CHANNELS = 2**24 + 5, 128
+
+
+def _one_pixel(method: str, groups: int, kernel: int) -> tuple[Geometry, Any]:
+    """Return a geometry of many samples of one pixel, and the reference's function of it."""
+    weight = (CHANNELS, CHANNELS // groups, kernel, kernel)
+    options = {"padding": (kernel // 2,) * 2, "groups": groups}
+    if method in TRANSPOSED:
+        geometry = Geometry.conv_transpose((SAMPLES, CHANNELS, 1, 1), weight, 1, kernel // 2, 0, groups)
+        return geometry, partial(reference.conv_transpose, **options)
+    geometry = Geometry.conv((SAMPLES, CHANNELS, 1, 1), weight, 1, kernel // 2, 1, groups)
+    return geometry, partial(reference.conv, **options)
+
+
+def _compute_last(runtime: Sparse, method: str, geometry: Geometry, of: Any, form: str | None = None) -> None:
+    """Compare the last four samples' outputs, where only their inputs are not zero, with those of the reference."""
+    weight, bias, corner = numbers(*geometry.weight_shape), numbers(CHANNELS), numbers(4, CHANNELS, 1, 1)
+    x, y = runtime.zeros(geometry.input_shape), runtime.zeros(geometry.output_shape)
+    x[-4:] = corner
+    maps = {"small": x, "large": y} if method in TRANSPOSED else {"large": x, "small": y}
+    compute(runtime, method, geometry, False, form=form, weight=weight, bias=bias, **maps)
+    np.testing.assert_array_equal(y[-4:], of(corner, weight, bias))
+
+
+@pytest.mark.parametrize("method", [*TRANSPOSED, "direct", "conv_v2"])
+def test_many_samples_times_many_channels(method: str, sparse: Any) -> None:
+    geometry, of = _one_pixel(method, CHANNELS, 3)
+    _compute_last(sparse(4 * CHANNELS), method, geometry, of)
+
+
+@pytest.mark.parametrize("method", ["ks_deconv", "conv_v2"])
+def test_split_sums_of_many_samples(method: str, sparse: Any) -> None:
+    """The fourth part begins behind 2**32 partial sums, which no 32 bits count, with a sign or without."""
+    geometry, of = _one_pixel(method, 1, 1)
+    _compute_last(sparse(64), method, geometry, of, "f16/32x64/split4")
+
+
+def test_split_gradients_of_large_weights(sparse: Any) -> None:
+    """The last part of 64 begins behind more than 2**32 partial sums; the others multiply zeros."""
+    parts, channels, runtime = 64, 8320, sparse(8, 1)
+    geometry = Geometry.conv((parts * 32, channels, 1, 1), (channels, channels, 1, 1))
+    assert (parts - 1) * channels**2 > 2**32
+    small, large = (np.zeros(geometry.small_shape, DTYPE) for _ in range(2))
+    small[-32:, -1:], large[-32:, -3:] = numbers(32, 1, 1, 1), numbers(32, 3, 1, 1)
+    weight = runtime.zeros(geometry.weight_shape)
+    compute(
+        runtime, "sk_dilated", geometry, False, form=f"f16/32x64/split{parts}", small=small, large=large, weight=weight
+    )
+    expected = np.einsum("nchw,ndhw->cd", small[-32:, -1:].astype("f8"), large[-32:, -3:].astype("f8"))
+    np.testing.assert_array_equal(weight[-1:, -3:, 0, 0], expected)
+
+
+def test_gradients_over_many_positions(sparse: Any) -> None:
+    """The last part, which has the last sample, begins behind more than 2**31 positions; the others are zero."""
+    parts, shape, runtime = 65535, (65535, 1, 164, 200), sparse(64, 1, "plain")
+    geometry = Geometry.conv(shape, (1, 1, 1, 1))
+    assert (parts - 1) * prod(shape[2:]) > 2**31
+    (small, large), weight = (runtime.zeros(shape) for _ in range(2)), runtime.empty((1, 1, 1, 1))
+    rows = numbers(2, *shape[2:])
+    rows[:, : shape[2] - 2] = 0
+    small[-1], large[-1] = rows[0], rows[1]
+    compute(
+        runtime, "sk_dilated", geometry, False, form=f"f16/32x64/split{parts}", small=small, large=large, weight=weight
+    )
+    assert weight.item() == (rows[0].astype("f8") * rows[1].astype("f8")).sum()
