@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from cupy_kst import Prepared, conv_transpose2d, grad, prepare
+from cupy_kst.gpu.bound import ALIGNMENT
 from cupy_kst.methods import methods
 from cupy_kst.testing import examples
 
@@ -217,6 +218,52 @@ def test_what_breaks_a_rule_of_workspaces_is_refused_with_the_rule(fake: Fake) -
     refused(elsewhere, "workspace is on <CUDA Device 1> and x on <CUDA Device 0>: move one of them")
     with pytest.raises(TypeError, match="x is a CuPy array and workspace a NumPy array"):
         prepared(x, out, memory[:needed])
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_out_apart_from_the_input(op: str, fake: Fake) -> None:
+    """A kernel that wrote its own input would read sums where it expects inputs."""
+    cupy = fake(NoKernels())
+    weight, memory = np.zeros((4, 4, 3, 3), "f4"), np.zeros(2 * X.size, "f4")
+    x, *outs = (cupy.asarray(memory[start : start + X.size].reshape(X.shape)) for start in (0, 1, X.size - 1, X.size))
+    for method in methods(op):
+        prepared: Any = prepare(cupy.asarray(weight), op=op, padding=1, method=method)
+        prepared.compile([x.shape])
+        cupy.log.clear()
+        for out in (x, *outs[:2]):
+            with pytest.raises(ValueError, match=r"^out overlaps \w+ in memory: pass an array of its own$"):
+                prepared(x, out)
+        assert not cupy.log
+        assert prepared(x, outs[2]) is outs[2]
+
+
+SPLIT = {"f4": "f32/32x32/split3", "f2": "f16/32x64/split3", "c8": "c64/32x32/split3"}
+
+
+@pytest.mark.parametrize(
+    ("method", "split", "parts"), [("zero_insertion", True, 2), ("ks_deconv", True, 1), ("split", False, 1)]
+)
+def test_parts_of_a_workspace_begin_where_arrays_do(method: str, split: bool, parts: int, fake: Fake) -> None:
+    """No power of two divides the sizes of these maps."""
+    cupy = fake(NoKernels())
+    for dtype, form in SPLIT.items():
+        weight = cupy.asarray(W.astype(dtype))
+        prepared = prepare(weight, stride=2, padding=1, method=method, form=form if split else None)
+        shape = (*X.shape[:3], 5)
+        found = prepared._settle(prepared._weight, shape)._bound._parts  # type: ignore[attr-defined]
+        assert len(found) == parts
+        for part, end in zip(found, (0, *(each.stop for each in found[:-1])), strict=True):
+            assert part.start % ALIGNMENT == 0 <= part.start - end
+            assert part.stop - part.start == part.dtype.itemsize * int(np.prod(part.shape))
+        assert found[-1].stop <= prepared.workspace_bytes(shape)
+
+
+def test_a_workspace_of_two_parts(emulated: FakeCuPy) -> None:
+    x, weight = X[..., :5].astype("f2"), W.astype("f2")
+    how: Any = {"stride": 2, "padding": 1, "method": "zero_insertion"}
+    prepared = prepare(emulated.asarray(weight), **how, form=SPLIT["f2"])
+    result = prepared(emulated.asarray(x), None, workspace_of(emulated, prepared, x.shape))
+    np.testing.assert_array_equal(result.host, conv_transpose2d(x, weight, **how))
 
 
 def test_gradients_of_weights_reach_the_device(emulated: FakeCuPy) -> None:

@@ -94,6 +94,28 @@ def test_large_products_take_large_tiles_and_small_ones_small_ones(dtype: DType,
     assert tile(1, 30, 30, 1, 64).m * tile(1, 30, 30, 1, 64).n < large.m * large.n
 
 
+# Kilobytes of shared memory that a block may have at most on sm_90, on sm_86 and sm_120, on sm_75, and anywhere.
+@pytest.mark.parametrize("available", [227, 99, 64, 48])
+@every_layout
+def test_a_block_has_the_memory_of_whatever_form_is_chosen(
+    channels_last: bool, available: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Estimates must not be what keeps a form from being taken: here the more memory it needs the quicker it is."""
+    monkeypatch.setattr(choice, "clocks", lambda *given: -choice.block_bytes(*given))
+    # Its name keeps what is chosen by these estimates out of the caches of others.
+    device = replace(DEVICE, name=f"{available} kB", shared_bytes_optin=available * 1024)
+    geometry = Geometry.conv_transpose((16, 64, 32, 32), (64, 64, 8, 8), 8)
+    taken = set()
+    for method, dtype, precision in product(LAUNCHERS, DTYPES, get_args(Precision)):
+        target = Target(DTYPES[dtype], device, False, channels_last, None, precision)
+        planned = LAUNCHERS[method].plan(geometry, target)
+        needed = max(step.shared_bytes or tiles.STATIC_SHARED_BYTES for step in planned.steps)
+        assert needed <= available * 1024, f"{method}/{planned.form}"
+        taken.add(needed)
+    # Where there is more, some form takes more than any block has without asking.
+    assert (max(taken) > tiles.STATIC_SHARED_BYTES) == (available > 48)
+
+
 def test_a_device_without_tensor_cores_has_none() -> None:
     old = Target(DTYPES["float16"], replace(DEVICE, capability=(7, 5)), False)
     assert choice.form_for(old, Product(1, 64, 64, 1, 64)).micro.name == "f32"

@@ -134,6 +134,36 @@ def test_a_form_with_wrong_results_is_left_out() -> None:
     assert set(FORMS) - set(found.seconds) == {"f32/32x32/trimmed"}
 
 
+def test_a_form_that_leaves_zeros_unwritten_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory of a device often holds zeros, which would pass for results that are 0."""
+    emulator.require()
+
+    class Skipping(emulator.Emulator):
+        skipped, wrong = 0, None
+
+        def compile(self, text: str, *rest: Any, **more: Any) -> Any:
+            kernel = super().compile(text, *rest, **more)
+            if kernel.name == "multiply_classes" and "TILE_M 64" in text:
+                self.wrong = kernel
+            return kernel
+
+        def launch(self, kernel: Any, grid: Any, block: Any, args: Any, *rest: Any) -> None:
+            out = args[-2]
+            before = out.copy()
+            super().launch(kernel, grid, block, args, *rest)
+            if kernel == self.wrong:
+                self.skipped += np.count_nonzero(out == 0)
+                np.copyto(out, before, where=out == 0)
+
+    forms = "f32/32x32", "f32/64x64"
+    monkeypatch.setattr(search, "_candidates", lambda task: iter(forms))
+    runtime = Skipping()
+    with pytest.warns(UserWarning, match="^ks_deconv/f32/64x64 gives wrong results here and is left out"):
+        found = run(TASK, Bench(), Engine(runtime))
+    assert runtime.skipped
+    assert set(forms) - set(found.seconds) == {"f32/64x64"}
+
+
 @pytest.mark.parametrize(("gain", "taken"), [(0.99, False), (0.97, True)])
 def test_the_estimate_is_kept_unless_another_is_clearly_faster(gain: float, taken: bool) -> None:
     # The estimate is the first that is tried.
