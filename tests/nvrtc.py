@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .skips import skip_or_fail
 
@@ -86,6 +86,27 @@ def _kept(name: str, make: Callable[[], bytes]) -> bytes:
         file.write(made)
     Path(file.name).replace(path)
     return made
+
+
+def ptx(text: str, architecture: str) -> str:
+    """Return what NVRTC makes of `text` before ptxas, which drops what it can prove to be needless."""
+    from cuda.bindings import nvrtc
+
+    # cuda.core asks the driver before it makes PTX, and there may be none.
+    options = ["--std=c++17", "-ftz=true", "--device-as-default-execution-space", f"-arch=compute_{architecture[3:]}"]
+    encoded = [option.encode() for option in options]
+    program = _checked(nvrtc.nvrtcCreateProgram(text.encode(), b"kernel.cu", 0, [], []))
+    _checked(nvrtc.nvrtcCompileProgram(program, len(encoded), encoded))
+    made = b" " * _checked(nvrtc.nvrtcGetPTXSize(program))
+    _checked(nvrtc.nvrtcGetPTX(program, made))
+    _checked(nvrtc.nvrtcDestroyProgram(program))
+    return made.decode()
+
+
+def _checked(returned: tuple[Any, ...]) -> Any:
+    status, *values = returned
+    assert status == 0, status
+    return values[0] if values else None
 
 
 def _compile(text: str, architecture: str) -> Compiled:

@@ -36,8 +36,11 @@ def _needs_nvrtc() -> None:
     nvrtc.require()
 
 
-def instructions(build: Build) -> Counter[str]:
-    code = nvrtc.machine_code(nvrtc.compile_text(build.text, build.architecture).cubin)
+def code_of(build: Build) -> str:
+    return nvrtc.machine_code(nvrtc.compile_text(build.text, build.architecture).cubin)
+
+
+def instructions(code: str) -> Counter[str]:
     return Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", code, re.MULTILINE))
 
 
@@ -51,10 +54,12 @@ def test_every_kernel_is_read_in_every_element_type_and_layout() -> None:
 # One test for each build, as reading its code takes longer than all that is looked for there.
 @pytest.mark.parametrize("build", READ, ids=str)
 def test_machine_code(build: Build) -> None:
-    found = instructions(build)
+    code = code_of(build)
+    found = instructions(code)
     assert not _matching(found, "LDL|STL"), "local memory"
     if ("TENSOR", "0") not in build.defines and build.stem in TILED:
         _check_tensor_cores(found, build)
+        _check_copies(code)
         return
     if build.dtype in DOUBLE:
         _check_doubles(found)
@@ -123,11 +128,43 @@ def _check_tensor_cores(found: Counter[str], build: Build) -> None:
     assert bool(_matching(found, r"LDSM")) == (half or by_rows)
 
 
+def _check_copies(code: str) -> None:
+    """Every copy in the background has a predicate for what is copied: elements, or zeros where none are real.
+
+    Without it a copy reads whatever lies behind an array's end. The emulator cannot tell, as its copies are not those
+    of the device.
+    """
+    copies = re.findall(r"LDGSTS\S* (?P<operands>[^;]*);", code)
+    assert all(re.search(r"\], !?U?P\d\s*$", operands) for operands in copies), copies
+
+
+# One build of each method by one product and by three: PTX is made anew each time.
+WARPS = {
+    (build.stem, tensor): build
+    for build in READ
+    if (tensor := dict(build.defines).get("TENSOR", "0")) != "0" and (build.dtype, tensor) != ("float32", "1")
+}
+
+
+@pytest.mark.parametrize("build", WARPS.values(), ids=["-".join(key) for key in WARPS])
+def test_lanes_meet_before_instructions_of_a_warp(build: Build) -> None:
+    """Instructions of a warp are taken by all lanes together, which a branch before may have parted.
+
+    ptxas drops a meeting where it proves that lanes are together, so that machine code tells nothing of it.
+    """
+    blocks = re.split(r"^\$L\w+:|^.*\bbra\b.*$", nvrtc.ptx(build.text, build.architecture), flags=re.MULTILINE)
+    multiplying = [block for block in blocks if "mma.sync" in block]
+    assert multiplying
+    for block in multiplying:
+        before, _, _ = re.split(r"(mma\.sync|ldmatrix\.sync)", block, maxsplit=1)
+        assert "bar.warp.sync" in before, block[:2000]
+
+
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("stem", LAUNCHERS)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:
     build = next(each for each in READ if each[:5] == (stem, dtype, False, "4x4 stride 2", "sm_90"))
-    found = instructions(build)
+    found = instructions(code_of(build))
     width, fused = ("64", "FFMA") if dtype == "complex64" else ("128", "DFMA")
     assert {each for each in found if each.startswith("LDG")} <= {f"LDG.E.{width}", f"LDG.E.{width}.CONSTANT"}
     assert {each for each in found if each.startswith("STG")} == {f"STG.E.{width}"}
