@@ -6,9 +6,9 @@ What Numba compiles, where it is installed, is in `compiled`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,40 +30,33 @@ from . import (
     zero_insertion,
 )
 from .choice import ranked
-from .form import Form
+from .form import Form, Setting, grouped_shapes
 from .forms import Index
 
 Array = NDArray[Any]
 
-_COMPILED = Form("compiled", compiled.conv_transpose, compiled.pack, compiled=True, suits=compiled.suits)
-_MINIMAL = Form(
-    "compiled_minimal", compiled.conv_transpose, compiled.pack_minimal, compiled=True, suits=compiled.suits_minimal
-)
 # Where no estimate of times tells forms of a method apart, the first one is taken.
 _FORMS: dict[str, tuple[Form, ...]] = {
-    "zero_insertion": (Form("columns", zero_insertion.run),),
-    "segregated": (Form("columns", segregated.run, exact=True),),
-    "unified": (Form("fold", unified.run, exact=True),),
+    "zero_insertion": (Form("columns", zero_insertion.run, zero_insertion.workspace),),
+    "segregated": (Form("columns", segregated.run, segregated.workspace, exact=True),),
+    "unified": (Form("fold", unified.run, unified.workspace, exact=True),),
     "ks_deconv": (
-        _COMPILED,
-        _MINIMAL,
-        Form("compiled_fold", compiled.fold, compiled=True, exact=True, suits=compiled.folds),
-        Form("fold", unified.run, exact=True),
-        Form("columns", ks_deconv.run),
+        compiled.CONV_TRANSPOSE,
+        compiled.CONV_TRANSPOSE_MINIMAL,
+        compiled.FOLD,
+        Form("fold", unified.run, unified.workspace, exact=True),
+        Form("columns", ks_deconv.run, ks_deconv.workspace),
     ),
-    "split": (Form("columns", split.run),),
-    "direct": (Form("columns", direct.run, exact=True),),
+    "split": (Form("columns", split.run, split.workspace),),
+    "direct": (Form("columns", direct.run, direct.workspace, exact=True),),
     "conv_v2": (
-        replace(_COMPILED, run=compiled.conv),
-        replace(_MINIMAL, run=compiled.conv),
-        Form("compiled_rows", compiled.conv_rows, compiled=True, suits=compiled.suits),
-        Form("columns", conv_v2.run),
+        compiled.CONV,
+        compiled.CONV_MINIMAL,
+        compiled.CONV_ROWS,
+        Form("columns", conv_v2.run, conv_v2.workspace),
     ),
-    "zero_dilation": (Form("taps", zero_dilation.run),),
-    "sk_dilated": (
-        Form("compiled", compiled.correlate, compiled=True, suits=compiled.suits),
-        Form("taps", sk_dilated.run),
-    ),
+    "zero_dilation": (Form("taps", zero_dilation.run, zero_dilation.workspace),),
+    "sk_dilated": (compiled.CORRELATE, Form("taps", sk_dilated.run, sk_dilated.workspace)),
 }
 # By method and name.
 FORMS: dict[str, dict[str, Form]] = {method: {form.name: form for form in forms} for method, forms in _FORMS.items()}
@@ -91,6 +84,57 @@ def check_form(method: str, dtype: DType, name: object) -> None:
         raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
     if is_compiled(method, str(name)) and not compiled.available(dtype.compute):
         raise ValueError(f"form={name!r}: {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
+
+
+class Memory(NamedTuple):
+    """The form that a call takes, and the most bytes that it holds at once beside its arrays."""
+
+    form: str
+    workspace_bytes: int
+
+
+def memory(
+    method: str,
+    geometry: Geometry,
+    dtype: DType,
+    form: str | None = None,
+    *,
+    prepared: bool = False,
+    channels_last: bool = False,
+    swapped: bool = False,
+) -> Memory:
+    """Return what `run` takes for C-contiguous arrays of finite numbers, after the first call of these shapes.
+
+    Parameters
+    ----------
+    method, geometry, dtype, form
+        As `run` takes them.
+    prepared : bool
+        Whether the weight is, so that what is made of it is there.
+    channels_last : bool
+        Whether maps have their channels last.
+    swapped : bool
+        Whether what is read is not in native byte order.
+    """
+    name = form or form_names(method, geometry, dtype, prepared)[0]
+    inputs, output = OPERATIONS[METHODS[method].operation]
+    if geometry.samples == 0:
+        return Memory(name, 0)
+    shapes = grouped_shapes(geometry)
+
+    def copied(role: Role, converted: bool) -> int:
+        """Return the bytes of an array in the compute dtype, channels first, unless it is so already."""
+        _, groups, channels, *sizes = shapes[role]
+        turned = channels_last and role in ("small", "large") and groups * channels > 1 and prod(sizes) > 1
+        return prod(shapes[role]) * dtype.compute.itemsize if converted or turned else 0
+
+    converts = dtype.compute != dtype.storage
+    copies = copied(output, converts)
+    for role in inputs:
+        if role != "bias" and not (prepared and role == "weight"):
+            copies += copied(role, converts or swapped)
+    setting = Setting(dtype.compute.itemsize, compiled.threads.count(), prepared)
+    return Memory(name, copies + FORMS[method][name].workspace(geometry, setting))
 
 
 def _is_finite(weight: Array, dtype: DType, packed: Packed | None) -> bool:
@@ -149,7 +193,7 @@ def run(
     if doubtful is not None and packed is not None and not _is_finite(doubtful, dtype, packed):
         chosen = _exact(method)
     inputs, output = OPERATIONS[METHODS[method].operation]
-    shapes = _grouped_shapes(geometry)
+    shapes = grouped_shapes(geometry)
     out = arrays[output]
     assert out is not None
 
@@ -183,22 +227,6 @@ def run(
 def _exact(method: str) -> Form:
     """Return the form that takes a method's place where the weight is not finite."""
     return next(iter(FORMS[_EXACT[method]].values()))
-
-
-@lru_cache(maxsize=1024)
-def _grouped_shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
-    groups = geometry.groups
-
-    def of_map(shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], groups, shape[1] // groups, *shape[2:])
-
-    small, large, weight = geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape
-    return {
-        "small": of_map(small),
-        "large": of_map(large),
-        "weight": (groups, weight[0] // groups, *weight[1:]),
-        "bias": (groups, -1, 1, 1, 1),
-    }
 
 
 def _as_compute(array: Array | None, dtype: DType, shape: tuple[int, ...]) -> Array | None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ..geometry import Geometry
 from ..trimming import trims_windows
-from .windows import convolve_padded, convolve_parts
+from .form import Setting
+from .windows import convolve_padded, convolve_parts, padded_bytes, parts_bytes
 
 Array = NDArray[Any]
 
@@ -17,3 +18,8 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     """Write the convolution to `out`; arrays as cpu.Form has them."""
     convolve = convolve_parts if trims_windows(geometry) else convolve_padded
     convolve(geometry, input, weight, bias, out)
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds."""
+    return (parts_bytes if trims_windows(geometry) else padded_bytes)(geometry, setting.itemsize)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .windows import convolve_padded, convolve_parts
+from .form import Setting
+from .windows import convolve_padded, convolve_parts, padded_bytes
 
 Array = NDArray[Any]
 
@@ -18,3 +19,8 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     convolve = convolve_padded if np.isfinite(weight.sum()) else convolve_parts
     convolve(geometry, input, weight, bias, out)
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds."""
+    return padded_bytes(geometry, setting.itemsize)

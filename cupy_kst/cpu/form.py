@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from ..methods import Operation
+from ..methods import Operation, Role
 
 Array = NDArray[Any]
+
+
+class Setting(NamedTuple):
+    """What memory depends on beside shapes: bytes of a number, threads at most, and whether the weight is prepared."""
+
+    itemsize: int
+    threads: int
+    prepared: bool
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,10 @@ class Form:
         are C-contiguous and in the compute dtype, with the channels divided into groups: maps (samples, groups,
         channels, depth, height, width), the weight (groups, small_channels, large_channels, depth, height, width) or
         what `pack` makes of it, bias (groups, channels, 1, 1, 1).
+    workspace : callable
+        Takes a Geometry and a Setting, and returns the bytes that `run` and `pack` hold at once beside these arrays, at
+        most, where all values are finite: what a thread keeps for its next call counts, the tables that the process
+        keeps of a geometry do not.
     pack : callable, optional
         Makes of a weight what `run` takes; without it `run` takes the weight as it is.
     compiled : bool
@@ -40,7 +53,25 @@ class Form:
 
     name: str
     run: Callable[..., None]
+    workspace: Callable[[Geometry, Setting], int]
     pack: Callable[[Array], Any] | None = None
     compiled: bool = False
     exact: bool = False
     suits: Callable[[Geometry, Operation], bool] = lambda geometry, operation: True
+
+
+@lru_cache(maxsize=1024)
+def grouped_shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
+    """Return the shapes of the arrays of a geometry, with their channels divided into groups."""
+    groups = geometry.groups
+
+    def of_map(shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (shape[0], groups, shape[1] // groups, *shape[2:])
+
+    small, large, weight = geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape
+    return {
+        "small": of_map(small),
+        "large": of_map(large),
+        "weight": (groups, weight[0] // groups, *weight[1:]),
+        "bias": (groups, -1, 1, 1, 1),
+    }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -59,7 +60,7 @@ def convolve(
     # Output channels last: the copy that reorders a sub-kernel is several times faster so, and BLAS takes either.
     matrix = weight.transpose(0, 1, 3, 4, 5, 2).reshape(groups, channels * prod(taps), out_channels).swapaxes(1, 2)
     windows = _windows(source, taps, out.shape[3:], start, step, stride)
-    columns = max(BLOCK_COLUMNS, BLOCK_BYTES // (groups * channels * prod(taps) * source.itemsize))
+    columns = _columns(groups * channels * prod(taps) * source.itemsize)
     for samples, *positions in blocks((out.shape[0], *out.shape[3:]), columns):
         inside: Index = (samples, ..., *positions)
         _convolve_block(windows[inside], matrix, bias, out[inside])
@@ -72,6 +73,43 @@ def _convolve_block(windows: Array, matrix: Array, bias: Array | None, out: Arra
     if bias is not None:
         result += bias
     out[...] = result
+
+
+def _columns(column_bytes: int) -> int:
+    return max(BLOCK_COLUMNS, BLOCK_BYTES // column_bytes)
+
+
+def convolve_bytes(
+    source: Sequence[int],
+    weight: Sequence[int],
+    out: Sequence[int],
+    itemsize: int,
+    step: Axes = (1, 1, 1),
+    stride: Axes = (1, 1, 1),
+) -> int:
+    """Return the bytes that `convolve` holds beside arrays of these shapes: the matrix, and a block's columns and sums.
+
+    A matrix or columns that lie in memory as they are multiplied are not copied.
+    """
+    groups, channels, out_channels, *taps = weight
+    depth = channels * prod(taps)
+    matrix = 0 if prod(taps) == 1 else groups * depth * out_channels
+    samples, *positions = block_shape((out[0], *out[3:]), _columns(groups * depth * itemsize))
+    strides = _strides(source)
+    rows_lie = merge([channels, *taps], [strides[2], *_times(step, strides[3:])])
+    copied = not (rows_lie and merge(positions, _times(stride, strides[3:])))
+    return (matrix + samples * groups * (copied * depth + out_channels) * prod(positions)) * itemsize
+
+
+def merge(sizes: Sequence[int], strides: Sequence[int]) -> bool:
+    """Return whether axes lie in memory as one, so that NumPy reshapes them to one without a copy."""
+    axes = [each for each in zip(sizes, strides, strict=True) if each[0] != 1]
+    return all(stride == size * other for (_, stride), (size, other) in pairwise(axes))
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    """Return the strides of a C-contiguous array, in numbers."""
+    return [prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def multiply(matrix: Array, columns: Array) -> Array:
@@ -107,7 +145,7 @@ def correlate(one: Array, other: Array) -> Array:
     samples, groups, rows = one.shape[:3]
     columns, positions = other.shape[2], prod(one.shape[3:])
     result = np.zeros((groups, rows, columns), one.dtype)
-    together = max(1, BLOCK_BYTES // (groups * max(rows, columns) * positions * one.itemsize))
+    together = _together(groups * max(rows, columns) * positions * one.itemsize)
     for first in range(0, samples, together):
         some = slice(first, first + together)
         left, right = (np.moveaxis(each[some], 0, 2).reshape(groups, each.shape[2], -1) for each in (one, other))
@@ -115,13 +153,46 @@ def correlate(one: Array, other: Array) -> Array:
     return result
 
 
-def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:
-    """Divide `shape` into boxes of at most `size` elements, whole along as many of the last axes as fit."""
+def _together(sample_bytes: int) -> int:
+    return max(1, BLOCK_BYTES // sample_bytes)
+
+
+class Window(NamedTuple):
+    """Positions of a map that `correlate` multiplies: the map's shape, and size and step along each of its axes."""
+
+    shape: Sequence[int]
+    sizes: Sequence[int]
+    steps: Sequence[int] = (1, 1, 1)
+
+
+def correlate_bytes(one: Window, other: Window, itemsize: int) -> int:
+    """Return the bytes that `correlate` holds: two matrices, and the operands of two products unless they are views."""
+    samples, groups, rows = one.shape[:3]
+    columns, positions = other.shape[2], prod(one.sizes)
+    together = min(samples, _together(groups * max(rows, columns) * positions * itemsize))
+    copied = 0
+    for shape, sizes, steps in (one, other):
+        strides = _strides(shape)
+        if not merge([together, *sizes], [strides[0], *_times(steps, strides[3:])]):
+            copied += together * groups * shape[2] * positions
+    # The next operands are made while those before are held.
+    several = 2 if together < samples else 1
+    return (2 * groups * rows * columns + several * copied) * itemsize
+
+
+def block_shape(shape: Sequence[int], size: int) -> list[int]:
+    """Return the extents of the boxes that `blocks` makes."""
     edges: list[int] = []
     left = size
     for length in reversed(shape):
         edges.insert(0, max(1, min(length, left)))
         left //= max(1, length)
+    return edges
+
+
+def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:
+    """Divide `shape` into boxes of at most `size` elements, whole along as many of the last axes as fit."""
+    edges = block_shape(shape, size)
     for first in np.ndindex(*(-(-length // edge) for length, edge in zip(shape, edges, strict=True))):
         yield tuple(slice(i * edge, (i + 1) * edge) for i, edge in zip(first, edges, strict=True))
 
@@ -140,3 +211,14 @@ def pad(input: Array, borders: Sequence[tuple[int, int]]) -> Array:
     padded = np.zeros((*input.shape[: -len(borders)], *extents), input.dtype)
     padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
     return padded
+
+
+def padded_shape(shape: Sequence[int], borders: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """Return the shape of what `pad` returns."""
+    front = len(shape) - len(borders)
+    return (*shape[:front], *(lo + size + hi for size, (lo, hi) in zip(shape[front:], borders, strict=True)))
+
+
+def pad_bytes(shape: Sequence[int], borders: Sequence[tuple[int, int]], itemsize: int) -> int:
+    """Return the bytes of a copy that `pad` makes: 0 where there are no zeros to put."""
+    return prod(padded_shape(shape, borders)) * itemsize if any(map(any, borders)) else 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
-from math import prod
+from math import ceil, prod
 from threading import local
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from ..axis import Axis
 from ..geometry import AXES, Geometry
-from .forms import Index, blocks
+from .form import Setting, grouped_shapes
+from .forms import Index, block_shape, blocks
 from .sharing import share
 
 Array = NDArray[Any]
@@ -185,6 +186,20 @@ def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array 
     else:
         for index in each:
             block(index)
+
+
+def workspace(geometry: Geometry, how: Plan, setting: Setting) -> int:
+    """Return the bytes that `run` holds: of each thread products, and inputs of samples that share a product."""
+    samples, groups, channels, *sizes = grouped_shapes(geometry)["small"]
+    out_channels, taps = geometry.large_channels // groups, prod(axis.kernel for axis in geometry.axes)
+    row_bytes = taps * how.held * how.inner * setting.itemsize
+    shape = (samples // how.sizes[0], groups, out_channels)
+    block = block_shape(shape, max(1, PRODUCT_BYTES // row_bytes))
+    together = how.sizes[0] if groups * channels > 1 else 1
+    columns = block[0] * block[1] * channels * together * prod(sizes) * setting.itemsize if together > 1 else 0
+    count = prod(ceil(length / edge) for length, edge in zip(shape, block, strict=True))
+    shared = channels == 1 and prod(geometry.full_large_shape) > _ALONE
+    return (min(setting.threads, count) if shared else 1) * (columns + max(PRODUCT_BYTES, prod(block) * row_bytes))
 
 
 def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: Array | None, out: Array) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..axis import Axis
 from ..geometry import Geometry
-from .forms import Axes, Index, convolve, last_axes, pad
+from .form import Setting, grouped_shapes
+from .forms import Axes, Index, convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
 from .parts import trimmed_class, whole_class
 
 Array = NDArray[Any]
@@ -36,6 +37,29 @@ def convolve_classes(
         convolve(padded, weight[taps], bias, out[outputs], start, step=(d, h, w))
 
 
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds: those of a border around the input, and of one convolution."""
+    return classes_bytes(geometry, setting.itemsize, trimmed=False)
+
+
+def classes_bytes(geometry: Geometry, itemsize: int, trimmed: bool) -> int:
+    """Return the bytes that `convolve_classes` holds."""
+    shapes, borders = grouped_shapes(geometry), _borders(geometry, trimmed)
+    source = padded_shape(shapes["small"], borders)
+    d, h, w = (-axis.input_step for axis in geometry.axes)
+    divide = trimmed_class if trimmed else whole_class
+    sizes = (
+        {(len(part.taps), len(part.outputs)) for one in axis.classes for part in divide(axis, one)}
+        for axis in geometry.axes
+    )
+    blocks = []
+    for parts in product(*sizes):
+        taps, outputs = zip(*parts, strict=True)
+        weight, out = (*shapes["weight"][:3], *taps), (*shapes["large"][:3], *outputs)
+        blocks.append(convolve_bytes(source, weight, out, itemsize, (d, h, w)))
+    return pad_bytes(shapes["small"], borders, itemsize) + max(blocks, default=0)
+
+
 class _Schedule(NamedTuple):
     """Zeros put around the input, whether all outputs are written, and (taps, outputs, start) of each convolution."""
 
@@ -47,7 +71,7 @@ class _Schedule(NamedTuple):
 @lru_cache(maxsize=256)
 def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
     divide = trimmed_class if trimmed else whole_class
-    borders = [(0, 0) if trimmed else _border(axis) for axis in geometry.axes]
+    borders = _borders(geometry, trimmed)
     convolutions = []
     for classes in geometry.classes:
         for parts in product(*map(divide, geometry.axes, classes)):
@@ -56,6 +80,10 @@ def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
             convolutions.append((taps, outputs, (depth, height, width)))
     complete = not trimmed and all(one.taps for axis in geometry.axes for one in axis.classes)
     return _Schedule(borders, complete, convolutions)
+
+
+def _borders(geometry: Geometry, trimmed: bool) -> list[tuple[int, int]]:
+    return [(0, 0) if trimmed else _border(axis) for axis in geometry.axes]
 
 
 def _border(axis: Axis) -> tuple[int, int]:

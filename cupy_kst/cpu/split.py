@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import AXES, Geometry
-from .forms import convolve, last_axes, pad
+from .form import Setting, grouped_shapes
+from .forms import convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
 
 Array = NDArray[Any]
 
@@ -19,17 +20,37 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     axes = geometry.axes
     # The first input of the first position's window, which may lie in front of the input as well as on it.
     depth, height, width = (axis.sub_positions[0] - axis.sub_taps + 1 for axis in axes)
-    borders = [
-        (max(0, -start), max(0, axis.sub_positions[-1] + 1 - axis.small))
-        for start, axis in zip((depth, height, width), axes, strict=True)
-    ]
-    padded = pad(input, borders)
+    padded = pad(input, _borders(geometry))
     start = (max(0, depth), max(0, height), max(0, width))
     filters = _split(geometry, weight)
     biases = None if bias is None else np.repeat(bias, prod(axis.stride for axis in axes), axis=1)
     parts = np.empty((*input.shape[:2], filters.shape[2], *geometry.split_output_shape[2:]), input.dtype)
     convolve(padded, filters, biases, parts, start, step=(1, 1, 1))
     _interleave(geometry, parts, out)
+
+
+def _borders(geometry: Geometry) -> list[tuple[int, int]]:
+    """Return how far windows reach beyond the start and the end of the input."""
+    return [
+        (max(0, axis.sub_taps - 1 - axis.sub_positions[0]), max(0, axis.sub_positions[-1] + 1 - axis.small))
+        for axis in geometry.axes
+    ]
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds.
+
+    They are a border around the input, and first the expanded filter beside the sub-filters that are made of it, then
+    these, all of their outputs, and what the convolution takes.
+    """
+    shapes, itemsize, borders = grouped_shapes(geometry), setting.itemsize, _borders(geometry)
+    channels, *taps = geometry.split_weight_shape[1:]
+    filters, parts = (*shapes["weight"][:2], channels, *taps), (*shapes["small"][:2], channels)
+    parts = (*parts, *geometry.split_output_shape[2:])
+    block = convolve_bytes(padded_shape(shapes["small"], borders), filters, parts, itemsize)
+    held = prod(filters) * itemsize
+    biases = geometry.groups * channels * itemsize
+    return pad_bytes(shapes["small"], borders, itemsize) + held + max(held, biases + prod(parts) * itemsize + block)
 
 
 def _split(geometry: Geometry, weight: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..axis import Axis, AxisClass
 from ..geometry import AXES, Geometry
 from . import merging
-from .forms import BLOCK_BYTES, Index, blocks, fits_at_once, last_axes, multiply
+from .form import Setting, grouped_shapes
+from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, last_axes, multiply
 
 Array = NDArray[Any]
 Ranges = tuple[range, ...]
@@ -37,8 +38,7 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     classes, complete = _schedule(geometry)
     if not complete:
         out[...] = 0 if bias is None else bias
-    rows = BLOCK_BYTES // (row_bytes * (prod(kernel) if at_once else 1))
-    for some, part, outputs in blocks((samples, groups, out_channels), max(1, rows)):
+    for some, part, outputs in blocks((samples, groups, out_channels), _rows(row_bytes, kernel, at_once)):
         filters, source = weight[part, :, outputs], pixels[some, part]
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
@@ -51,6 +51,28 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
                 for into, inputs in strays:
                     target[into] += product_of_tap[inputs]
             target[lands] = sums if bias is None else sums + bias[part, outputs]
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds: products, of which the last ones are held while the next ones are made."""
+    how = merging.plan(geometry, setting.itemsize)
+    if how is not None:
+        return merging.workspace(geometry, how, setting)
+    samples, groups, _, *sizes = grouped_shapes(geometry)["small"]
+    kernel = [axis.kernel for axis in geometry.axes]
+    row_bytes = prod(sizes) * setting.itemsize
+    at_once = fits_at_once(geometry, row_bytes)
+    shape = (samples, groups, geometry.large_channels // groups)
+    block = block_shape(shape, _rows(row_bytes, kernel, at_once))
+    several = 2 if block != list(shape) else 1
+    # Those of all taps; or those of the class, of the tap before and of the tap, or with the bias.
+    held = prod(kernel) * several if at_once else min(3, prod(kernel) * several)
+    return prod(block) * row_bytes * (held + 1)
+
+
+def _rows(row_bytes: int, kernel: Sequence[int], at_once: bool) -> int:
+    """Return how many output channels have their products at once."""
+    return max(1, BLOCK_BYTES // (row_bytes * (prod(kernel) if at_once else 1)))
 
 
 class _Products:

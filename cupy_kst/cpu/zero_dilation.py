@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .forms import Index, correlate, last_axes, pad
+from .form import Setting, grouped_shapes
+from .forms import Index, Window, correlate, correlate_bytes, last_axes, pad, pad_bytes, padded_shape
 
 Array = NDArray[Any]
 
@@ -20,13 +22,25 @@ def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     extents = [axis.dilated_size for axis in axes]
     dilated = np.zeros((*small.shape[:3], *extents), small.dtype)
     dilated[last_axes([range(0, extent, axis.stride) for axis, extent in zip(axes, extents, strict=True)])] = small
-    borders = []
-    for axis, extent in zip(axes, extents, strict=True):
-        reached = extent + (axis.kernel - 1) * axis.dilation - axis.pad_lo
-        borders.append((axis.pad_lo, max(0, reached - axis.large)))
-    padded = pad(large, borders)
+    padded = pad(large, _borders(geometry))
     for tap in product(*(range(axis.kernel) for axis in axes)):
         firsts = [k * axis.dilation for axis, k in zip(axes, tap, strict=True)]
         window = [range(first, first + extent) for first, extent in zip(firsts, extents, strict=True)]
         element: Index = (..., *tap)
         out[element] = correlate(dilated, padded[last_axes(window)])
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds: the map with zeros inserted, the padded one, and what their product takes."""
+    shapes, itemsize, borders = grouped_shapes(geometry), setting.itemsize, _borders(geometry)
+    extents = [axis.dilated_size for axis in geometry.axes]
+    dilated = (*shapes["small"][:3], *extents)
+    maps = prod(dilated) * itemsize + pad_bytes(shapes["large"], borders, itemsize)
+    window = Window(padded_shape(shapes["large"], borders), extents)
+    return maps + correlate_bytes(Window(dilated, extents), window, itemsize)
+
+
+def _borders(geometry: Geometry) -> list[tuple[int, int]]:
+    """Return how far the taps reach beyond the start and the end of the large map."""
+    reached = [axis.dilated_size + (axis.kernel - 1) * axis.dilation - axis.pad_lo for axis in geometry.axes]
+    return [(axis.pad_lo, max(0, end - axis.large)) for axis, end in zip(geometry.axes, reached, strict=True)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .forms import convolve, last_axes
+from .form import Setting, grouped_shapes
+from .forms import convolve, convolve_bytes, last_axes
 
 Array = NDArray[Any]
 
@@ -21,3 +23,12 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     depth, height, width = (axis.dilation * (axis.kernel - 1) for axis in geometry.axes)
     d, h, w = (-axis.dilation for axis in geometry.axes)
     convolve(zero_inserted, weight, bias, out, start=(depth, height, width), step=(d, h, w))
+
+
+def workspace(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `run` holds: the zero-inserted map, and what its convolution takes."""
+    shapes = grouped_shapes(geometry)
+    source = (*shapes["small"][:3], *geometry.zero_inserted_shape[2:])
+    d, h, w = (-axis.dilation for axis in geometry.axes)
+    block = convolve_bytes(source, shapes["weight"], shapes["large"], setting.itemsize, (d, h, w))
+    return prod(source) * setting.itemsize + block

@@ -21,7 +21,15 @@ on disk.
 
 from __future__ import annotations
 
+from . import threads
 from .engine import (
+    CONV,
+    CONV_MINIMAL,
+    CONV_ROWS,
+    CONV_TRANSPOSE,
+    CONV_TRANSPOSE_MINIMAL,
+    CORRELATE,
+    FOLD,
     available,
     conv,
     conv_rows,
@@ -36,6 +44,13 @@ from .gradients import correlate
 from .packed import Packed, pack, pack_minimal
 
 __all__ = [
+    "CONV",
+    "CONV_MINIMAL",
+    "CONV_ROWS",
+    "CONV_TRANSPOSE",
+    "CONV_TRANSPOSE_MINIMAL",
+    "CORRELATE",
+    "FOLD",
     "Packed",
     "available",
     "conv",
@@ -49,4 +64,5 @@ __all__ = [
     "problem",
     "suits",
     "suits_minimal",
+    "threads",
 ]

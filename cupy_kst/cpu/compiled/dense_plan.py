@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
+from .memory import lines
 
 Table = NDArray[Any]
 
@@ -30,6 +31,10 @@ class DensePlan:
     tasks: int
     scratch: int
     macs: int
+
+    def scratch_bytes(self, itemsize: int) -> int:
+        """Bytes that a thread needs."""
+        return lines(self.scratch * itemsize)
 
 
 def is_small(geometry: Geometry, lanes: int) -> bool:

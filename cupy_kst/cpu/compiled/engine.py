@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
@@ -15,15 +15,18 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...methods import Operation
 from ..filtering import filters
+from ..form import Form, Setting
 from ..taps import reads
 from ..tiling import LEAST_ROOM, room
 from . import frames, threads
+from .dense_plan import DensePlan, dense_plan
 from .fold_plan import fold_plan
 from .frames import turned
-from .gradients import SUMMED_TAPS
-from .memory import address
-from .packed import Packed
-from .work import convolve
+from .gradients import SUMMED_TAPS, correlate, correlate_bytes
+from .memory import address, lines
+from .packed import Packed, pack, pack_minimal, packed_bytes, single_bytes
+from .plan import Plan
+from .work import convolve, held_bytes
 
 Array = NDArray[Any]
 
@@ -86,6 +89,41 @@ def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, o
     convolve(call.frame, input, call.place, bias, out)
 
 
+def conv_transpose_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv_transpose` holds of a weight of `pack`."""
+    return _plain_bytes(turned(geometry, True), setting)
+
+
+def conv_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv` holds of a weight of `pack`."""
+    return _plain_bytes(turned(geometry, False), setting)
+
+
+def conv_transpose_minimal_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv_transpose` holds of a weight of `pack_minimal`."""
+    return _minimal_bytes(turned(geometry, True), setting)
+
+
+def conv_minimal_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv` holds of a weight of `pack_minimal`."""
+    return _minimal_bytes(turned(geometry, False), setting)
+
+
+def _plain_bytes(geometry: Geometry, setting: Setting) -> int:
+    itemsize = setting.itemsize
+    plan = frames.plain_plan(geometry, frames.choose(geometry, itemsize), itemsize)
+    packed = 0 if setting.prepared else packed_bytes(plan, itemsize)
+    return packed + held_bytes(plan.scratch_bytes(itemsize), plan.tasks, plan.macs, setting.threads)
+
+
+def _minimal_bytes(geometry: Geometry, setting: Setting) -> int:
+    plan = frames.minimal_tables(geometry, setting.itemsize, setting.threads)
+    call = held_bytes(lines(plan.scratch * setting.itemsize), plan.tasks, plan.macs, setting.threads)
+    if setting.prepared:
+        return call
+    return packed_bytes(plan, setting.itemsize) + max(call, single_bytes(geometry, plan, setting.itemsize))
+
+
 def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the convolution of `input` by a weight as it lies to `out`: its rows are of an output channel each."""
     geometry, char = turned(geometry, False), input.dtype.char
@@ -94,6 +132,23 @@ def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | Non
     else:
         frame = frames.plain(geometry, frames.choose(geometry, input.itemsize, rows=True), char, rows=True)
     convolve(frame, input, address(weight), bias, out)
+
+
+def conv_rows_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv_rows` holds."""
+    geometry, itemsize = turned(geometry, False), setting.itemsize
+    plan: Plan | DensePlan
+    if frames.fills_few_lanes(geometry, itemsize):
+        plan = dense_plan(geometry, frames.lanes_of(itemsize), setting.threads)
+    else:
+        plan = frames.plain_plan(geometry, frames.choose(geometry, itemsize, rows=True), itemsize)
+    return held_bytes(plan.scratch_bytes(itemsize), plan.tasks, plan.macs, setting.threads)
+
+
+def fold_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `fold` holds."""
+    plan = fold_plan(geometry, frames.rows_of(setting.itemsize), setting.itemsize, setting.threads)
+    return held_bytes(lines(plan.scratch * setting.itemsize), plan.tasks, plan.macs, setting.threads)
 
 
 def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
@@ -107,3 +162,15 @@ def folds(geometry: Geometry, operation: Operation) -> bool:
     del operation
     plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
     return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
+
+
+_compiled = partial(Form, compiled=True)
+CONV_TRANSPOSE = _compiled("compiled", conv_transpose, conv_transpose_bytes, pack, suits=suits)
+CONV_TRANSPOSE_MINIMAL = _compiled(
+    "compiled_minimal", conv_transpose, conv_transpose_minimal_bytes, pack_minimal, suits=suits_minimal
+)
+FOLD = _compiled("compiled_fold", fold, fold_bytes, exact=True, suits=folds)
+CONV = _compiled("compiled", conv, conv_bytes, pack, suits=suits)
+CONV_MINIMAL = _compiled("compiled_minimal", conv, conv_minimal_bytes, pack_minimal, suits=suits_minimal)
+CONV_ROWS = _compiled("compiled_rows", conv_rows, conv_rows_bytes, suits=suits)
+CORRELATE = _compiled("compiled", correlate, correlate_bytes, suits=suits)

@@ -18,8 +18,8 @@ from . import threads
 from .dense_plan import dense_plan, is_small
 from .fold_plan import Rows, fold_plan
 from .memory import address, lines
-from .minimal_plan import minimal_plan
-from .plan import idle_lanes
+from .minimal_plan import MinimalPlan, minimal_plan
+from .plan import Plan, idle_lanes
 from .plan import plan as plan_of
 
 Array = NDArray[Any]
@@ -47,13 +47,17 @@ def plain_of(geometry: Geometry, char: str) -> Frame:
     return plain(geometry, choose(geometry, np.dtype(char).itemsize), char)
 
 
+def plain_plan(geometry: Geometry, kind: int, itemsize: int) -> Plan:
+    shape = shape_of(kind, itemsize)
+    return plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+
+
 @lru_cache(maxsize=256)
 def plain(geometry: Geometry, kind: int, char: str, rows: bool = False) -> Frame:
     from . import jobs
 
     zeros = np.zeros(geometry.out_channels, char)
-    itemsize, shape = zeros.itemsize, shape_of(kind, zeros.itemsize)
-    plan = plan_of(geometry, shape, itemsize, 4 * shape.lanes)
+    itemsize, plan = zeros.itemsize, plain_plan(geometry, kind, zeros.itemsize)
     buffer = lines(plan.buffer * itemsize)
     words = [0, 0, address(zeros), 0]
     words += map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes, plan.places, plan.rows))
@@ -61,7 +65,7 @@ def plain(geometry: Geometry, kind: int, char: str, rows: bool = False) -> Frame
     words += [len(plan.phases), len(plan.boxes), len(plan.rows), kind, plan.shape.lanes, plan.shape.block, buffer]
     pitch = prod(geometry.full_weight_shape[1:]) if rows else 0
     record = jobs.record("run", char, [*words, plan.tasks, pitch])
-    return Frame(plan, zeros, record, buffer + lines(plan.sums * itemsize))
+    return Frame(plan, zeros, record, plan.scratch_bytes(itemsize))
 
 
 def minimal_of(geometry: Geometry, char: str) -> Frame:
@@ -69,11 +73,18 @@ def minimal_of(geometry: Geometry, char: str) -> Frame:
 
 
 @lru_cache(maxsize=256)
+def minimal_tables(geometry: Geometry, itemsize: int, several: int) -> MinimalPlan:
+    from .microkernel import DEPTH
+
+    return minimal_plan(geometry, space(geometry, itemsize), DEPTH, several)
+
+
+@lru_cache(maxsize=256)
 def minimal(geometry: Geometry, char: str, several: int) -> Frame:
-    from . import jobs, microkernel
+    from . import jobs
 
     zeros = np.zeros(geometry.out_channels, char)
-    plan = minimal_plan(geometry, space(geometry, zeros.itemsize), microkernel.DEPTH, several)
+    plan = minimal_tables(geometry, zeros.itemsize, several)
     words = [0, 0, address(zeros), 0]
     words += map(address, (plan.numbers, plan.fill_numbers, plan.fill_axes, plan.phases, plan.passes, plan.kinds))
     words += map(address, (plan.boxes, plan.places, plan.slices, plan.points, plan.inputs, plan.outputs, plan.offsets))
@@ -84,10 +95,9 @@ def minimal(geometry: Geometry, char: str, several: int) -> Frame:
 @lru_cache(maxsize=256)
 def dense(geometry: Geometry, char: str, several: int) -> Frame:
     from . import jobs
-    from .microkernel import vector_bytes
 
     zeros = np.zeros(geometry.small_channels, char)
-    lanes = vector_bytes() // zeros.itemsize
+    lanes = lanes_of(zeros.itemsize)
     plan = dense_plan(geometry, lanes, several)
     words = [0, 0, address(zeros), 0, *map(address, (plan.numbers, plan.inputs)), lanes]
     return Frame(plan, zeros, jobs.record("dense", char, words), lines(plan.scratch * zeros.itemsize))
@@ -105,12 +115,18 @@ def folding(geometry: Geometry, char: str, several: int) -> Frame:
     return Frame(plan, zeros, record, lines(plan.scratch * zeros.itemsize))
 
 
+def lanes_of(itemsize: int) -> int:
+    """Return the numbers of a vector."""
+    from .microkernel import vector_bytes
+
+    return vector_bytes() // itemsize
+
+
 def choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
     """Return the form of a call, as `kernels.run` knows it, or that of a weight whose rows are not packed."""
     from . import kernels
-    from .microkernel import vector_bytes
 
-    lanes = vector_bytes() // itemsize
+    lanes = lanes_of(itemsize)
     out_channels = geometry.out_channels // geometry.groups
     if out_channels == 1:
         return kernels.ONE[0]
@@ -124,9 +140,7 @@ def choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
 @lru_cache(maxsize=1024)
 def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
     """Return whether gathering columns takes less time than lanes that idle at the ends of a convolution's rows."""
-    from .microkernel import vector_bytes
-
-    lanes = vector_bytes() // itemsize
+    lanes = lanes_of(itemsize)
     if not is_small(geometry, lanes):
         return False
     return geometry.small_channels // geometry.groups * (idle_lanes(geometry, lanes) - 1) > _GATHERED
@@ -134,10 +148,9 @@ def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
 
 def shape_of(kind: int, itemsize: int) -> Shape:
     from . import kernels
-    from .microkernel import vector_bytes
 
     tile = dict([kernels.WIDE, kernels.FEW, kernels.ONE, kernels.CHANNELS])[kind]
-    return Shape(kind != kernels.CHANNELS[0], *tile, vector_bytes() // itemsize)
+    return Shape(kind != kernels.CHANNELS[0], *tile, lanes_of(itemsize))
 
 
 def channels_shape(itemsize: int) -> Shape:
@@ -152,7 +165,6 @@ def space(geometry: Geometry, itemsize: int) -> Space:
 
 def rows_of(itemsize: int) -> Rows:
     from . import folding
-    from .microkernel import vector_bytes
 
     sizes = folding.ROWS, folding.VECTORS, folding.POSITIONS, folding.ROW_VECTORS, folding.DEPTH, folding.WIDE_ROWS
-    return Rows(*sizes, vector_bytes() // itemsize)
+    return Rows(*sizes, lanes_of(itemsize))

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
+from ..form import Setting
 from ..taps import reads
 from .frames import channels_shape, turned
 from .memory import address, lines
 from .plan import Plan
 from .plan import plan as plan_of
-from .work import ARGUMENTS, do
+from .work import ARGUMENTS, do, held_bytes
 
 Array = NDArray[Any]
 
@@ -53,6 +54,43 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
         np.add.reduce(shares, axis=0, out=out)
 
 
+def correlate_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `correlate` holds: scratch memory, and the gradients of shares of the maps."""
+    how = _division(geometry, setting.itemsize)
+    shares = how.shares * prod(geometry.full_weight_shape) * setting.itemsize if how.shares > 1 else 0
+    return shares + held_bytes(how.scratch, how.tasks, how.macs, setting.threads)
+
+
+class _Division(NamedTuple):
+    """How the gradients of a geometry are divided.
+
+    Attributes
+    ----------
+    plan : Plan
+        Boxes of the maps.
+    few : bool
+        Whether lanes hold positions.
+    held, stack : int
+        Channels of the large map whose sums are made at once, and blocks of channels of the small one.
+    buffer, scratch : int
+        Bytes of the inputs in the memory of a thread, and of all of it.
+    tasks, shares : int
+        Tasks, and shares of the boxes, each of which has a gradient of its own.
+    macs : int
+        Products.
+    """
+
+    plan: Plan
+    few: bool
+    held: int
+    stack: int
+    buffer: int
+    scratch: int
+    tasks: int
+    shares: int
+    macs: int
+
+
 class _Correlation(NamedTuple):
     """What gradients of a geometry have in common, as `Frame` has it of its products."""
 
@@ -65,11 +103,10 @@ class _Correlation(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import few_correlation, jobs
+def _division(geometry: Geometry, itemsize: int) -> _Division:
+    from . import few_correlation
     from .correlation import DEPTH, LINE, MOST_SUMMED
 
-    itemsize = np.dtype(char).itemsize
     shape = channels_shape(itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
     rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
@@ -82,8 +119,6 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     held = ceil(columns / parts)
     # The boxes of a convolution that reads so many channels of the large map.
     plan = plan_of(replace(geometry, transposed=False, large_channels=held * groups), shape, itemsize, _SUMMED)
-    # Microkernels may read offsets behind the last one, but use no sums of these.
-    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
     buffer = lines(plan.buffer * itemsize)
     macs = rows * columns * geometry.met_taps * groups * geometry.samples
     few = rows <= few_correlation.MOST
@@ -92,16 +127,31 @@ def _correlation(geometry: Geometry, char: str) -> _Correlation:
     stack = max(1, min(4, blocks, groups * blocks * parts * max(1, most) // _LEAST_TASKS))
     tasks = groups * ceil(blocks / stack) * parts
     shares = max(1, min(ceil(_LEAST_TASKS / tasks), most))
-    words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
-    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
     if few:
-        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
-        words += [address(offsets), *sizes, vectors, rows, columns, held, taps, shares, buffer]
         sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
     else:
-        width = shape.block
-        words += [*map(address, (plan.places, offsets)), *sizes, width, stack]
-        words += [rows, columns, held, taps, buffer, shares]
-        sums = width * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + DEPTH) + shape.lanes * LINE
-    record = jobs.record("correlate_few" if few else "correlate", char, words)
-    return _Correlation((plan, offsets), record, buffer + lines(sums * itemsize), shares * tasks, shares, macs)
+        sums = shape.block * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + DEPTH) + shape.lanes * LINE
+    return _Division(plan, few, held, stack, buffer, buffer + lines(sums * itemsize), shares * tasks, shares, macs)
+
+
+@lru_cache(maxsize=256)
+def _correlation(geometry: Geometry, char: str) -> _Correlation:
+    from . import jobs
+    from .correlation import MOST_SUMMED
+
+    how = _division(geometry, np.dtype(char).itemsize)
+    plan, shape = how.plan, how.plan.shape
+    groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
+    rows, columns = geometry.small_channels // groups, geometry.large_channels // groups
+    # Microkernels may read offsets behind the last one, but use no sums of these.
+    offsets = np.append(plan.offsets, np.zeros(MOST_SUMMED, plan.offsets.dtype))
+    words = [0, 0, 0, *map(address, (plan.numbers, plan.axes, plan.phases, plan.boxes))]
+    sizes = [len(plan.phases), len(plan.boxes), shape.lanes]
+    if how.few:
+        vectors = int((plan.boxes[:, 4:7].prod(axis=1) * -(-plan.boxes[:, 7] // shape.lanes)).max())
+        words += [address(offsets), *sizes, vectors, rows, columns, how.held, taps, how.shares, how.buffer]
+    else:
+        words += [*map(address, (plan.places, offsets)), *sizes, shape.block, how.stack]
+        words += [rows, columns, how.held, taps, how.buffer, how.shares]
+    record = jobs.record("correlate_few" if how.few else "correlate", char, words)
+    return _Correlation((plan, offsets), record, how.scratch, how.tasks, how.shares, how.macs)

@@ -41,6 +41,11 @@ def empty(size: int, dtype: Any) -> Array:
     return memory[start : start + count].view(dtype)
 
 
+def bytes_of(count: int, itemsize: int) -> int:
+    """Return the bytes of an array that `empty` makes."""
+    return count * itemsize + LINES_BYTES
+
+
 def scratch(size: int) -> tuple[Array, int]:
     """Return memory of this thread, the same for every call that does not need more, and where so many bytes begin."""
     held: tuple[Array, int] | None = getattr(_memory, "held", None)

@@ -14,7 +14,7 @@ from ...geometry import Geometry
 from ..shape import Shape
 from . import frames
 from .frames import Frame
-from .memory import address, empty
+from .memory import address, bytes_of, empty
 from .minimal_plan import MinimalPlan
 from .plan import Plan
 from .work import do
@@ -85,6 +85,22 @@ def pack_minimal(weight: Array) -> Packed:
     return Packed(weight, frames.minimal_of, _pack_minimal)
 
 
+def packed_bytes(plan: Plan | MinimalPlan, itemsize: int) -> int:
+    """Return the bytes of a weight that is packed."""
+    return bytes_of(plan.weights, itemsize)
+
+
+def single_bytes(geometry: Geometry, plan: MinimalPlan, itemsize: int) -> int:
+    """Return the bytes of the weight's elements one by one, which `pack_minimal` combines to those of products."""
+    return bytes_of(_singles(geometry, plan), itemsize)
+
+
+def _singles(geometry: Geometry, plan: MinimalPlan) -> int:
+    kernel = prod(axis.kernel for axis in geometry.axes)
+    channels, out_channels = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
+    return geometry.groups * ceil(out_channels / plan.shape.block) * kernel * channels * plan.shape.block
+
+
 def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
     packed = empty(plan.weights, weight.dtype)
     _pack_elements(geometry, weight, plan.elements, plan.shape, packed)
@@ -99,7 +115,7 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     blocks, of_element = groups * ceil(out_channels / plan.shape.block), channels * plan.shape.block
     elements = [(*at, e * channels, 1, 0) for e, at in enumerate(np.ndindex(weight.shape[3:]))]
-    single = empty(blocks * kernel * of_element, weight.dtype)
+    single = empty(_singles(geometry, plan), weight.dtype)
     _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
     packed = empty(plan.weights, weight.dtype)
     # By threads of its own: those of a BLAS go on looking for work, on the cores of those that multiply next.

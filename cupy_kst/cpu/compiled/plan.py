@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ..shape import Shape, odd_lines
 from ..taps import AxisOutputs, AxisReads, reads
+from .memory import lines
 
 Table = NDArray[Any]
 
@@ -54,6 +55,10 @@ class Plan:
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
         return self.shape, self.elements.tobytes()
+
+    def scratch_bytes(self, itemsize: int) -> int:
+        """Bytes that a thread needs: those of the buffer, and of the sums behind it."""
+        return lines(self.buffer * itemsize) + lines(self.sums * itemsize)
 
 
 @lru_cache(maxsize=256)

@@ -19,11 +19,20 @@ ALONE_MACS = 1 << 19
 
 def do(record: Array, scratch: int, tasks: int, macs: float) -> None:
     """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
-    several = min(threads.count(), tasks) if macs > ALONE_MACS else 1
+    several = _several(threads.count(), tasks, macs)
     # Memory that no thread keeps lives until the work is done.
     held = memory.scratch(scratch * several)
     record[3], record[4] = held[1], scratch
     threads.together(record, several)
+
+
+def held_bytes(scratch: int, tasks: int, macs: float, count: int) -> int:
+    """Return the bytes that `do` holds with up to `count` threads."""
+    return scratch * _several(count, tasks, macs) + memory.LINES_BYTES
+
+
+def _several(count: int, tasks: int, macs: float) -> int:
+    return min(count, tasks) if macs > ALONE_MACS else 1
 
 
 def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: Array) -> None:
