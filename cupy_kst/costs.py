@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from types import ModuleType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, NamedTuple
 
-from . import dtypes
+import numpy as np
+
+from . import cpu, dtypes
+from .calls import DataFormat, check_choice
 from .dtypes import DType
 from .geometry import Geometry
 from .gpu import conv_v2, ks_deconv, sk_dilated
 from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE
 from .gpu.target import Target
-from .methods import Op, geometry_of, methods_of
+from .methods import Op, Role, geometry_of, methods_of
 from .trimming import trims_classes, trims_windows
 
 
@@ -39,13 +42,21 @@ class Cost:
     workspace_bytes : int
         Device memory that they need beside input, weight and output; for zero_insertion the whole zero-inserted,
         padded map, for split the sub-filters and the outputs that are to be interleaved. For ks_deconv and
-        conv_v2 the filter as their tiles read it, for these and sk_dilated the split sums, where an H200 splits. The
-        NumPy engine needs some megabytes for its blocks besides.
+        conv_v2 the filter as their tiles read it, for these and sk_dilated the split sums, where an H200 splits.
     launches : int
         CUDA kernels launched.
     extra_threads : int or None
         Output elements of the launch grids that fall outside the output. Split computes them, and crops them; the
         other methods do not. None for methods that compute in tiles.
+    cpu_form : str
+        The form in which the CPU carries the method out.
+    cpu_workspace_bytes : int
+        The most memory that it holds at once beside input, weight and output, with as many threads as calls take here:
+        copies in the type that it computes in, channels first and in native byte order, of arrays that are not so; the
+        weight as it is packed, unless it is prepared; borders, blocks, and what threads keep for their next call. Not
+        counted are numbers that an array operation of NumPy buffers (8192 of each operand), what its BLAS holds, and
+        tables that the first call of a shape makes. Weights that are not finite may take more, and arrays that are not
+        C-contiguous a copy each.
     """
 
     nominal_macs: int
@@ -54,6 +65,8 @@ class Cost:
     workspace_bytes: int
     launches: int
     extra_threads: int | None
+    cpu_form: str
+    cpu_workspace_bytes: int
 
 
 def costs(
@@ -68,6 +81,7 @@ def costs(
     dilation: int | Sequence[int] = 1,
     output_size: int | Sequence[int] | None = None,
     dtype: Any = "float32",
+    data_format: DataFormat = "channels_first",
 ) -> dict[str, Cost]:
     """Return the cost of a call by every method that supports it.
 
@@ -82,6 +96,8 @@ def costs(
         As in `conv_transpose2d`; a convolution takes no output padding and no output size.
     dtype : dtype
         Element type of the arrays.
+    data_format : str
+        As in `conv_transpose2d`; shapes have their channels first in either format.
 
     Returns
     -------
@@ -101,18 +117,61 @@ def costs(
     >>> found = costs((1, 1, 4, 4), (1, 1, 4, 4), stride=2, padding=1)
     >>> found["unified"].useful_macs / found["zero_insertion"].nominal_macs
     0.19140625
+
+    On the CPU the baseline holds the map with zeros, and others a block of it at most:
+
+    >>> found = costs((1, 8, 512, 512), (8, 8, 4, 4), stride=2, padding=1)
+    >>> found["zero_insertion"].cpu_workspace_bytes > 4 * found["unified"].cpu_workspace_bytes
+    True
     """
+    check_choice("data_format", data_format, DataFormat)
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    return count(op, geometry, dtypes.supported(dtype))
+    element = dtypes.supported(dtype)
+    return count(op, geometry, element, OnCpu(data_format == "channels_last", swapped=not np.dtype(dtype).isnative))
 
 
-def count(op: Op, geometry: Geometry, dtype: DType) -> dict[str, Cost]:
+class OnCpu(NamedTuple):
+    """What the memory of a call on the CPU depends on beside its shapes, as `cpu.memory` has it; forms by method."""
+
+    channels_last: bool = False
+    prepared: bool = False
+    swapped: bool = False
+    forms: Mapping[str, str] = MappingProxyType({})
+
+
+# Of these a complex gradient takes a conjugate copy; that of a prepared weight is made before any call.
+_CONJUGATED: dict[Op, Role] = {
+    "conv_input": "weight",
+    "conv_weight": "small",
+    "conv_transpose_input": "weight",
+    "conv_transpose_weight": "small",
+}
+
+
+def count(op: Op, geometry: Geometry, dtype: DType, on_cpu: OnCpu) -> dict[str, Cost]:
     """Return the cost of every method that supports an operation on a geometry."""
-    return {
-        name: _COUNTS[name](geometry, dtype) for name, method in methods_of(op).items() if method.supports(geometry)[0]
-    }
+    conjugated = None if on_cpu.prepared or dtype.compute.kind != "c" else _CONJUGATED.get(op)
+
+    def cost(name: str) -> Cost:
+        memory = cpu.memory(
+            name,
+            geometry,
+            dtype,
+            on_cpu.forms.get(name),
+            prepared=on_cpu.prepared,
+            channels_last=on_cpu.channels_last,
+            swapped=on_cpu.swapped,
+            conjugated=conjugated,
+        )
+        return Cost(*_COUNTS[name](geometry, dtype), memory.form, memory.workspace_bytes)
+
+    return {name: cost(name) for name, method in methods_of(op).items() if method.supports(geometry)[0]}
+
+
+# The fields of a Cost up to `extra_threads`.
+_Counts = tuple[int, int, int, int, int, int | None]
 
 
 def _pairs(geometry: Geometry) -> int:
@@ -124,63 +183,63 @@ def _useful(geometry: Geometry) -> int:
     return _pairs(geometry) * geometry.met_taps
 
 
-def _zero_insertion(geometry: Geometry, dtype: DType) -> Cost:
+def _zero_insertion(geometry: Geometry, dtype: DType) -> _Counts:
     nominal = _pairs(geometry) * prod(axis.large * axis.kernel for axis in geometry.axes)
-    return Cost(nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * dtype.storage.itemsize, 2, 0)
+    return (nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * dtype.storage.itemsize, 2, 0)
 
 
-def _segregated(geometry: Geometry, dtype: DType) -> Cost:
+def _segregated(geometry: Geometry, dtype: DType) -> _Counts:
     del dtype
     launches = prod(len(axis.classes) for axis in geometry.axes)
     threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
     extra = threads - prod(axis.large for axis in geometry.axes)
     useful, dense = _useful(geometry), _pairs(geometry) * geometry.class_taps
-    return Cost(dense, useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
+    return (dense, useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
 
 
-def _unified(geometry: Geometry, dtype: DType) -> Cost:
+def _unified(geometry: Geometry, dtype: DType) -> _Counts:
     del dtype
     useful = _useful(geometry)
-    return Cost(_pairs(geometry) * geometry.class_taps, useful, useful, 0, 1, 0)
+    return (_pairs(geometry) * geometry.class_taps, useful, useful, 0, 1, 0)
 
 
-def _ks_deconv(geometry: Geometry, dtype: DType) -> Cost:
+def _ks_deconv(geometry: Geometry, dtype: DType) -> _Counts:
     dense, useful = _pairs(geometry) * geometry.class_taps, _useful(geometry)
     macs = useful if trims_classes(geometry) else dense
-    return Cost(dense, useful, macs, *_planned(ks_deconv, geometry, dtype), None)
+    return (dense, useful, macs, *_planned(ks_deconv, geometry, dtype), None)
 
 
-def _split(geometry: Geometry, dtype: DType) -> Cost:
+def _split(geometry: Geometry, dtype: DType) -> _Counts:
     samples, channels, *positions = geometry.split_output_shape
     computed, kept = samples * channels * prod(positions), prod(geometry.full_large_shape)
     # Every output of every sub-filter sums the same number of taps, expansion zeros and padding among them.
     terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
     workspace = (prod(geometry.split_weight_shape) + computed) * dtype.storage.itemsize
-    return Cost(kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)
+    return (kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)
 
 
-def _direct(geometry: Geometry, dtype: DType) -> Cost:
+def _direct(geometry: Geometry, dtype: DType) -> _Counts:
     del dtype
     useful = _useful(geometry)
-    return Cost(_dense_conv(geometry), useful, useful, 0, 1, 0)
+    return (_dense_conv(geometry), useful, useful, 0, 1, 0)
 
 
-def _conv_v2(geometry: Geometry, dtype: DType) -> Cost:
+def _conv_v2(geometry: Geometry, dtype: DType) -> _Counts:
     dense, useful = _dense_conv(geometry), _useful(geometry)
     macs = useful if trims_windows(geometry) else dense
-    return Cost(dense, useful, macs, *_planned(conv_v2, geometry, dtype), None)
+    return (dense, useful, macs, *_planned(conv_v2, geometry, dtype), None)
 
 
-def _zero_dilation(geometry: Geometry, dtype: DType) -> Cost:
+def _zero_dilation(geometry: Geometry, dtype: DType) -> _Counts:
     dilated = prod(axis.dilated_size for axis in geometry.axes)
     nominal = _pairs(geometry) * dilated * prod(axis.kernel for axis in geometry.axes)
     workspace = geometry.samples * geometry.small_channels * dilated * dtype.storage.itemsize
-    return Cost(nominal, _useful(geometry), nominal, workspace, 2, 0)
+    return (nominal, _useful(geometry), nominal, workspace, 2, 0)
 
 
-def _sk_dilated(geometry: Geometry, dtype: DType) -> Cost:
+def _sk_dilated(geometry: Geometry, dtype: DType) -> _Counts:
     useful = _useful(geometry)
-    return Cost(_dense_conv(geometry), useful, useful, *_planned(sk_dilated, geometry, dtype), None)
+    return (_dense_conv(geometry), useful, useful, *_planned(sk_dilated, geometry, dtype), None)
 
 
 def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
@@ -194,7 +253,7 @@ def _dense_conv(geometry: Geometry) -> int:
     return _pairs(geometry) * geometry.window_taps
 
 
-_COUNTS: dict[str, Callable[[Geometry, DType], Cost]] = {
+_COUNTS: dict[str, Callable[[Geometry, DType], _Counts]] = {
     "zero_insertion": _zero_insertion,
     "segregated": _segregated,
     "unified": _unified,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice, product
+from math import prod
+from textwrap import wrap
 from typing import Any, NamedTuple
 
-from . import cpu, dtypes
+import numpy as np
+
+from . import dtypes
 from .arrays import Engine
+from .axis import Axis, AxisClass
 from .calls import DataFormat, check_choice
-from .costs import Cost, count
+from .costs import Cost, OnCpu, count
 from .dtypes import DType, Precision
 from .geometry import Geometry
 from .gpu.choice import needs_wide
@@ -18,7 +24,16 @@ from .gpu.engine import form_of, form_taken, tuned_form
 from .gpu.target import Target
 from .methods import OPERATION_OF, Method, Op, auto, choose, geometry_of, methods_of
 
+# Sizes of sub-kernels, and classes, that are told.
 _MOST_SUB_KERNELS = 8
+_WIDTH = 100
+# A space at which no line ends.
+_FIXED = "\N{NO-BREAK SPACE}"
+_ENGINES: dict[Engine, str] = {"cupy": "CUDA", "numpy": "NumPy"}
+_HEADINGS = (
+    f"{'':14}{'on CUDA:':>10}{'':21}{'on NumPy:':>12}",
+    f"{'method':14}{'MACs':>10}{'workspace':>11}{'launches':>10}{'workspace':>12}  form",
+)
 
 
 def explain(
@@ -51,7 +66,9 @@ def explain(
     Returns
     -------
     str
-        Several lines, at most 120 characters wide where shapes are of usual length.
+        Several lines, at most 100 characters wide: the shapes, the residue classes of a transposed convolution with
+        their sub-kernels, what each engine takes and why, and what each method costs. A sub-kernel is told by its taps
+        and its outputs, as Python slices along the axes.
 
     Raises
     ------
@@ -61,6 +78,7 @@ def explain(
     Notes
     -----
     Counts of work, and what a GPU would take, are those of an NVIDIA H200; `Prepared.explain` is of its own device.
+    The workspace on the CPU is `Cost.cpu_workspace_bytes`, with as many threads as calls take here.
 
     Examples
     --------
@@ -68,22 +86,31 @@ def explain(
     >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))  # doctest: +ELLIPSIS
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
-    CUDA (NVIDIA H200): ks_deconv/f32/128x64/split8, taken by "auto": matrix products without inserted zeros
+      class (1, 1): 2x2 taps [1::2, 1::2] of the filter make outputs [0::2, 0::2]
+      class (1, 0): 2x2 taps [1::2, 0::2] of the filter make outputs [0::2, 1::2]
+      class (0, 1): 2x2 taps [0::2, 1::2] of the filter make outputs [1::2, 0::2]
+      class (0, 0): 2x2 taps [0::2, 0::2] of the filter make outputs [1::2, 1::2]
+    CUDA (NVIDIA H200): ks_deconv/f32/128x64/split8, taken by "auto": matrix products without inserted
+      zeros
     NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros; unified ...
-      zero_insertion   536.9 M MACs      1.3 MB workspace  2 launches  the baseline
-      segregated       126.0 M MACs         0 B workspace  4 launches
-      unified          126.0 M MACs         0 B workspace  1 launch
-    * ks_deconv        134.2 M MACs      6.3 MB workspace  3 launches
-      split            151.5 M MACs      2.7 MB workspace  3 launches
-    useful: 126.0 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
+                    on CUDA:                        on NumPy:
+    method              MACs  workspace  launches   workspace  form
+    zero_insertion   536.9 M     1.3 MB         2      7.7 MB  columns           baseline
+    segregated       126.0 M        0 B         4      2.0 MB  columns
+    unified          126.0 M        0 B         1      2.1 MB  fold
+    ks_deconv        134.2 M     6.3 MB         3 ...
+    split            151.5 M     2.7 MB         3      6.7 MB  columns
+    useful: 126.0 M MACs of a tap and an input that both exist
+    workspace: the most memory beside input, weight and output
     """
     check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
     geometry = geometry_of(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
     )
-    options = Options(method, None, data_format, precision)
-    return describe(op, geometry, dtypes.supported(dtype), options, {"cupy": REFERENCE, "numpy": None})
+    element, options = dtypes.supported(dtype), Options(method, None, data_format, precision)
+    on_cpu = OnCpu(data_format == "channels_last", swapped=not np.dtype(dtype).isnative)
+    return describe(op, geometry, element, options, {"cupy": REFERENCE, "numpy": None}, on_cpu)
 
 
 class Options(NamedTuple):
@@ -93,40 +120,57 @@ class Options(NamedTuple):
     form: str | None
     data_format: DataFormat
     precision: Precision
-    prepared: bool = False
 
 
 def describe(
-    op: Op, geometry: Geometry, element: DType, options: Options, engines: Mapping[Engine, Device | None]
+    op: Op,
+    geometry: Geometry,
+    element: DType,
+    options: Options,
+    engines: Mapping[Engine, Device | None],
+    on_cpu: OnCpu,
 ) -> str:
     """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
     method, precision = options.method, options.precision
-    operation, found = OPERATION_OF[op], count(op, geometry, element)
+    operation, found = OPERATION_OF[op], count(op, geometry, element, on_cpu)
     taken = {engine: choose(method, operation, geometry, engine) for engine in engines}
 
     def choice(engine: Engine, device: Device | None) -> str:
         name = taken[engine].name
         reason = f'taken by "auto": {auto(operation, geometry, engine).reason}' if method == "auto" else "as asked for"
-        return f"{_where(device)}: {name}/{_form(name, geometry, element, options, device)}, {reason}"
+        form = found[name].cpu_form if device is None else _form(name, geometry, element, options, device)
+        return f"{_where(device)}: {name}/{form}, {reason}"
 
+    def line(each: Method) -> str:
+        takers = [_ENGINES[engine] for engine in engines if taken[engine] is each]
+        return _line(each, geometry, found.get(each.name), takers)
+
+    shapes = {"input": geometry.input_shape, "weight": geometry.weight_shape, "output": geometry.output_shape}
+    # No line ends within a shape.
+    named = (f"{name} {shape}".replace(" ", _FIXED) for name, shape in shapes.items())
     lines = [
-        f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
-        f"output {geometry.output_shape}",
-        *([_sub_kernels(geometry)] if operation == "conv_transpose" else []),
+        f"{op} in {element.name}: {', '.join(named)}",
+        *(_sub_kernels(geometry) if operation == "conv_transpose" else []),
         *(choice(engine, device) for engine, device in engines.items()),
-        *(_line(each, geometry, found.get(name), each in taken.values()) for name, each in methods_of(op).items()),
-        f"useful: {_scaled(next(iter(found.values())).useful_macs)} MACs of a tap and an input that both exist. "
-        "Counts are those of the CUDA kernels.",
+        *_HEADINGS,
+        *map(line, methods_of(op).values()),
+        f"useful: {_scaled(next(iter(found.values())).useful_macs)} MACs of a tap and an input that both exist",
+        "workspace: the most memory beside input, weight and output",
     ]
     if precision != "ieee" and element.name == "float32" and "numpy" in engines:
         lines.append(f"precision {precision}: allowed, but NumPy computes as ieee")
-    return "\n".join(lines)
+    return "\n".join(map(_wrapped, lines))
 
 
-def _form(method: str, geometry: Geometry, element: DType, options: Options, device: Device | None) -> str:
+def _wrapped(line: str) -> str:
+    """Return a line as several of at most `_WIDTH` characters, all but the first indented more."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    found = wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False) if len(line) > _WIDTH else [line]
+    return "\n".join(found).replace(_FIXED, " ")
+
+
+def _form(method: str, geometry: Geometry, element: DType, options: Options, device: Device) -> str:
     form, last = options.form, options.data_format == "channels_last"
-    if device is None:
-        return form or cpu.form_names(method, geometry, element, options.prepared)[0]
     if form is None:
         pinned = tuned_form(method, geometry, element, device, last, options.precision)
     else:
@@ -139,24 +183,43 @@ def _where(device: Device | None) -> str:
     return "NumPy" if device is None else f"CUDA ({device.name})"
 
 
-def _sub_kernels(geometry: Geometry) -> str:
-    number = len(geometry.classes)
-    sizes = Counter("x".join(str(one.taps) for one in list(classes)[-geometry.rank :]) for classes in geometry.classes)
+def _sub_kernels(geometry: Geometry) -> list[str]:
+    """Return lines on the residue classes: how many taps they have, and which of the filter are whose."""
+    axes = geometry.axes[-geometry.rank :]
+    number = prod(len(axis.classes) for axis in axes)
+    sizes: Counter[str] = Counter({"": 1})
+    for axis in axes:
+        times = Counter(one.taps for one in axis.classes)
+        sizes = Counter({f"{size}x{taps}": sizes[size] * times[taps] for size in sizes for taps in times})
     if len(sizes) == 1:
-        return f"residue classes: {number}, with sub-kernels of {next(iter(sizes))} taps"
-    shown = [f"{size} taps ({times} of them)" for size, times in sizes.most_common(_MOST_SUB_KERNELS)]
-    more = ", ..." if len(sizes) > _MOST_SUB_KERNELS else ""
-    return f"residue classes: {number}, with sub-kernels of {', '.join(shown)}{more}"
+        shown = f"{next(iter(sizes))[1:]} taps"
+    else:
+        each = [f"{size[1:]} taps ({times:,} of them)" for size, times in sizes.most_common(_MOST_SUB_KERNELS)]
+        shown = ", ".join(each + ["..."] * (len(sizes) > _MOST_SUB_KERNELS))
+    classes = islice(product(*(axis.classes for axis in axes)), _MOST_SUB_KERNELS)
+    lines = [f"residue classes: {number:,}, with sub-kernels of {shown}", *(_class(axes, each) for each in classes)]
+    return lines if number <= _MOST_SUB_KERNELS else [*lines, f"  ... and {number - _MOST_SUB_KERNELS:,} more"]
 
 
-def _line(method: Method, geometry: Geometry, cost: Cost | None, taken: bool) -> str:
-    start = f"{'*' if taken else ' '} {method.name:15}"
+def _class(axes: Sequence[Axis], classes: Sequence[AxisClass]) -> str:
+    """Return which taps one class has, and which outputs they make."""
+    name = f"  class ({', '.join(str(one.residue) for one in classes)}):"
+    outputs = ", ".join(f"{one.first}::{axis.stride}" for axis, one in zip(axes, classes, strict=True))
+    if not all(one.taps for one in classes):
+        return f"{name} no taps, so that outputs [{outputs}] are the bias alone"
+    taps = ", ".join(f"{one.first_tap}::{axis.tap_step}" for axis, one in zip(axes, classes, strict=True))
+    size = "x".join(str(one.taps) for one in classes)
+    return f"{name} {size} taps [{taps}] of the filter make outputs [{outputs}]"
+
+
+def _line(method: Method, geometry: Geometry, cost: Cost | None, takers: Sequence[str]) -> str:
     if cost is None:
-        return f"{start}cannot: {method.supports(geometry)[1]}"
-    launches = f"{cost.launches:,} launch{'' if cost.launches == 1 else 'es'}"
-    note = "" if method.paper else "the baseline"
-    work, workspace = f"{_scaled(cost.macs)} MACs", f"{_scaled(cost.workspace_bytes, 'B')} workspace"
-    return f"{start}{work:>14}{workspace:>22}  {launches:12}{note}".rstrip()
+        return f"{method.name:14}  cannot: {method.supports(geometry)[1]}"
+    macs, workspace = _scaled(cost.macs), _scaled(cost.workspace_bytes, "B")
+    numbers = f"{macs:>10}{workspace:>11}{cost.launches:>10,}{_scaled(cost.cpu_workspace_bytes, 'B'):>12}"
+    taken = f"taken by {'both' if len(takers) > 1 else takers[0]}" if takers else ""
+    notes = ", ".join(note for note in ("" if method.paper else "baseline", taken) if note)
+    return f"{method.name:14}{numbers}  {cost.cpu_form:16}  {notes}".rstrip()
 
 
 def _scaled(number: int, unit: str = "") -> str:

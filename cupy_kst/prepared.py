@@ -20,7 +20,7 @@ from .calls import (
     check_choice,
     settle,
 )
-from .costs import Cost, count
+from .costs import Cost, OnCpu, count
 from .dtypes import Precision
 from .explain import Options, describe
 from .geometry import Geometry, check_weight
@@ -215,15 +215,20 @@ class Prepared:
         return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
-        """Return what `cupy_kst.costs` returns for a call on this shape."""
-        return count(self._op, self._geometry(tuple(input_shape)), self._dtype)
+        """Return what `cupy_kst.costs` returns for a call on this shape, with the weight packed."""
+        return count(self._op, self._geometry(tuple(input_shape)), self._dtype, self._on_cpu())
 
     def explain(self, input_shape: Sequence[int]) -> str:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
         geometry = self._geometry(tuple(input_shape))
         device = None if self._engine == "numpy" else self._gpu().runtime.limits()
-        options = Options(self._method, self._form, self._data_format, self._precision, prepared=True)
-        return describe(self._op, geometry, self._dtype, options, {self._engine: device})
+        options = Options(self._method, self._form, self._data_format, self._precision)
+        return describe(self._op, geometry, self._dtype, options, {self._engine: device}, self._on_cpu())
+
+    def _on_cpu(self) -> OnCpu:
+        """Return what the memory of calls on the CPU depends on: forms of a GPU are not of the CPU."""
+        forms = {self._method: self._form} if self._engine == "numpy" and self._form is not None else {}
+        return OnCpu(self._data_format == "channels_last", prepared=True, forms=forms)
 
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.

@@ -7,16 +7,20 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import local
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
-from cupy_kst import Geometry, costs, cpu
+import cupy_kst
+from cupy_kst import Geometry, costs, cpu, grad, prepare
+from cupy_kst.cpu import merging
 from cupy_kst.cpu.compiled import memory
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.methods import Role
+from cupy_kst.methods import METHODS, OPERATIONS, Op, Role
 from cupy_kst.packed import Packed
 from tests.engines import PUBLIC
 from tests.skips import need_compiled
@@ -124,6 +128,122 @@ def test_minimal_filtering_takes_less_than_twice_the_larger_map(name: str, metho
     beside, larger = compiled_peak(MANY[name], method, "compiled_minimal", output)
     assert beside < 2 * larger
     assert beside < 12 << 20, "it is divided, whatever the map's size"
+
+
+# What a form says of its memory
+
+# With peaks of some megabytes, most of them.
+SHAPES: dict[str, Any] = {
+    "an image": ((1, 4, 64, 64), (4, 4, 4, 4), {"stride": 2, "padding": 1}),
+    "many channels": ((2, 64, 8, 8), (64, 32, 3, 3), {"stride": 2, "padding": 1}),
+    "depthwise": ((4, 32, 24, 24), (32, 1, 3, 3), {"groups": 32, "padding": 1}),
+    "long rows, dilation": ((1, 3, 20_000), (3, 2, 7), {"stride": 3, "dilation": 2}),
+    "a volume": ((2, 4, 10, 12, 14), (4, 3, 3, 3, 3), {"stride": 2, "padding": 1}),
+    "one tap": ((4, 16, 32, 32), (16, 8, 1, 1), {}),
+    "a batch of small maps": ((16, 32, 4, 4), (32, 16, 4, 4), {"stride": 2, "padding": 1}),
+    "no whole class": ((1, 4, 3, 500), (4, 8, 2, 3), {"stride": (3, 2), "padding": ((1, 0), (2, 3))}),
+}
+# Of Python's own objects.
+SLACK = 128 << 10
+
+
+@pytest.fixture
+def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make calls use two threads, and take memory that threads keep anew."""
+    monkeypatch.setenv("CUPY_KST_THREADS", "2")
+    monkeypatch.setattr(memory, "MOST_HELD", 0)
+
+
+def check_peak(call: Callable[[], Any], said: int, itemsize: int, about: object) -> None:
+    """Check what a call holds beside its result, after the first one, against what is said of it."""
+    call()
+    merging._memory = local()
+    tracemalloc.start()
+    result = call()
+    peak = tracemalloc.get_traced_memory()[1] - (0 if result is None else result.nbytes)
+    tracemalloc.stop()
+    # NumPy's buffers of an operation's three operands.
+    assert peak <= said + 3 * np.getbufsize() * itemsize + SLACK, about
+    if said > 1 << 20:
+        assert peak >= said / 2, about
+
+
+@pytest.mark.usefixtures("_nothing_held")
+@pytest.mark.parametrize("method", cpu.FORMS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
+    input_shape, weight_shape, options = SHAPES[name]
+    geometry = Geometry.conv_transpose(input_shape, weight_shape, **options)
+    if not METHODS[method].supports(geometry)[0]:
+        return
+    roles = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
+    output = OPERATIONS[METHODS[method].operation].output
+    # All of them meet all forms; each shape takes others first.
+    some = list(DTYPES)[list(SHAPES).index(name) % 2 :: 2]
+    for dtype in (DTYPES[each] for each in some):
+        arrays: dict[Role, Any] = {role: np.ones(shape, dtype.storage) for role, shape in roles.items()}
+        for form in cpu.form_names(method, geometry, dtype):
+            for packed in (None, Packed()) if output != "weight" else (None,):
+                said = cpu.memory(method, geometry, dtype, form, prepared=packed is not None)
+                assert said.form == form
+                about = (method, form, dtype.name, packed is not None, said)
+                call = partial(cpu.run, method, geometry, dtype, arrays, packed, form)
+                check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
+
+
+def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
+    """Return what the public function of an operation makes of an input, a weight and the gradient of the output."""
+    x, weight, gradient = arrays["input"], arrays["weight"], arrays["output"]
+    name, _, of = op.rpartition("_") if op not in ("conv", "conv_transpose") else (op, "", "")
+    if not of:
+        return getattr(cupy_kst, f"{name}{rank}d")(x, weight, **options)
+    given = (x.shape, weight) if of == "input" else (x, weight.shape)
+    return getattr(grad, f"{name}{rank}d_{of}")(*given, gradient, **options)
+
+
+@pytest.mark.usefixtures("_nothing_held")
+@pytest.mark.parametrize("op", get_args(Op))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", ">f8", "complex64"])
+def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
+    """Of contiguous arrays of the dtype and of either format, copies and conjugates included."""
+    input_shape, weight_shape, options = SHAPES["a volume"]
+    forward: Op = "conv_transpose" if op.startswith("conv_transpose") else "conv"
+    make = Geometry.conv_transpose if forward == "conv_transpose" else Geometry.conv
+    if forward == "conv":
+        weight_shape = (3, 4, 3, 3, 3)
+    geometry = make(input_shape, weight_shape, **options)
+    element = np.dtype(dtype)
+    for last in (False, True):
+        data_format = "channels_last" if last else "channels_first"
+        shapes = {"input": input_shape, "weight": weight_shape, "output": geometry.output_shape}
+        for role in ("input", "output"):
+            batch, channels, *sizes = shapes[role]
+            shapes[role] = (batch, *sizes, channels) if last else shapes[role]
+        arrays = {role: np.ones(shape, element) for role, shape in shapes.items()}
+        found = costs(input_shape, weight_shape, op=op, dtype=element, data_format=data_format, **options)
+        for method, cost in found.items():
+            call = partial(call_of, op, 3, arrays, method=method, data_format=data_format, **options)
+            check_peak(call, cost.cpu_workspace_bytes, element.itemsize, (op, dtype, data_format, method, cost))
+
+
+def test_a_prepared_weight_takes_no_memory_of_its_own() -> None:
+    need_compiled()
+    weight, shape = np.ones((64, 64, 4, 4), np.float16), (1, 64, 8, 8)
+    geometry = Geometry.conv_transpose(shape, weight.shape, stride=2)
+    for form in ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns"):
+        prepared = prepare(weight, stride=2, method="ks_deconv", form=form)
+        cost = prepared.costs(shape)["ks_deconv"]
+        assert cost.cpu_form == form
+        assert f"ks_deconv/{form}" in prepared.explain(shape)
+        # The weight in float32, and packed where it is.
+        least = weight.size * 4 * (2 if cpu.FORMS["ks_deconv"][form].pack else 1)
+        unprepared = cpu.memory("ks_deconv", geometry, DTYPES["float16"], form).workspace_bytes
+        assert cost.cpu_workspace_bytes <= unprepared - least
+
+
+def test_nothing_takes_no_memory() -> None:
+    found = costs((0, 4, 8, 8), (4, 4, 4, 4), stride=2)
+    assert {cost.cpu_workspace_bytes for cost in found.values()} == {0}
 
 
 LAYERS = {

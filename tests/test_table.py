@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 import cupy_kst
@@ -47,11 +48,59 @@ def test_an_unknown_element_type_lists_those_there_are(call: Any, dtype: Any) ->
         call((1, 1, 3, 3), (1, 1, 3, 3), dtype=dtype)
 
 
-@pytest.mark.parametrize("form", ["compiled", "compiled_fold", "fold", "columns"])
+SHAPES: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+    ((8, 512, 64, 64), (512, 512, 4, 4), {}),
+    ((8, 3, 5), (3, 3, 7), {"stride": 3, "dilation": 2, "groups": 3}),
+    ((16, 512, 48, 100, 100), (512, 512, 3, 3, 3), {"stride": 2, "padding": 1}),
+    ((100_000, 4, 1, 1, 1), (4, 4, 1, 21, 33), {"stride": (300, 20, 30), "dilation": (1, 7, 11)}),
+    ((2, 4, 100_001, 9), (4, 4, 3, 1), {"stride": (1, 1000)}),
+)
+
+
 @pytest.mark.parametrize("op", get_args(Op))
-def test_lines_fit_a_terminal(op: Any, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cupy_kst.cpu.form_names", lambda *call: (form,))
-    assert max(map(len, cupy_kst.explain((8, 512, 64, 64), (512, 512, 4, 4), op=op).splitlines())) <= 120
+@pytest.mark.parametrize("shape", range(len(SHAPES)))
+def test_lines_fit_a_terminal(op: Op, shape: int) -> None:
+    input_shape, weight_shape, options = SHAPES[shape]
+    for dtype, how in (("float32", "auto"), ("complex128", "auto"), *(("bfloat16", name) for name in methods(op))):
+        if how == "split" and options.get("dilation"):
+            continue
+        text = cupy_kst.explain(input_shape, weight_shape, op=op, dtype=dtype, method=how, **options)
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= 100
+        assert len(lines) < 40
+        # No line is empty, or ends with what nobody sees.
+        assert all(line == line.rstrip() and line for line in lines)
+        for each in (input_shape, weight_shape):
+            assert str(each) in text, "a shape stands in one line"
+
+
+def test_the_text_names_classes_and_who_takes_a_method() -> None:
+    """On a GPU and on the CPU "auto" takes another method."""
+    text = cupy_kst.explain((1, 8, 9, 9), (8, 1, 3, 3), stride=(2, 1), groups=8)
+    lines = text.splitlines()
+    assert "residue classes: 2, with sub-kernels of 2x3 taps (1 of them), 1x3 taps (1 of them)" in lines
+    assert "  class (0, 0): 2x3 taps [0::2, 0::1] of the filter make outputs [0::2, 0::1]" in lines
+    assert "  class (1, 0): 1x3 taps [1::2, 0::1] of the filter make outputs [1::2, 0::1]" in lines
+    assert {line.split()[0]: line.partition("taken by ")[2] for line in lines if "taken by C" in line or "taken by N" in line} == {
+        "unified": "CUDA",
+        "ks_deconv": "NumPy",
+    }  # fmt: skip
+    assert "baseline, taken by both" in cupy_kst.explain((1, 8, 9, 9), (8, 1, 3, 3), method="zero_insertion")
+    sparse = cupy_kst.explain((1, 1, 4), (1, 1, 1), stride=2)
+    assert "  class (1): no taps, so that outputs [1::2] are the bias alone" in sparse.splitlines()
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_slices_of_the_text_are_those_of_segregate(rank: int) -> None:
+    weight = np.arange(5**rank).reshape(1, 1, *(5,) * rank)
+    parts = cupy_kst.segregate(weight, 2, 1)
+    text = cupy_kst.explain((1, 1, *(3,) * rank), weight.shape, stride=2, padding=1)
+    found = re.findall(r"class \((.*)\): .* taps \[(.*)\] of", text)
+    assert len(found) == len(parts)
+    for name, taps in found:
+        of_class = tuple(slice(*(int(each) if each else None for each in one.split(":"))) for one in taps.split(", "))
+        residues = tuple(map(int, name.split(", ")))
+        np.testing.assert_array_equal(weight[(..., *of_class)], parts[residues])
 
 
 def test_the_function_has_the_name_of_its_module() -> None:

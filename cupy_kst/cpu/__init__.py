@@ -102,6 +102,7 @@ def memory(
     prepared: bool = False,
     channels_last: bool = False,
     swapped: bool = False,
+    conjugated: Role | None = None,
 ) -> Memory:
     """Return what `run` takes for C-contiguous arrays of finite numbers, after the first call of these shapes.
 
@@ -115,6 +116,8 @@ def memory(
         Whether maps have their channels last.
     swapped : bool
         Whether what is read is not in native byte order.
+    conjugated : str, optional
+        The array that is copied before, as its conjugate is read.
     """
     name = form or form_names(method, geometry, dtype, prepared)[0]
     inputs, output = OPERATIONS[METHODS[method].operation]
@@ -131,7 +134,9 @@ def memory(
     converts = dtype.compute != dtype.storage
     copies = copied(output, converts)
     for role in inputs:
-        if role != "bias" and not (prepared and role == "weight"):
+        if role == conjugated:
+            copies += copied(role, True) + copied(role, False)
+        elif role != "bias" and not (prepared and role == "weight"):
             copies += copied(role, converts or swapped)
     setting = Setting(dtype.compute.itemsize, compiled.threads.count(), prepared)
     return Memory(name, copies + FORMS[method][name].workspace(geometry, setting))
