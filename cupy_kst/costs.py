@@ -15,6 +15,7 @@ from .gpu import conv_v2, ks_deconv, sk_dilated
 from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE
 from .gpu.target import Target
+from .labels import DataFormat
 from .methods import Op, geometry_of, methods_of
 from .trimming import trims_classes, trims_windows
 
@@ -57,8 +58,8 @@ class Cost:
 
 
 def costs(
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Sequence[int] | Any,
+    weight_shape: Sequence[int] | Any,
     *,
     op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
@@ -67,21 +68,25 @@ def costs(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
     output_size: int | Sequence[int] | None = None,
-    dtype: Any = "float32",
+    data_format: DataFormat = "channels_first",
+    dtype: Any = None,
 ) -> dict[str, Cost]:
     """Return the cost of a call by every method that supports it.
 
     Parameters
     ----------
-    input_shape, weight_shape : sequence of int
-        Shapes as `conv_transpose2d` and `conv2d` take them, of any rank; for a gradient those of the forward call.
+    input_shape, weight_shape : sequence of int or array
+        Shapes as `conv_transpose2d` and `conv2d` take them, of any rank, or arrays of such shapes; for a gradient those
+        of the forward call.
     op : str
         ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"``,
         ``"conv_weight"``, ``"conv_transpose_input"`` or ``"conv_transpose_weight"``.
     stride, padding, output_padding, groups, dilation, output_size
         As in `conv_transpose2d`; a convolution takes no output padding and no output size.
-    dtype : dtype
-        Element type of the arrays.
+    data_format : {"channels_first", "channels_last"}
+        Layout of `input_shape`, and of a whole shape as `output_size`; what a call costs does not depend on it.
+    dtype : dtype, optional
+        Element type of the arrays; without it that of those which are given, or float32 for shapes.
 
     Returns
     -------
@@ -103,9 +108,9 @@ def costs(
     0.19140625
     """
     geometry = geometry_of(
-        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
-    return count(op, geometry, dtypes.supported(dtype))
+    return count(op, geometry, dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape))
 
 
 def count(op: Op, geometry: Geometry, dtype: DType) -> dict[str, Cost]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from . import cpu, dtypes
 from .arrays import Engine
-from .calls import DataFormat, check_choice
 from .costs import Cost, count
 from .dtypes import DType, Precision
 from .geometry import Geometry
@@ -16,14 +15,16 @@ from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device
 from .gpu.engine import form_of, form_taken, tuned_form
 from .gpu.target import Target
+from .labels import DataFormat, shape_in_format
 from .methods import OPERATION_OF, Method, Op, auto, choose, geometry_of, methods_of
+from .options import check_choice
 
 _MOST_SUB_KERNELS = 8
 
 
 def explain(
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Sequence[int] | Any,
+    weight_shape: Sequence[int] | Any,
     *,
     op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
@@ -35,17 +36,19 @@ def explain(
     method: str = "auto",
     data_format: DataFormat = "channels_first",
     precision: Precision = "ieee",
-    dtype: Any = "float32",
+    dtype: Any = None,
 ) -> str:
     """Return a text on what a call does: the method taken and why, the others, sub-kernels, work and memory.
 
     Parameters
     ----------
     input_shape, weight_shape, op, stride, padding, output_padding, groups, dilation, output_size, dtype
-        As in `costs`; shapes have their channels first in either format.
+        As in `costs`.
     method : str
         The method that the call names.
-    data_format, precision : str
+    data_format : {"channels_first", "channels_last"}
+        Layout of the maps, in which their shapes are given and shown.
+    precision : str
         As in `conv_transpose2d`.
 
     Returns
@@ -77,13 +80,13 @@ def explain(
       split            151.5 M MACs      2.7 MB workspace  3 launches
     useful: 126.0 M MACs of a tap and an input that both exist. Counts are those of the CUDA kernels.
     """
-    check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
     geometry = geometry_of(
-        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
+    element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
     options = Options(method, None, data_format, precision)
-    return describe(op, geometry, dtypes.supported(dtype), options, {"cupy": REFERENCE, "numpy": None})
+    return describe(op, geometry, element, options, {"cupy": REFERENCE, "numpy": None})
 
 
 class Options(NamedTuple):
@@ -109,9 +112,12 @@ def describe(
         reason = f'taken by "auto": {auto(operation, geometry, engine).reason}' if method == "auto" else "as asked for"
         return f"{_where(device)}: {name}/{_form(name, geometry, element, options, device)}, {reason}"
 
+    given, made = (
+        shape_in_format(shape, geometry.rank, options.data_format)
+        for shape in (geometry.input_shape, geometry.output_shape)
+    )
     lines = [
-        f"{op} in {element.name}: input {geometry.input_shape}, weight {geometry.weight_shape}, "
-        f"output {geometry.output_shape}",
+        f"{op} in {element.name}: input {given}, weight {geometry.weight_shape}, output {made}",
         *([_sub_kernels(geometry)] if operation == "conv_transpose" else []),
         *(choice(engine, device) for engine, device in engines.items()),
         *(_line(each, geometry, found.get(name), each in taken.values()) for name, each in methods_of(op).items()),

@@ -338,7 +338,7 @@ def test_missing_dependency_is_one_line(tmp_path: Path, module: str) -> None:
     process = spawn("quickstart", "--device", "cpu", "--out", tmp_path, code=f"sys.modules[{module!r}] = None")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert err == f"error: {module} is not installed; install it with: pip install 'cupy_kst[experiments]'\n"
+    assert err == f"error: {module} is not installed; install it with: pip install -e '.[experiments]'\n"
 
 
 def test_other_missing_modules_are_no_users_fault() -> None:

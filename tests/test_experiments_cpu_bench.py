@@ -271,9 +271,9 @@ def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("torch", "PyTorch is left out: torch is not installed (pip install 'cupy_kst[bench]')"),
-        ("onnxruntime", "ONNX Runtime is left out: onnxruntime is not installed (pip install 'cupy_kst[bench]')"),
-        ("onnx", "ONNX Runtime is left out: onnx is not installed (pip install 'cupy_kst[bench]')"),
+        ("torch", "PyTorch is left out: torch is not installed (pip install -e '.[bench]')"),
+        ("onnxruntime", "ONNX Runtime is left out: onnxruntime is not installed (pip install -e '.[bench]')"),
+        ("onnx", "ONNX Runtime is left out: onnx is not installed (pip install -e '.[bench]')"),
     ],
 )
 def test_missing_peer_is_told(
