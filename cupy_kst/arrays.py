@@ -135,7 +135,9 @@ def copy_of(array: Any, dtype: np.dtype[Any], conjugate: bool = False) -> Any:
 
 def conjugated(array: Any) -> Any:
     """Return a conjugate copy of a complex array on its device, and a real one as it is."""
-    return copy_of(array, array.dtype.newbyteorder("="), conjugate=True) if array.dtype.kind == "c" else array
+    # Wider ones are refused further on.
+    conjugates = array.dtype.kind == "c" and array.dtype.itemsize <= 16
+    return copy_of(array, array.dtype.newbyteorder("="), conjugate=True) if conjugates else array
 
 
 def conjugate_in_place(array: Any) -> Any:

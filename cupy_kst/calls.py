@@ -11,7 +11,7 @@ import numpy as np
 from . import arrays, cpu, dtypes
 from .arrays import Engine
 from .dtypes import DType, Precision
-from .geometry import Geometry
+from .geometry import AXES, Geometry
 from .labels import Labels, ShapeError, shape_in_format
 from .methods import OPERATIONS, Operation, Role, choose
 from .options import check_choice
@@ -21,8 +21,12 @@ from .packed import Packed
 def check_rank(function: str, rank: int, weight_shape: tuple[int, ...], channels: str, labels: Labels) -> None:
     """Raise a ValueError unless a weight of this shape has `rank` spatial axes."""
     if len(weight_shape) != rank + 2:
+        others = len(weight_shape) - 2
+        fits = f"; {function.replace(f'{rank}d', f'{others}d')} takes {others + 2}" if 1 <= others <= AXES else ""
         error = ShapeError(
-            f"{{weight_is}}: {function} takes {rank + 2} dimensions ({channels}, *kernel)", rank, weight=weight_shape
+            f"{{weight_is}}: {function} takes {rank + 2} dimensions ({channels}, *kernel){fits}",
+            rank,
+            weight=weight_shape,
         )
         raise ValueError(error.told(labels))
 

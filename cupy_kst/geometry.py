@@ -497,17 +497,15 @@ def _another_output(
 ) -> ShapeError:
     """Return the error for an output whose batch or channels are not those that a call makes."""
     if output[: -rank - 1] != made[:-1]:
-        wrong = f"its batch is {output[0]}, that of {{input}} {made[0]}"
+        wrong = f"its batch is {output[0]}, but that of {{input}} is {made[0]}"
     else:
-        wrong = f"it has {output[-rank - 1]} channels, {{weight}} with groups={groups} makes {made[-1]}"
+        wrong = f"it has {output[-rank - 1]} channels, but {{weight}} with groups={groups} makes {made[-1]}"
 
     def hint(labels: Labels) -> str:
-        # The spatial size is not known here: a layout is asked for where its batch and channels fit.
-        first = labels.data_format == "channels_first"
-        channels = output[-1] if first else output[-rank]
-        other = "channels_last" if first else "channels_first"
-        fits = (*output[: -rank - 1], channels) == made
-        return f"; is data_format={other!r} meant?" if fits else ""
+        channels, place = (output[-rank], "last") if labels.data_format == "channels_last" else (output[-1], "first")
+        if not labels.data_format or channels != made[-1]:
+            return ""
+        return f"; with data_format={labels.data_format!r} the channels are {place}"
 
     return ShapeError(f"{{output_is}}: {wrong}", rank, hint, input=inputs, weight=weights, output=output)
 
@@ -521,8 +519,8 @@ def _possible(geometry: Geometry) -> Geometry:
         if elements >= ELEMENTS:
             what = f"{{{role}_is}}" if role != "made" else "the output would have shape {made_shape}"
             raise ShapeError(
-                f"{what}, {elements} elements of at most 2**59 - 1 that an array can have: {{input}} and {{weight}} "
-                f"with {_options(geometry.axes[-geometry.rank :])}",
+                f"{what}, {elements} elements, where an array has at most 2**59 - 1: {{input}} and {{weight}} with "
+                f" {_options(geometry.axes[-geometry.rank :])}",
                 geometry.rank,
                 input=geometry.input_shape,
                 weight=geometry.weight_shape,

@@ -73,7 +73,7 @@ def layout_or_swap(
     Parameters
     ----------
     data_format : str
-        The one that the caller chose.
+        The one that the caller chose, "" where there is no choice.
     inputs, weights : tuple of int
         Shapes; that of the input with its channels in front.
     rank : int
@@ -84,27 +84,29 @@ def layout_or_swap(
         Whether so many channels fit a weight whose first two sizes are these.
     """
     channels, (rows, columns) = inputs[-rank - 1], weights[:2]
-    first = data_format == "channels_first"
+    first = data_format != "channels_last"
     # What the other layout would take for the channels.
     others, where = (inputs[-1], "last") if first else (inputs[-rank], "first")
-    layout = f"data_format={'channels_last' if first else 'channels_first'!r}"
+    layout = f"is data_format={'channels_last' if first else 'channels_first'!r} meant"
+    if not data_format:
+        layout = "do the channels stand there, which here are first"
     # A shape has no method that would swap its axes.
     swap = f"are the first two axes of {weight} swapped" if "_" in weight else f"is {weight}.swapaxes(0, 1) meant"
     asked = []
     if fits(others, rows, columns):
-        asked.append(f"the {where} axis has {others}: is {layout} meant?")
+        asked.append(f"the {where} axis has {others}: {layout}?")
     if fits(channels, columns, rows):
         asked.append(f"{swap}?")
     if not asked and fits(others, columns, rows):
-        asked.append(f"is {layout} meant, and {swap}?")
+        asked.append(f"{layout}, and {swap}?")
     return "".join(f"; {each}" for each in asked)
 
 
 def other_layout(found: Sizes, wanted: Sizes, rank: int, data_format: str) -> str:
     """Return the end of a message for a map of another shape, where the same channels in another place would fit."""
-    if len(found) <= rank or len(found) != len(wanted):
+    if not data_format or len(found) <= rank or len(found) != len(wanted):
         return ""
-    first = data_format == "channels_first"
+    first = data_format != "channels_last"
     channel = len(found) - rank - 1
     sizes = list(wanted)
     sizes.insert(len(sizes) if first else channel, sizes.pop(channel if first else -1))

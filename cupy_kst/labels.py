@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 def channels_first_shape(shape: Sizes, rank: int, data_format: str) -> Sizes:
     """Return a map's shape with its channels in front of the `rank` spatial axes."""
-    if data_format == "channels_first" or len(shape) <= rank:
+    if data_format != "channels_last" or len(shape) <= rank:
         return shape
     return (*shape[: -rank - 1], shape[-1], *shape[-rank - 1 : -1])
 
 
 def shape_in_format(shape: Sizes, rank: int, data_format: str) -> Sizes:
     """Return the shape in a format of a map whose channels are in front: the reverse of `channels_first_shape`."""
-    if data_format == "channels_first" or len(shape) <= rank:
+    if data_format != "channels_last" or len(shape) <= rank:
         return shape
     return (*shape[: -rank - 1], *shape[-rank:], shape[-rank - 1])
 
@@ -32,13 +32,13 @@ class Labels(NamedTuple):
     input, weight, output : str
         Names of arguments; one that ends in "_shape" or "_size" is itself a shape.
     data_format : str
-        Layout of the input and the output.
+        Layout of the input and the output; "" where the caller has no choice and channels are first.
     """
 
     input: str = "input_shape"
     weight: str = "weight_shape"
     output: str = "output_size"
-    data_format: str = "channels_first"
+    data_format: str = ""
 
 
 def in_both_formats(input: str, weight: str, output: str) -> dict[str, Labels]:
@@ -75,7 +75,7 @@ class ShapeError(ValueError):
 
     def told(self, labels: Labels) -> str:
         """Return the message for a caller who has these labels."""
-        first = labels.data_format == "channels_first"
+        first = labels.data_format != "channels_last"
         words = {"axes": "batch, in_channels, *spatial" if first else "batch, *spatial, in_channels"}
         for role, shape in self._shapes.items():
             shown = shape if role == "weight" else shape_in_format(shape, self._rank, labels.data_format)

@@ -54,7 +54,7 @@ def _too_large(what: str, shape: tuple[int, ...]) -> str:
     elements = prod(max(size, 1) for size in shape)
     if elements < ELEMENTS:
         return ""
-    return f"its {what} would have shape {shape}, {elements} elements of at most 2**59 - 1 that an array can have"
+    return f"its {what} would have shape {shape}, {elements} elements, where an array has at most 2**59 - 1"
 
 
 def _inserted(geometry: Geometry) -> str:

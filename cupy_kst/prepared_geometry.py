@@ -97,8 +97,11 @@ class PreparedGeometry:
                 f"dimensions, or of {rank + 1} without the batch"
             )
         spatial = per_axis("output_size", whole[-rank:] or wished, rank, 1, 2**62)
-        # The largest that gives no more; whether it gives as much as that the geometry tells.
-        sizes = [max(1, (size - rest) // s + 1) for size, rest, s in zip(spatial, rests, strides, strict=True)]
+        if any(size < rest for size, rest in zip(spatial, rests, strict=True)):
+            wish = self.options["output_size"]
+            raise ValueError(f"output_size={wish!r}: the smallest output, that of one input, has size {tuple(rests)}")
+        # The largest input that gives no more; whether it gives as much the geometry tells.
+        sizes = [(size - rest) // s + 1 for size, rest, s in zip(spatial, rests, strides, strict=True)]
         batch = tuple(whole[:1]) if len(whole) == rank + 2 else ()
         return (*batch, self.weight_shape[0], *sizes)
 

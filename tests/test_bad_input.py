@@ -93,15 +93,18 @@ def test_bias_of_groups() -> None:
     [
         (
             (X, W.astype("f8"), B),
-            "input has dtype float32 and weight has dtype float64: pass input.astype(np.float64) or weight.astype(np.float32)",
+            "input has dtype float32 and weight has dtype float64: "
+            "pass input.astype(np.float64) or weight.astype(np.float32)",
         ),
         (
             (X, W, B.astype("f2")),
-            "input has dtype float32 and bias has dtype float16: pass input.astype(np.float16) or bias.astype(np.float32)",
+            "input has dtype float32 and bias has dtype float16: "
+            "pass input.astype(np.float16) or bias.astype(np.float32)",
         ),
         (
             (X.astype("u1"), W, B),
-            f"input has dtype uint8 and weight has dtype float32: uint8 is not supported, use one of {NAMES}: pass input.astype(np.float32)",
+            f"input has dtype uint8 and weight has dtype float32: uint8 is not supported, use one of {NAMES}: "
+            "pass input.astype(np.float32)",
         ),
         (
             (X, W.astype("c8"), B),
@@ -118,7 +121,8 @@ def test_bias_of_groups() -> None:
         ),
         (
             (X.astype("f2"), W.astype("bfloat16"), None),
-            "input has dtype float16 and weight has dtype bfloat16: pass input.astype('bfloat16') or weight.astype(np.float16)",
+            "input has dtype float16 and weight has dtype bfloat16: "
+            "pass input.astype('bfloat16') or weight.astype(np.float16)",
         ),
     ],
 )
