@@ -520,7 +520,7 @@ def _possible(geometry: Geometry) -> Geometry:
             what = f"{{{role}_is}}" if role != "made" else "the output would have shape {made_shape}"
             raise ShapeError(
                 f"{what}, {elements} elements, where an array has at most 2**59 - 1: {{input}} and {{weight}} with "
-                f" {_options(geometry.axes[-geometry.rank :])}",
+                f"{_options(geometry.axes[-geometry.rank :])}",
                 geometry.rank,
                 input=geometry.input_shape,
                 weight=geometry.weight_shape,

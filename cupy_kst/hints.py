@@ -13,6 +13,8 @@ from typing import Any
 Sizes = tuple[int, ...]
 Pads = Sequence[tuple[int, int]]
 
+# Strides above this are not asked for: they fit by chance.
+_MOST_STRIDE = 64
 # Words of other libraries, and what they are called here: the first that is among the choices.
 _FIRST, _LAST = ("channels_first",), ("channels_last",)
 _SYNONYMS: dict[str, tuple[str, ...]] = {
@@ -142,5 +144,7 @@ def conv_stride(sizes: Sizes, spans: Sizes, pads: Pads, wished: Sizes) -> str:
 
 
 def _is_stride_meant(stride: Sequence[int]) -> str:
+    if max(stride) > _MOST_STRIDE:
+        return ""
     shown = stride[0] if len(set(stride)) == 1 else tuple(stride)
     return f"; is stride={shown} meant?"

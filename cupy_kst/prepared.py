@@ -18,7 +18,7 @@ from .geometry import Geometry
 from .gpu.engine import Engine, form_of
 from .labels import DataFormat
 from .methods import OPERATION_OF, Operation, choose
-from .options import check_choice, shape_or_array
+from .options import check_choice, is_sequence, shape_or_array
 from .packed import Packed
 from .prepared_geometry import PreparedGeometry
 
@@ -106,7 +106,7 @@ def prepare(
             "stride": stride,
             "padding": padding,
             "output_padding": output_padding,
-            "output_size": output_size,
+            "output_size": tuple(output_size) if is_sequence(output_size) else output_size,
             "groups": groups,
             "dilation": dilation,
         },

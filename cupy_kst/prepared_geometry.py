@@ -73,9 +73,10 @@ class PreparedGeometry:
 
     def _smallest_large(self, rests: list[int]) -> Sizes:
         """Return the smallest input of a convolution, whose filter spans so much more than the pads."""
-        for name in ("output_padding", "output_size"):
-            if np.any(self.options[name]):
-                raise ValueError(f"op='conv': a convolution takes no {name}")
+        if np.any(self.options["output_padding"]):
+            raise ValueError("op='conv': a convolution takes no output_padding")
+        if self.options["output_size"] is not None:
+            raise ValueError("op='conv': a convolution takes no output_size")
         channels = self.weight_shape[1] * whole_number("groups", self.options["groups"], 1)
         return shape_in_format((channels, *(max(1, rest) for rest in rests)), self._rank, self.data_format)
 
@@ -91,7 +92,7 @@ class PreparedGeometry:
             ]
             return (self.weight_shape[0], *sizes)
         whole = wished if is_sequence(wished) else ()
-        if is_sequence(wished) and len(wished) not in (rank, rank + 1, rank + 2):
+        if whole and len(whole) not in (rank, rank + 1, rank + 2):
             raise ValueError(
                 f"output_size={self.options['output_size']!r}: expected {rank} spatial sizes, or a shape of {rank + 2} "
                 f"dimensions, or of {rank + 1} without the batch"
