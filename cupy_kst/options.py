@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 
@@ -108,7 +108,7 @@ def _pairs(value: Any, rank: int) -> tuple[tuple[int, int], ...] | None:
     return tuple(zip(lo, hi, strict=True))
 
 
-def is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     """Return whether a value holds one for each axis."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0

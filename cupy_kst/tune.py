@@ -90,9 +90,9 @@ def tune(
     from .gpu.runtime import load_cupy
     from .gpu.search import Task, search
 
-    cupy = load_cupy()
     if find_spec("filelock") is None:
         raise RuntimeError(f"tune needs filelock: {from_extra('tune', 'filelock')}")
+    cupy = load_cupy()
     engine = gpu.engine(cupy.cuda.runtime.getDevice())
     task = Task(name, geometry, element, data_format == "channels_last", precision)
     return search(engine, CuPyBench(cupy), tuned.store(), task)

@@ -146,8 +146,8 @@ def pad(input: Array, borders: Sequence[tuple[int, int]]) -> Array:
     shape = (*input.shape[: -len(borders)], *extents)
     if prod(shape) >= ELEMENTS:
         raise ValueError(
-            f"padding, stride and dilation put {tuple(borders)} zeros around the input in NumPy, which would have shape "
-            f"{shape}, {prod(shape)} elements, where an array has at most 2**59 - 1"
+            f"padding, stride and dilation put {tuple(borders)} zeros around the input in NumPy, which would have "
+            f"shape {shape}, {prod(shape)} elements, where an array has at most 2**59 - 1"
         )
     padded = np.zeros(shape, input.dtype)
     padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
