@@ -312,6 +312,8 @@ def broken(tmp_path: Path) -> Iterator[Path]:
         ("quickstart --bogus", "No such option"),
         ("quickstart more", "unexpected extra argument"),
         ("bogus", "No such command 'bogus'"),
+        ("b_dataset", "No such command 'b_dataset'; is 'b_datasets' meant?"),
+        ("CPU-bench", "No such command 'CPU-bench'; is 'cpu_bench' meant?"),
         ("--bogus", "No such option"),
         ("report --readme {}/none.md", "no such file"),
         ("report --readme {}", "is a directory"),

@@ -398,6 +398,7 @@ def test_nothing_fits(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPat
     ("arguments", "words"),
     [
         ("--layers None", "--layers None: there is no such network or layer; networks are DCGAN, ArtGAN, "),
+        ("--layers dcgan", "Grouped, Bottleneck; is 'DCGAN' meant?"),
         ("--quick --batch 1", "--quick proves that it runs"),
         ("--quick --layers DCGAN", "--quick proves that it runs"),
         ("--quick --save", "--quick proves that it runs"),
