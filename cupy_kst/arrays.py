@@ -1,4 +1,4 @@
-"""What callers hand in: which array module it belongs to, and whether an `out` may be written."""
+"""What callers hand in: which array module it belongs to, how it lies, and whether an `out` may be written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
+from numpy.exceptions import TooHardError
+
+from .dtypes import spelt
+from .hints import stride_of_bias
 
 Engine = Literal["numpy", "cupy"]
 
@@ -28,6 +32,8 @@ def engine_of(optional: Mapping[str, Any], **needed: Any) -> Engine:
 
 
 _MODULES = {"numpy": "NumPy", "cupy": "CuPy"}
+# Candidates that NumPy tries, some nanoseconds each, before two arrays that may overlap count as if they did.
+_MOST_WORK = 100_000
 
 
 def _kind(name: str, array: Any) -> Engine:
@@ -46,12 +52,23 @@ def _kind(name: str, array: Any) -> Engine:
     if array is None:
         raise TypeError(f"{name} is None: expected a NumPy or CuPy array")
     kind = type(array).__name__
-    raise TypeError(f"{name} is a {kind}: expected a NumPy or CuPy array, as numpy.asarray({name}) makes")
+    article = "an" if kind[0] in "aeiou" else "a"
+    # A name with a space, such as "the prepared weight", is not an argument's.
+    made = f", as numpy.asarray({name}) makes" if name.isidentifier() else ""
+    stride = stride_of_bias(array) if name == "bias" else ""
+    raise TypeError(f"{name} is {article} {kind}: expected a NumPy or CuPy array{made}{stride}")
 
 
 def module_of(engine: Engine) -> ModuleType:
     """Return the module of arrays that an engine computes: that of arrays there are is loaded."""
     return np if engine == "numpy" else sys.modules["cupy"]
+
+
+def channels_first(array: Any, rank: int, data_format: str) -> Any:
+    """Return a view of a map with its channels in front of the `rank` spatial axes."""
+    if data_format == "channels_first" or array.ndim <= rank:
+        return array
+    return array.transpose(*range(array.ndim - rank - 1), array.ndim - 1, *range(array.ndim - rank - 1, array.ndim - 1))
 
 
 def check_out(
@@ -62,14 +79,15 @@ def check_out(
         raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
     if out.dtype != dtype:
         raise ValueError(
-            f"out has dtype {_spelt(out.dtype)}: the output has dtype {_spelt(dtype)}, in native byte order"
+            f"out has dtype {spelt(out.dtype)}: the output has dtype {dtype.name}"
+            + ("" if out.dtype.isnative else " in native byte order")
         )
     if not out.flags.c_contiguous:
         raise ValueError(f"out has strides {out.strides}: it must be C-contiguous")
     if module is np and not out.flags.writeable:
         raise ValueError("out is read-only")
     for name, array in inputs:
-        if array is not None and module.may_share_memory(out, array):
+        if array is not None and _overlap(module, out, array):
             raise ValueError(f"out overlaps {name} in memory: pass an array of its own")
 
 
@@ -89,7 +107,8 @@ def check_workspace(module: ModuleType, workspace: Any, needed: int, alignment: 
     """
     if workspace.dtype != np.uint8 or workspace.ndim != 1 or not workspace.flags.c_contiguous:
         raise ValueError(
-            f"workspace has shape {workspace.shape} and dtype {workspace.dtype}: expected one contiguous axis of uint8"
+            f"workspace has shape {workspace.shape} and dtype {spelt(workspace.dtype)}: expected one contiguous axis "
+            "of uint8"
         )
     if workspace.size < needed:
         raise ValueError(f"workspace has {workspace.size} bytes: this call takes {needed}")
@@ -103,7 +122,7 @@ def check_workspace(module: ModuleType, workspace: Any, needed: int, alignment: 
                 f"workspace begins {workspace.data.ptr % alignment} bytes behind a multiple of {alignment}"
             )
     for name, array in others.items():
-        if array is not None and module.may_share_memory(workspace, array):
+        if array is not None and _overlap(module, workspace, array):
             raise ValueError(f"workspace overlaps {name} in memory: pass an array of its own")
 
 
@@ -116,7 +135,9 @@ def copy_of(array: Any, dtype: np.dtype[Any], conjugate: bool = False) -> Any:
 
 def conjugated(array: Any) -> Any:
     """Return a conjugate copy of a complex array on its device, and a real one as it is."""
-    return copy_of(array, array.dtype.newbyteorder("="), conjugate=True) if array.dtype.kind == "c" else array
+    # Wider ones are refused further on.
+    conjugates = array.dtype.kind == "c" and array.dtype.itemsize <= 16
+    return copy_of(array, array.dtype.newbyteorder("="), conjugate=True) if conjugates else array
 
 
 def conjugate_in_place(array: Any) -> Any:
@@ -136,10 +157,31 @@ def device_of(array: Any) -> AbstractContextManager[Any]:
     return device
 
 
-def _spelt(dtype: np.dtype[Any]) -> str:
-    """Return a dtype with its byte order; NumPy spells bfloat16 as so many bytes."""
-    spelt: str = dtype.str[0] + dtype.name if dtype.kind == "V" else dtype.str
-    return spelt
+class _Addresses:
+    """The memory of an array of any module as NumPy describes it, which then reckons with addresses and reads none."""
+
+    def __init__(self, array: Any) -> None:
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (array.data.ptr, True),
+            "shape": array.shape,
+            "strides": array.strides,
+            "typestr": f"|V{array.dtype.itemsize}",
+        }
+
+
+def _overlap(module: ModuleType, one: Any, other: Any) -> bool:
+    """Return whether two arrays on one device have bytes in common; True where that takes too long to find out."""
+    # Their bounds tell in nearly all calls; the rest are arrays that lie in the gaps of another.
+    if not module.may_share_memory(one, other):
+        return False
+    if module is not np:
+        one, other = (np.asarray(_Addresses(each)) for each in (one, other))
+    try:
+        # NumPy's own types know its two constants alone.
+        return np.shares_memory(one, other, max_work=_MOST_WORK)  # type: ignore[arg-type]
+    except TooHardError:
+        return True
 
 
 def check_devices(named: dict[str, Any]) -> None:

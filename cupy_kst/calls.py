@@ -2,67 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import numpy as np
 
 from . import arrays, cpu, dtypes
 from .arrays import Engine
 from .dtypes import DType, Precision
-from .geometry import Geometry
+from .geometry import AXES, Geometry
+from .labels import Labels, ShapeError, shape_in_format
 from .methods import OPERATIONS, Operation, Role, choose
+from .options import check_choice
 from .packed import Packed
 
-DataFormat = Literal["channels_first", "channels_last"]
 
-
-def check_choice(name: str, value: Any, choices: Any) -> None:
-    """Raise a ValueError that lists the choices of a Literal unless `value` is one of them."""
-    if not isinstance(value, str) or value not in get_args(choices):
-        raise ValueError(f"{name}={value!r}: there is {', '.join(map(repr, get_args(choices)))}")
-
-
-def check_rank(function: str, rank: int, weight_shape: tuple[int, ...], channels: str) -> None:
+def check_rank(function: str, rank: int, weight_shape: tuple[int, ...], channels: str, labels: Labels) -> None:
     """Raise a ValueError unless a weight of this shape has `rank` spatial axes."""
     if len(weight_shape) != rank + 2:
-        raise ValueError(
-            f"weight has shape {weight_shape}: {function} takes {rank + 2} dimensions ({channels}, *kernel)"
+        others = len(weight_shape) - 2
+        fits = f"; {function.replace(f'{rank}d', f'{others}d')} takes {others + 2}" if 1 <= others <= AXES else ""
+        error = ShapeError(
+            f"{{weight_is}}: {function} takes {rank + 2} dimensions ({channels}, *kernel){fits}",
+            rank,
+            weight=weight_shape,
         )
+        raise ValueError(error.told(labels))
 
 
 def check_bias(bias: Any, geometry: Geometry) -> None:
     """Raise a ValueError unless the bias, if there is one, has one value per output channel."""
-    if bias is not None and bias.shape != (geometry.out_channels,):
-        raise ValueError(f"bias has shape {bias.shape}: the output has {geometry.out_channels} channels")
-
-
-def channels_first(array: Any, rank: int, data_format: str) -> Any:
-    """Return a view of a map with its channels in front of the `rank` spatial axes."""
-    if data_format == "channels_first" or array.ndim <= rank:
-        return array
-    return array.transpose(*range(array.ndim - rank - 1), array.ndim - 1, *range(array.ndim - rank - 1, array.ndim - 1))
-
-
-def channels_first_shape(shape: tuple[int, ...], rank: int, data_format: str) -> tuple[int, ...]:
-    """Return a map's shape with its channels in front of the `rank` spatial axes."""
-    if data_format == "channels_first" or len(shape) <= rank:
-        return shape
-    return (*shape[: -rank - 1], shape[-1], *shape[-rank - 1 : -1])
-
-
-def settle(
-    make: Callable[..., Geometry], shape: tuple[int, ...], rank: int, data_format: str, *others: Any, **options: Any
-) -> Geometry:
-    """Return the geometry that `make` settles for a map of this shape in a format, and for what else it takes."""
-    first = channels_first_shape(shape, rank, data_format)
-    try:
-        return make(first, *others, **options)
-    except ValueError as error:
-        if first == shape or str(first) not in str(error):
-            raise
-        raise ValueError(f"{error} (the input's shape {shape} is shown with its channels in front)") from None
+    channels = geometry.out_channels
+    if bias is not None and bias.shape != (channels,):
+        as_many = f"; bias.reshape({channels}) fits" if bias.size == channels else ""
+        raise ValueError(f"bias has shape {bias.shape}: the output has {channels} channels{as_many}")
 
 
 def compute(
@@ -193,7 +167,7 @@ class Settled:
         if self.data_format == "channels_last":
             for role in ("small", "large"):
                 if role in by_role:
-                    by_role[role] = channels_first(by_role[role], self.geometry.rank, self.data_format)
+                    by_role[role] = arrays.channels_first(by_role[role], self.geometry.rank, self.data_format)
         cpu.run(self.method, self.geometry, self.dtype, by_role, packed, self.form, self.auto)
 
 
@@ -227,7 +201,4 @@ def _shape_of(output: Role, geometry: Geometry, data_format: str) -> tuple[int, 
     if output == "weight":
         return geometry.weight_shape
     shape = geometry.small_shape if output == "small" else geometry.large_shape
-    if data_format == "channels_first":
-        return shape
-    channel = len(shape) - geometry.rank - 1
-    return (*shape[:channel], *shape[channel + 1 :], shape[channel])
+    return shape_in_format(shape, geometry.rank, data_format)

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import cpu, dtypes
-from .calls import DataFormat, check_choice
 from .dtypes import DType
 from .geometry import Geometry
 from .gpu import conv_v2, ks_deconv, sk_dilated
 from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE
 from .gpu.target import Target
+from .labels import DataFormat
 from .methods import Op, Role, geometry_of, methods_of
 from .trimming import trims_classes, trims_windows
 
@@ -70,8 +70,8 @@ class Cost:
 
 
 def costs(
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Sequence[int] | Any,
+    weight_shape: Sequence[int] | Any,
     *,
     op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
@@ -80,24 +80,25 @@ def costs(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
     output_size: int | Sequence[int] | None = None,
-    dtype: Any = "float32",
     data_format: DataFormat = "channels_first",
+    dtype: Any = None,
 ) -> dict[str, Cost]:
     """Return the cost of a call by every method that supports it.
 
     Parameters
     ----------
-    input_shape, weight_shape : sequence of int
-        Shapes as `conv_transpose2d` and `conv2d` take them, of any rank; for a gradient those of the forward call.
+    input_shape, weight_shape : sequence of int or array
+        Shapes as `conv_transpose2d` and `conv2d` take them, of any rank, or arrays of such shapes; for a gradient those
+        of the forward call.
     op : str
         ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"``,
         ``"conv_weight"``, ``"conv_transpose_input"`` or ``"conv_transpose_weight"``.
     stride, padding, output_padding, groups, dilation, output_size
         As in `conv_transpose2d`; a convolution takes no output padding and no output size.
-    dtype : dtype
-        Element type of the arrays.
-    data_format : str
-        As in `conv_transpose2d`; shapes have their channels first in either format.
+    data_format : {"channels_first", "channels_last"}
+        Layout of `input_shape`, and of a whole shape as `output_size`; on a GPU a call's cost does not depend on it.
+    dtype : dtype, optional
+        Element type of the arrays; without it that of those which are given, or float32 for shapes.
 
     Returns
     -------
@@ -124,12 +125,11 @@ def costs(
     >>> found["zero_insertion"].cpu_workspace_bytes > 4 * found["unified"].cpu_workspace_bytes
     True
     """
-    check_choice("data_format", data_format, DataFormat)
     geometry = geometry_of(
-        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
-    element = dtypes.supported(dtype)
-    return count(op, geometry, element, OnCpu(data_format == "channels_last", swapped=not np.dtype(dtype).isnative))
+    element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
+    return count(op, geometry, element, OnCpu.of_option(data_format, dtype, input_shape, weight_shape))
 
 
 class OnCpu(NamedTuple):
@@ -139,6 +139,12 @@ class OnCpu(NamedTuple):
     prepared: bool = False
     swapped: bool = False
     forms: Mapping[str, str] = MappingProxyType({})
+
+    @classmethod
+    def of_option(cls, data_format: str, dtype: Any, *given: Any) -> OnCpu:
+        """Return it for an unprepared call of arrays, or of a dtype and shapes."""
+        elements = [each.dtype for each in given if hasattr(each, "dtype")] if dtype is None else [np.dtype(dtype)]
+        return cls(data_format == "channels_last", swapped=not all(each.isnative for each in elements))
 
 
 # Of these a complex gradient takes a conjugate copy; that of a prepared weight is made before any call.

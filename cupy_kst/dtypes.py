@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import ml_dtypes  # noqa: F401  (by which NumPy knows bfloat16 by its name)
 import numpy as np
+
+from .hints import question
 
 Bits = Literal["", "half", "bfloat"]
 # How exactly products of float32 are to be made.
@@ -68,21 +71,69 @@ def supported(dtype: Any) -> DType:
         element = None
     found = DTYPES.get(getattr(element, "name", ""))
     if found is None:
-        shown = repr(dtype) if element is None else element
-        raise TypeError(f"dtype {shown} is not supported: use one of {', '.join(DTYPES)}")
+        shown = repr(dtype) if element is None else spelt(element)
+        # A word that NumPy knows is no slip; one letter of a dtype more or less is another dtype.
+        asked = question(dtype, DTYPES, 0.8) if element is None else ""
+        raise TypeError(f"dtype {shown} is not supported: use one of {', '.join(DTYPES)}{asked}")
     return found
+
+
+def spelt(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype, with its byte order where that is not the machine's."""
+    if dtype.isnative:
+        return str(dtype.name)
+    return f"{'little' if sys.byteorder == 'big' else 'big'}-endian {dtype.name}"
+
+
+def of_option(dtype: Any, **given: Any) -> DType:
+    """Return the element type of an option, or if that is None the one that arrays share; for shapes alone float32."""
+    if dtype is not None:
+        return supported(dtype)
+    arrays = {name: each for name, each in given.items() if getattr(each, "ndim", 1) != 1}
+    return common(**arrays) if arrays else DTYPES["float32"]
 
 
 def common(**arrays: Any) -> DType:
     """Return the element type that all `arrays` (None is passed over) share, or raise a TypeError that names two."""
     named: Mapping[str, Any] = {name: array for name, array in arrays.items() if array is not None}
-    (first, dtype), *others = ((name, _native(array)) for name, array in named.items())
+    (_, dtype), *others = given = [(name, _native(array)) for name, array in named.items()]
     for name, other in others:
         if other != dtype:
-            raise TypeError(f"{first} has dtype {dtype} and {name} has dtype {other}: convert one with astype")
-    return supported(dtype)
+            raise TypeError(_mismatch(dict(given), name))
+    found = DTYPES.get(dtype.name)
+    if found is None:
+        raise TypeError(_mismatch(dict(given)))
+    return found
 
 
 def _native(array: Any) -> np.dtype[Any]:
     native: np.dtype[Any] = array.dtype.newbyteorder("=")
     return native
+
+
+def _mismatch(given: Mapping[str, np.dtype[Any]], other: str = "") -> str:
+    """Return what is wrong with the dtypes of arrays, of which `other` differs from the first, and the way out."""
+    first = next(iter(given))
+    shown = " and ".join(f"{name} has dtype {given[name].name}" for name in (first, other) if name)
+    bad = [name for name, dtype in given.items() if dtype.name not in DTYPES]
+    if not bad:
+        ways = [_converted(first, given[first], given[other]), _converted(other, given[other], given[first])]
+        return f"{shown}: pass {' or '.join(filter(None, ways))}"
+    wanted = next((dtype for dtype in given.values() if dtype.name in DTYPES), np.dtype(np.float32))
+    ways = [_converted(name, given[name], wanted) for name in bad]
+    refused = list(dict.fromkeys(given[name].name for name in bad))
+    are = "is" if len(refused) == 1 else "are"
+    way = f": pass {' and '.join(ways)}" if all(ways) else ""
+    return f"{shown}: {' and '.join(refused)} {are} not supported, use one of {', '.join(DTYPES)}{way}"
+
+
+def _converted(name: str, dtype: np.dtype[Any], wanted: np.dtype[Any]) -> str:
+    """Return how a caller converts an array, "" where that would lose an imaginary part, or it holds no numbers."""
+    is_complex = dtype.kind == "c"
+    is_number = is_complex or dtype.kind in "biuf" or dtype.name.startswith(("float", "bfloat"))
+    if not is_number or (is_complex and wanted.kind != "c"):
+        return ""
+    # NumPy knows bfloat16 by its name alone.
+    spelling = repr(wanted.name) if wanted.kind == "V" else f"np.{wanted.name}"
+    # What is called by words is a prepared weight, which no caller has at hand.
+    return f"{name}.astype({spelling})" if name.isidentifier() else f"prepare(weight, dtype={spelling})"

@@ -9,12 +9,9 @@ from math import prod
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from . import dtypes
 from .arrays import Engine
 from .axis import Axis, AxisClass
-from .calls import DataFormat, check_choice
 from .costs import Cost, OnCpu, count
 from .dtypes import DType, Precision
 from .geometry import Geometry
@@ -22,7 +19,9 @@ from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device
 from .gpu.engine import form_of, form_taken, tuned_form
 from .gpu.target import Target
+from .labels import DataFormat, shape_in_format
 from .methods import OPERATION_OF, Method, Op, auto, choose, geometry_of, methods_of
+from .options import check_choice
 
 # Sizes of sub-kernels, and classes, that are told.
 _MOST_SUB_KERNELS = 8
@@ -37,8 +36,8 @@ _HEADINGS = (
 
 
 def explain(
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Sequence[int] | Any,
+    weight_shape: Sequence[int] | Any,
     *,
     op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
@@ -50,17 +49,19 @@ def explain(
     method: str = "auto",
     data_format: DataFormat = "channels_first",
     precision: Precision = "ieee",
-    dtype: Any = "float32",
+    dtype: Any = None,
 ) -> str:
     """Return a text on what a call does: the method taken and why, the others, sub-kernels, work and memory.
 
     Parameters
     ----------
     input_shape, weight_shape, op, stride, padding, output_padding, groups, dilation, output_size, dtype
-        As in `costs`; shapes have their channels first in either format.
+        As in `costs`.
     method : str
         The method that the call names.
-    data_format, precision : str
+    data_format : {"channels_first", "channels_last"}
+        Layout of the maps, in which their shapes are given and shown.
+    precision : str
         As in `conv_transpose2d`.
 
     Returns
@@ -103,13 +104,13 @@ def explain(
     useful: 126.0 M MACs of a tap and an input that both exist
     workspace: the most memory beside input, weight and output
     """
-    check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
     geometry = geometry_of(
-        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
-    element, options = dtypes.supported(dtype), Options(method, None, data_format, precision)
-    on_cpu = OnCpu(data_format == "channels_last", swapped=not np.dtype(dtype).isnative)
+    element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
+    options = Options(method, None, data_format, precision)
+    on_cpu = OnCpu.of_option(data_format, dtype, input_shape, weight_shape)
     return describe(op, geometry, element, options, {"cupy": REFERENCE, "numpy": None}, on_cpu)
 
 
@@ -145,7 +146,11 @@ def describe(
         takers = [_ENGINES[engine] for engine in engines if taken[engine] is each]
         return _line(each, geometry, found.get(each.name), takers)
 
-    shapes = {"input": geometry.input_shape, "weight": geometry.weight_shape, "output": geometry.output_shape}
+    given, made = (
+        shape_in_format(shape, geometry.rank, options.data_format)
+        for shape in (geometry.input_shape, geometry.output_shape)
+    )
+    shapes = {"input": given, "weight": geometry.weight_shape, "output": made}
     # No line ends within a shape.
     named = (f"{name} {shape}".replace(" ", _FIXED) for name, shape in shapes.items())
     lines = [

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import arrays
-from .calls import DataFormat, check_bias, check_choice, check_rank, compute, settle
+from .calls import check_bias, check_rank, compute
 from .dtypes import Precision
 from .geometry import Geometry
+from .labels import DataFormat, in_both_formats, settle
+from .options import check_choice, size_in_front
 
 IntOrAxes = int | Sequence[int]
+
+_LABELS = in_both_formats("input", "weight", "output_size")
 
 
 def conv_transpose1d(
@@ -78,14 +82,15 @@ def conv_transpose2d(
     groups : int
         Number of groups that the channels are divided into.
     output_size : int or sequence of int, optional
-        Wanted spatial size, or whole shape, of the output; settles `output_padding`.
+        Wanted spatial size of the output, or its whole shape in the layout of `data_format`, whose batch and channels
+        are those that the call makes; settles `output_padding`.
     method : str
         ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_, ``"unified"`` [2]_, ``"ks_deconv"``
         [4]_ or ``"split"`` [3]_, which takes no dilation. All give the same numbers up to the rounding of sums; they
         differ in work, memory and launches, and in what they make of non-finite values (`methods`).
     data_format : {"channels_first", "channels_last"}
-        Whether `input`, `out` and the result have their channels in front of the spatial axes or behind them; the
-        weight has the same layout in both.
+        Whether `input`, `out`, the result and a whole shape as `output_size` have their channels in front of the
+        spatial axes or behind them; the weight has the same layout in both.
     precision : {"ieee", "tf32", "tf32x3"}
         How exactly float32 has to be multiplied on a GPU: as IEEE floats, rounded to 10 bits of fraction, or by three
         such products. It allows a quicker kernel and demands none; other dtypes and the CPU pass it over.
@@ -168,9 +173,11 @@ def _conv_transpose(
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)
     arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
-    check_rank(f"conv_transpose{rank}d", rank, weight.shape, "in_channels, out_channels // groups")
+    labels = _LABELS[data_format]
+    check_rank(f"conv_transpose{rank}d", rank, weight.shape, "in_channels, out_channels // groups", labels)
+    wished = size_in_front(output_size, rank, data_format)
     make = Geometry.conv_transpose
-    geometry = settle(make, input.shape, rank, data_format, weight.shape, *options, output_size=output_size)
+    geometry = settle(make, labels, rank, input.shape, weight.shape, *options, output_size=wished)
     check_bias(bias, geometry)
     return compute(
         "conv_transpose",
@@ -319,8 +326,9 @@ def _conv(
 ) -> Any:
     check_choice("data_format", data_format, DataFormat)
     arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
-    check_rank(f"conv{rank}d", rank, weight.shape, "out_channels, in_channels // groups")
-    geometry = settle(Geometry.conv, input.shape, rank, data_format, weight.shape, *options)
+    labels = _LABELS[data_format]
+    check_rank(f"conv{rank}d", rank, weight.shape, "out_channels, in_channels // groups", labels)
+    geometry = settle(Geometry.conv, labels, rank, input.shape, weight.shape, *options)
     check_bias(bias, geometry)
     return compute(
         "conv",

@@ -10,10 +10,14 @@ from math import prod
 from typing import Any
 
 from .axis import Axis, AxisClass
+from .hints import conv_stride, layout_or_swap, other_layout
+from .labels import Labels, ShapeError, shape_in_format
 from .options import Padding, is_sequence, per_axis, per_axis_padding, shape, whole_number
 from .sizes import conv_axes, conv_transpose_axes
 
 AXES = 3
+# An array has at most 2**63 - 1 bytes, so that it has fewer elements than this, where an element has 16.
+ELEMENTS = 2**59
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class Geometry:
         groups : int
             Number of groups; divides `in_channels`.
         output_size : int or sequence of int, optional
-            Spatial size of the output, or its whole shape; settles `output_padding`.
+            Spatial size of the output, or its whole shape, whose batch and channels are those that the call makes;
+            settles `output_padding`.
 
         Raises
         ------
@@ -145,7 +150,11 @@ class Geometry:
         TypeError, ValueError
             If no output padding explains the output's shape, or an option or a shape breaks a rule.
         """
-        return _settle_to(input_shape, weight_shape, output_shape, stride, padding, dilation, groups)
+        try:
+            return _settle_to(input_shape, weight_shape, output_shape, stride, padding, dilation, groups)
+        except ShapeError as error:
+            error.args = (error.told(Labels(output="output_shape")),)
+            raise
 
     @property
     def in_channels(self) -> int:
@@ -246,9 +255,44 @@ class Geometry:
 
 
 def check_weight(weights: tuple[int, ...], channels: str) -> None:
-    """Raise a ValueError unless a weight of this shape has one to three spatial axes."""
-    if not 1 <= len(weights) - 2 <= AXES:
-        raise ValueError(f"weight has shape {weights}: expected 3, 4 or 5 dimensions ({channels}, *kernel)")
+    """Raise a ShapeError unless a weight of this shape has one to three spatial axes."""
+    rank = len(weights) - 2
+    if not 1 <= rank <= AXES:
+        raise ShapeError(f"{{weight_is}}: expected 3, 4 or 5 dimensions ({channels}, *kernel)", rank, weight=weights)
+
+
+def check_output(geometry: Geometry, outputs: tuple[int, ...]) -> Geometry:
+    """Return a geometry whose output has this shape, or raise a ShapeError."""
+    made, rank = geometry.output_shape, geometry.rank
+    if made == outputs:
+        return geometry
+    axes = geometry.axes[-rank:]
+    pads = [(axis.pad_lo, axis.pad_hi) for axis in axes]
+
+    def hint(labels: Labels) -> str:
+        found, wanted = (shape_in_format(each, rank, labels.data_format) for each in (outputs, made))
+        layout = other_layout(found, wanted, rank, labels.data_format)
+        if layout or geometry.transposed or len(made) != len(outputs) or made[:-rank] != outputs[:-rank]:
+            return layout
+        sizes, spans = zip(*((axis.large, axis.dilation * (axis.kernel - 1) + 1) for axis in axes), strict=True)
+        return conv_stride(sizes, spans, pads, outputs[-rank:])
+
+    raise ShapeError(
+        f"{{output_is}}: {{input}} and {{weight}} give shape {{made_shape}} with {_options(axes)}",
+        rank,
+        hint,
+        input=geometry.input_shape,
+        weight=geometry.weight_shape,
+        output=outputs,
+        made=made,
+    )
+
+
+def _options(axes: Sequence[Axis]) -> str:
+    """Return the options that axes have, as callers would write them."""
+    stride, dilation = (tuple(getattr(axis, name) for axis in axes) for name in ("stride", "dilation"))
+    pads = tuple((axis.pad_lo, axis.pad_hi) for axis in axes)
+    return f"stride={stride}, padding={pads}, dilation={dilation}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -290,7 +334,7 @@ def _settle(
         per_axis("output_padding", output_padding, rank, 0),
         whole_number("groups", groups, 1),
         per_axis("dilation", dilation, rank, 1),
-        None if output_size is None else _spatial_size(output_size, rank, len(inputs)),
+        None if output_size is None else _output_size(output_size, rank, inputs, weights),
     )
 
 
@@ -321,6 +365,8 @@ def _settle_to(
     outputs = shape("output_shape", output_shape)
     rank = len(weights) - 2
     _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    if len(outputs) != len(inputs):
+        raise ShapeError("{output_is}: expected as many dimensions as {input} has", rank, input=inputs, output=outputs)
     pads = per_axis_padding(padding, rank)
     named = isinstance(pads, str) and pads != "valid"
     geometry = _conv_transpose(
@@ -331,40 +377,42 @@ def _settle_to(
         (0,) * rank,
         whole_number("groups", groups, 1),
         per_axis("dilation", dilation, rank, 1),
-        None if named else outputs[-rank:],
+        None if named else outputs,
         any_extra=True,
     )
-    if geometry.output_shape != outputs:
-        raise ValueError(
-            f"the output has shape {outputs}: input of shape {inputs} and weight of shape {weights} give "
-            f"{geometry.output_shape}"
-        )
-    return geometry
+    return check_output(geometry, outputs)
 
 
 def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:
     check_weight(weights, channels)
     if len(inputs) not in (rank + 1, rank + 2):
-        raise ValueError(
-            f"input has shape {inputs}: a weight of shape {weights} takes {rank + 2} dimensions (batch, in_channels, "
-            f"*spatial), or {rank + 1} without the batch"
+        raise ShapeError(
+            f"{{input_is}}: {{weight}} takes {rank + 2} dimensions ({{axes}}), or {rank + 1} without the batch",
+            rank,
+            input=inputs,
+            weight=weights,
         )
     if 0 in inputs[-rank - 1 :]:
-        raise ValueError(f"input has shape {inputs}: only the batch may be of size zero")
+        raise ShapeError("{input_is}: only the batch may be of size zero", rank, input=inputs)
     if 0 in weights:
-        raise ValueError(f"weight has shape {weights}: no dimension may be of size zero")
+        raise ShapeError("{weight_is}: no dimension may be of size zero", rank, weight=weights)
 
 
-def _spatial_size(output_size: Any, rank: int, input_dimensions: int) -> tuple[int, ...]:
+def _output_size(output_size: Any, rank: int, inputs: tuple[int, ...], weights: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a wished spatial size or whole shape."""
     largest = 2**62
     if not is_sequence(output_size):
         return per_axis("output_size", output_size, rank, 1, largest)
     values = shape("output_size", output_size)
-    if len(values) not in (rank, input_dimensions):
-        raise ValueError(
-            f"output_size={output_size!r}: expected {rank} spatial sizes or a shape of {input_dimensions} dimensions"
+    if len(values) not in (rank, len(inputs)):
+        raise ShapeError(
+            f"output_size={output_size!r}: expected {rank} spatial sizes or a shape of {len(inputs)} dimensions, as "
+            "{input} has",
+            rank,
+            input=inputs,
         )
-    return per_axis("output_size", values[-rank:], rank, 1, largest)
+    per_axis("output_size", values[-rank:], rank, 1, largest)
+    return values
 
 
 @lru_cache(maxsize=4096)
@@ -376,30 +424,28 @@ def _conv_transpose(
     output_padding: tuple[int, ...],
     groups: int,
     dilation: tuple[int, ...],
-    output_size: tuple[int, ...] | None,
+    output: tuple[int, ...] | None,
     any_extra: bool = False,
 ) -> Geometry:
     rank = len(stride)
-    channels, sizes, kernel = inputs[-rank - 1], inputs[-rank:], weights[2:]
+    channels = inputs[-rank - 1]
     if channels != weights[0]:
-        raise ValueError(
-            f"input of shape {inputs} has {channels} channels, but weight of shape {weights} takes {weights[0]}"
+        raise _channels_differ(
+            inputs, weights, rank, f"takes {weights[0]}", lambda of_map, rows, _: of_map == rows and not of_map % groups
         )
     if channels % groups:
-        raise ValueError(f"groups={groups} does not divide the {channels} channels of input of shape {inputs}")
+        raise ShapeError(f"groups={groups} does not divide the {channels} channels of {{input}}", rank, input=inputs)
     for extra, step, spread in zip(output_padding, stride, dilation, strict=True):
         if extra >= max(step, spread):
             raise ValueError(
                 f"output_padding={output_padding}: must be smaller than stride or dilation on each axis, "
                 f"which are {stride} and {dilation}"
             )
-    # As in torch, a wished size may add less than a stride; output padding may be up to the dilation as well.
-    most_extra = tuple(
-        (max(step, spread) if any_extra else step) - 1 for step, spread in zip(stride, dilation, strict=True)
-    )
-    wish = f"output of size {output_size} from input {inputs} and weight {weights}" if any_extra else f"{output_size=}"
-    axes = conv_transpose_axes(sizes, kernel, stride, padding, output_padding, dilation, output_size, most_extra, wish)
-    return Geometry(True, rank, _batch(inputs, rank), channels, weights[1] * groups, groups, _three(axes))
+    made = (*inputs[: -rank - 1], weights[1] * groups)
+    if output is not None and len(output) > rank and output[:-rank] != made:
+        raise _another_output(inputs, weights, rank, groups, output, made)
+    axes = conv_transpose_axes(inputs, weights, stride, padding, output_padding, dilation, output, any_extra)
+    return _possible(Geometry(True, rank, _batch(inputs, rank), channels, made[-1], groups, _three(axes)))
 
 
 @lru_cache(maxsize=4096)
@@ -414,14 +460,73 @@ def _conv(
     rank = len(stride)
     channels = inputs[-rank - 1]
     if channels != weights[1] * groups:
-        raise ValueError(
-            f"input of shape {inputs} has {channels} channels, but weight of shape {weights} with groups={groups} "
-            f"takes {weights[1] * groups}"
+        raise _channels_differ(
+            inputs,
+            weights,
+            rank,
+            f"with groups={groups} takes {weights[1] * groups}",
+            lambda of_map, rows, columns: of_map == columns * groups and not rows % groups,
         )
     if weights[0] % groups:
-        raise ValueError(f"groups={groups} does not divide the {weights[0]} output channels of weight {weights}")
-    axes = conv_axes(inputs[-rank:], weights[2:], stride, padding, dilation)
-    return Geometry(False, rank, _batch(inputs, rank), weights[0], channels, groups, _three(axes))
+        raise ShapeError(
+            f"groups={groups} does not divide the {weights[0]} output channels of {{weight}}", rank, weight=weights
+        )
+    axes = conv_axes(inputs, weights, stride, padding, dilation)
+    return _possible(Geometry(False, rank, _batch(inputs, rank), weights[0], channels, groups, _three(axes)))
+
+
+def _channels_differ(
+    inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, takes: str, fits: Callable[[int, int, int], bool]
+) -> ShapeError:
+    return ShapeError(
+        f"{{input}} has {inputs[-rank - 1]} channels, but {{weight}} {takes}",
+        rank,
+        lambda labels: layout_or_swap(labels.data_format, inputs, weights, rank, labels.weight, fits),
+        input=inputs,
+        weight=weights,
+    )
+
+
+def _another_output(
+    inputs: tuple[int, ...],
+    weights: tuple[int, ...],
+    rank: int,
+    groups: int,
+    output: tuple[int, ...],
+    made: tuple[int, ...],
+) -> ShapeError:
+    """Return the error for an output whose batch or channels are not those that a call makes."""
+    if output[: -rank - 1] != made[:-1]:
+        wrong = f"its batch is {output[0]}, but that of {{input}} is {made[0]}"
+    else:
+        wrong = f"it has {output[-rank - 1]} channels, but {{weight}} with groups={groups} makes {made[-1]}"
+
+    def hint(labels: Labels) -> str:
+        channels, place = (output[-rank], "last") if labels.data_format == "channels_last" else (output[-1], "first")
+        if not labels.data_format or channels != made[-1]:
+            return ""
+        return f"; with data_format={labels.data_format!r} the channels are {place}"
+
+    return ShapeError(f"{{output_is}}: {wrong}", rank, hint, input=inputs, weight=weights, output=output)
+
+
+def _possible(geometry: Geometry) -> Geometry:
+    """Return a geometry whose maps can exist, or raise a ShapeError."""
+    shapes = {"input": geometry.input_shape, "weight": geometry.weight_shape, "made": geometry.output_shape}
+    for role, each in shapes.items():
+        # A batch of zero makes no memory of all the rest, but NumPy reckons with it.
+        elements = prod(max(size, 1) for size in each)
+        if elements >= ELEMENTS:
+            what = f"{{{role}_is}}" if role != "made" else "the output would have shape {made_shape}"
+            raise ShapeError(
+                f"{what}, {elements} elements, where an array has at most 2**59 - 1: {{input}} and {{weight}} with "
+                f"{_options(geometry.axes[-geometry.rank :])}",
+                geometry.rank,
+                input=geometry.input_shape,
+                weight=geometry.weight_shape,
+                made=geometry.output_shape,
+            )
+    return geometry
 
 
 def _batch(inputs: tuple[int, ...], rank: int) -> int | None:

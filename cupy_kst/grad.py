@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from . import arrays, dtypes
-from .calls import DataFormat, channels_first, channels_first_shape, check_choice, check_rank, compute, settle
+from .arrays import channels_first
+from .calls import check_rank, compute
 from .dtypes import Precision
-from .geometry import Geometry
-from .options import shape
+from .geometry import Geometry, check_output
+from .labels import DataFormat, Labels, channels_first_shape, in_both_formats, settle
+from .options import check_choice, is_sequence, shape
 
 IntOrAxes = int | Sequence[int]
 P = ParamSpec("P")
@@ -23,6 +25,10 @@ R = TypeVar("R")
 
 _CONV = "out_channels, in_channels // groups"
 _TRANSPOSE = "in_channels, out_channels // groups"
+
+_OF_INPUT = in_both_formats("input_size", "weight", "grad_output")
+_OF_WEIGHT = in_both_formats("input", "weight_size", "grad_output")
+_OF_ALL = in_both_formats("input", "weight", "grad_output")
 
 
 def _conv_input(
@@ -68,10 +74,10 @@ def _conv_input(
         As `cupy_kst.conv2d` does, and if `grad_output` has not the shape of the output.
     """
     _check(data_format, {"out": out}, weight=weight, grad_output=grad_output)
-    check_rank(f"conv{rank}d_input", rank, weight.shape, _CONV)
-    options = (weight.shape, stride, padding, dilation, groups)
-    geometry = settle(Geometry.conv, shape("input_size", input_size), rank, data_format, *options)
-    _check_gradient(grad_output, geometry, data_format)
+    labels = _OF_INPUT[data_format]
+    check_rank(f"conv{rank}d_input", rank, weight.shape, _CONV, labels)
+    shapes = shape("input_size", input_size), weight.shape, grad_output.shape
+    geometry = _settle_conv(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"small": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv_transpose", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -120,9 +126,10 @@ def _conv_weight(
     """
     _check(data_format, {"out": out}, input=input, grad_output=grad_output)
     weights = shape("weight_size", weight_size)
-    check_rank(f"conv{rank}d_weight", rank, weights, _CONV)
-    geometry = settle(Geometry.conv, input.shape, rank, data_format, weights, stride, padding, dilation, groups)
-    _check_gradient(grad_output, geometry, data_format)
+    labels = _OF_WEIGHT[data_format]
+    check_rank(f"conv{rank}d_weight", rank, weights, _CONV, labels)
+    shapes = input.shape, weights, grad_output.shape
+    geometry = _settle_conv(labels, rank, shapes, (stride, padding, dilation, groups))
     # sum(conj(input) * grad) = conj(sum(input * conj(grad))), and the gradient is the smaller of the two.
     given: Any = {"large": ("input", input), "small": ("grad_output", arrays.conjugated(grad_output))}
     result = compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
@@ -173,10 +180,10 @@ def _conv_transpose_input(
         As `cupy_kst.conv_transpose2d` does, and if no output padding explains the shape of `grad_output`.
     """
     _check(data_format, {"out": out}, weight=weight, grad_output=grad_output)
-    check_rank(f"conv_transpose{rank}d_input", rank, weight.shape, _TRANSPOSE)
-    outputs = channels_first_shape(grad_output.shape, rank, data_format)
-    options = (weight.shape, outputs, stride, padding, dilation, groups)
-    geometry = settle(Geometry.conv_transpose_to, shape("input_size", input_size), rank, data_format, *options)
+    labels = _OF_INPUT[data_format]
+    check_rank(f"conv_transpose{rank}d_input", rank, weight.shape, _TRANSPOSE, labels)
+    shapes = shape("input_size", input_size), weight.shape, grad_output.shape
+    geometry = _settle_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"large": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -226,10 +233,10 @@ def _conv_transpose_weight(
     """
     _check(data_format, {"out": out}, input=input, grad_output=grad_output)
     weights = shape("weight_size", weight_size)
-    check_rank(f"conv_transpose{rank}d_weight", rank, weights, _TRANSPOSE)
-    outputs = channels_first_shape(grad_output.shape, rank, data_format)
-    options = (weights, outputs, stride, padding, dilation, groups)
-    geometry = settle(Geometry.conv_transpose_to, input.shape, rank, data_format, *options)
+    labels = _OF_WEIGHT[data_format]
+    check_rank(f"conv_transpose{rank}d_weight", rank, weights, _TRANSPOSE, labels)
+    shapes = input.shape, weights, grad_output.shape
+    geometry = _settle_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"large": ("grad_output", grad_output), "small": ("input", arrays.conjugated(input))}
     return compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -301,18 +308,9 @@ def _conv(
     tuple of array
         The gradients of input, weight and bias, None where not wanted.
     """
-    return _three(
-        rank,
-        _conv_input,
-        _conv_weight,
-        input,
-        weight,
-        grad_output,
-        output_mask,
-        (stride, padding, dilation, groups),
-        data_format,
-        precision,
-    )
+    forward = _Forward("conv", _CONV, _settle_conv, _conv_input, _conv_weight)
+    options = (stride, padding, dilation, groups)
+    return _three(forward, rank, (input, weight, grad_output), output_mask, options, data_format, precision)
 
 
 def _conv_transpose(
@@ -349,42 +347,49 @@ def _conv_transpose(
     tuple of array
         The gradients of input, weight and bias, None where not wanted.
     """
-    return _three(
-        rank,
-        _conv_transpose_input,
-        _conv_transpose_weight,
-        input,
-        weight,
-        grad_output,
-        output_mask,
-        (stride, padding, dilation, groups),
-        data_format,
-        precision,
-    )
+    settled, of_input, of_weight = _settle_conv_transpose, _conv_transpose_input, _conv_transpose_weight
+    forward = _Forward("conv_transpose", _TRANSPOSE, settled, of_input, of_weight)
+    options = (stride, padding, dilation, groups)
+    return _three(forward, rank, (input, weight, grad_output), output_mask, options, data_format, precision)
+
+
+class _Forward(NamedTuple):
+    """What all three gradients of a convolution of either kind take."""
+
+    name: str
+    channels: str
+    settle: Callable[..., Geometry]
+    of_input: Callable[..., Any]
+    of_weight: Callable[..., Any]
 
 
 def _three(
+    forward: _Forward,
     rank: int,
-    of_input: Callable[..., Any],
-    of_weight: Callable[..., Any],
-    input: Any,
-    weight: Any,
-    grad_output: Any,
+    given: tuple[Any, Any, Any],
     output_mask: Sequence[bool],
     options: tuple[Any, ...],
     data_format: DataFormat,
     precision: Precision,
 ) -> tuple[Any, Any, Any]:
+    input, weight, grad_output = given
     _check(data_format, {}, input=input, weight=weight, grad_output=grad_output)
-    if len(output_mask) != 3:
+    if not is_sequence(output_mask) or len(output_mask) != 3:
         raise ValueError(f"output_mask={output_mask!r}: expected 3 values, for input, weight and bias")
     how = {"data_format": data_format, "precision": precision}
     wants_input, wants_weight, wants_bias = output_mask
-    return (
-        of_input(rank, input.shape, weight, grad_output, *options, **how) if wants_input else None,
-        of_weight(rank, input, weight.shape, grad_output, *options, **how) if wants_weight else None,
-        _bias(rank, grad_output, data_format=data_format) if wants_bias else None,
-    )
+    try:
+        return (
+            forward.of_input(rank, input.shape, weight, grad_output, *options, **how) if wants_input else None,
+            forward.of_weight(rank, input, weight.shape, grad_output, *options, **how) if wants_weight else None,
+            _bias(rank, grad_output, data_format=data_format) if wants_bias else None,
+        )
+    except ValueError:
+        # Shapes that break a rule are told of by the names that this call has for them.
+        labels = _OF_ALL[data_format]
+        check_rank(f"{forward.name}{rank}d", rank, weight.shape, forward.channels, labels)
+        forward.settle(labels, rank, (input.shape, weight.shape, grad_output.shape), options)
+        raise
 
 
 def _check(data_format: str, optional: dict[str, Any], **needed: Any) -> None:
@@ -392,13 +397,26 @@ def _check(data_format: str, optional: dict[str, Any], **needed: Any) -> None:
     arrays.engine_of(optional, **needed)
 
 
-def _check_gradient(grad_output: Any, geometry: Geometry, data_format: str) -> None:
-    found = channels_first_shape(grad_output.shape, geometry.rank, data_format)
-    if found != geometry.output_shape:
-        raise ValueError(
-            f"grad_output has shape {grad_output.shape}: the output has shape {geometry.output_shape}"
-            + (", its channels last" if data_format == "channels_last" else "")
-        )
+def _settle_conv(labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...], options: tuple[Any, ...]) -> Geometry:
+    """Return the geometry of a convolution, of which input, weight and output have these shapes in the format."""
+    inputs, weights, outputs = shapes
+    in_front = channels_first_shape(outputs, rank, labels.data_format)
+    return settle(_conv_to, labels, rank, inputs, weights, in_front, options)
+
+
+def _conv_to(
+    inputs: tuple[int, ...], weights: tuple[int, ...], outputs: tuple[int, ...], options: tuple[Any, ...]
+) -> Geometry:
+    return check_output(Geometry.conv(inputs, weights, *options), outputs)
+
+
+def _settle_conv_transpose(
+    labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...], options: tuple[Any, ...]
+) -> Geometry:
+    """Return the geometry of a transposed convolution, of which all three have these shapes in the format."""
+    inputs, weights, outputs = shapes
+    in_front = channels_first_shape(outputs, rank, labels.data_format)
+    return settle(Geometry.conv_transpose_to, labels, rank, inputs, weights, in_front, *options)
 
 
 def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -> Callable[P, R]:

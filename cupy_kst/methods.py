@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .arrays import Engine
-from .geometry import Geometry
+from .geometry import ELEMENTS, Geometry
+from .hints import question
+from .labels import DataFormat, Labels, settle
+from .options import check_choice, shape_or_array, size_in_front
 
 Operation = Literal["conv_transpose", "conv", "conv_weight"]
 Op = Literal["conv_transpose", "conv", "conv_input", "conv_weight", "conv_transpose_input", "conv_transpose_weight"]
@@ -45,9 +49,29 @@ def _nothing(geometry: Geometry) -> str:
     return ""
 
 
-def _dilation(geometry: Geometry) -> str:
+def _too_large(what: str, shape: tuple[int, ...]) -> str:
+    """Return why an array can't be, "" where it can."""
+    elements = prod(max(size, 1) for size in shape)
+    if elements < ELEMENTS:
+        return ""
+    return f"its {what} would have shape {shape}, {elements} elements, where an array has at most 2**59 - 1"
+
+
+def _inserted(geometry: Geometry) -> str:
+    return _too_large("zero-inserted map", geometry.zero_inserted_shape)
+
+
+def _dilated(geometry: Geometry) -> str:
+    sizes = tuple(axis.dilated_size for axis in geometry.axes)
+    return _too_large("dilated gradient", (geometry.samples, geometry.small_channels, *sizes))
+
+
+def _split(geometry: Geometry) -> str:
     dilation = tuple(axis.dilation for axis in geometry.axes[-geometry.rank :])
-    return "" if set(dilation) == {1} else f"its sub-filters have no dilation, which here is {dilation}"
+    if set(dilation) != {1}:
+        return f"its sub-filters have no dilation, which here is {dilation}"
+    weight = _too_large("expanded filter", geometry.split_weight_shape)
+    return weight or _too_large("map before it is interleaved", geometry.split_output_shape)
 
 
 @dataclass(frozen=True)
@@ -87,7 +111,12 @@ class Method:
 
 _TABLE = (
     Method(
-        "zero_insertion", "conv_transpose", "", "insert zeros between inputs, then convolve: the baseline", "border"
+        "zero_insertion",
+        "conv_transpose",
+        "",
+        "insert zeros between inputs, then convolve: the baseline",
+        "border",
+        _inserted,
     ),
     Method(
         "segregated",
@@ -112,14 +141,19 @@ _TABLE = (
         "arXiv 1907.01773",
         "equal sub-filters as one ordinary convolution, whose channels are interleaved",
         "border",
-        _dilation,
+        _split,
     ),
     Method("direct", "conv", "", "one dense convolution, with bounds tests: the baseline", "exact"),
     Method(
         "conv_v2", "conv", "arXiv 2306.15951", "a matrix product by the filter trimmed to what meets input", "border"
     ),
     Method(
-        "zero_dilation", "conv_weight", "", "insert zeros into the gradient, then correlate: the baseline", "border"
+        "zero_dilation",
+        "conv_weight",
+        "",
+        "insert zeros into the gradient, then correlate: the baseline",
+        "border",
+        _dilated,
     ),
     Method(
         "sk_dilated",
@@ -167,30 +201,40 @@ def methods(op: str | None = None) -> dict[str, Method]:
 def methods_of(op: Any) -> dict[str, Method]:
     """Return the methods of an operation by name, or raise a ValueError that lists the operations."""
     if not isinstance(op, str) or op not in OPERATION_OF:
-        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATION_OF))}")
+        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATION_OF))}{question(op, OPERATION_OF)}")
     return {name: method for name, method in METHODS.items() if method.operation == OPERATION_OF[op]}
 
 
 def geometry_of(
     op: Op,
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Any,
+    weight_shape: Any,
     stride: Any,
     padding: Any,
     output_padding: Any,
     groups: int,
     dilation: Any,
     output_size: Any,
+    data_format: DataFormat,
 ) -> Geometry:
-    """Return the geometry of an operation, or of the forward call that it is a gradient of."""
+    """Return the geometry of an operation, or of the forward call that it is a gradient of.
+
+    Shapes, in place of which there may be arrays, are in the layout of `data_format`.
+    """
     methods_of(op)
+    check_choice("data_format", data_format, DataFormat)
+    inputs = shape_or_array("input_shape", input_shape)
+    weights = shape_or_array("weight_shape", weight_shape)
+    # Without a spatial axis there is no layout, and the weight is refused.
+    rank = max(len(weights) - 2, 0)
+    labels = Labels("input_shape", "weight_shape", "output_size", data_format)
     if op.startswith("conv_transpose"):
-        return Geometry.conv_transpose(
-            input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size=output_size
-        )
+        options = (stride, padding, output_padding, groups, dilation)
+        wished = size_in_front(output_size, rank, data_format)
+        return settle(Geometry.conv_transpose, labels, rank, inputs, weights, *options, output_size=wished)
     if output_size is not None or np.any(output_padding):
         raise ValueError(f"op={op!r}: a convolution takes no output_padding and no output_size")
-    return Geometry.conv(input_shape, weight_shape, stride, padding, dilation, groups)
+    return settle(Geometry.conv, labels, rank, inputs, weights, stride, padding, dilation, groups)
 
 
 class Auto(NamedTuple):
@@ -232,7 +276,9 @@ def choose(name: str, operation: Operation, geometry: Geometry, engine: Engine) 
         return METHODS[auto(operation, geometry, engine).name]
     method = METHODS.get(name) if isinstance(name, str) else None
     if method is None or method.operation != operation:
-        raise ValueError(f"method={name!r}: {operation} has 'auto', {', '.join(map(repr, methods(operation)))}")
+        there = ("auto", *methods_of(operation))
+        asked = f"; {name!r} is of {method.operation}" if method is not None else question(name, there)
+        raise ValueError(f"method={name!r}: {operation} has {', '.join(map(repr, there))}{asked}")
     able, reason = method.supports(geometry)
     if not able:
         can = [each.name for each in methods(operation).values() if each.supports(geometry)[0]]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
+
+from .hints import question
+from .labels import channels_first_shape
 
 Rule = Literal["valid", "same", "same_lower"]
 Padding = tuple[tuple[int, int], ...] | Rule
@@ -15,6 +18,13 @@ _RULES: tuple[Rule, ...] = ("valid", "same", "same_lower")
 
 # Kernels reckon in 64 bits at most: with options below this, no product of an option and an extent passes them.
 LARGEST = 2**31 - 1
+
+
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise a ValueError that lists the choices of a Literal, and asks for the nearest, unless `value` is one."""
+    known = get_args(choices)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name}={value!r}: there is {', '.join(map(repr, known))}{question(value, known)}")
 
 
 def whole_number(name: str, value: Any, minimum: int, maximum: int = LARGEST) -> int:
@@ -44,10 +54,24 @@ def per_axis(name: str, value: Any, rank: int, minimum: int, maximum: int = LARG
 def shape(name: str, value: Any) -> tuple[int, ...]:
     """Return a shape as a tuple of ints that are not negative."""
     if getattr(value, "ndim", 1) != 1:
-        raise TypeError(f"{name} is an array of shape {tuple(value.shape)}: expected a sequence of ints")
+        raise TypeError(
+            f"{name} is an array of shape {tuple(value.shape)}: expected a sequence of ints, such as its .shape"
+        )
     if not is_sequence(value):
         raise TypeError(f"{name}={value!r}: expected a sequence of ints")
     return tuple(_shown_whole(name, tuple(value), each, 0, 2**62) for each in value)
+
+
+def shape_or_array(name: str, value: Any) -> tuple[int, ...]:
+    """Return a shape as a tuple of ints, or that of an array, which has not one axis."""
+    return tuple(value.shape) if getattr(value, "ndim", 1) != 1 else shape(name, value)
+
+
+def size_in_front(output_size: Any, rank: int, data_format: str) -> Any:
+    """Return an output size, which if it is a whole shape in a format has its channels in front then."""
+    if data_format == "channels_first" or not is_sequence(output_size):
+        return output_size
+    return channels_first_shape(shape("output_size", output_size), rank, data_format)
 
 
 def per_axis_padding(value: Any, rank: int) -> Padding:
@@ -56,7 +80,7 @@ def per_axis_padding(value: Any, rank: int) -> Padding:
         for name in _RULES:
             if value == name:
                 return name
-        raise ValueError(f"padding={value!r}: the names are 'valid', 'same' and 'same_lower'")
+        raise ValueError(f"padding={value!r}: the names are 'valid', 'same' and 'same_lower'{question(value, _RULES)}")
     try:
         pairs = _pairs(value, rank)
     except TypeError:
@@ -84,7 +108,7 @@ def _pairs(value: Any, rank: int) -> tuple[tuple[int, int], ...] | None:
     return tuple(zip(lo, hi, strict=True))
 
 
-def is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     """Return whether a value holds one for each axis."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0

@@ -5,36 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from . import arrays, cpu, dtypes
-from .calls import (
-    DataFormat,
-    Settled,
-    WeightCall,
-    check_arrays,
-    check_bias,
-    check_choice,
-    settle,
-)
+from .calls import Settled, WeightCall, check_arrays, check_bias
 from .costs import Cost, OnCpu, count
 from .dtypes import Precision
 from .explain import Options, describe
-from .geometry import Geometry, check_weight
+from .geometry import Geometry
 from .gpu.engine import Engine, form_of
+from .labels import DataFormat
 from .methods import OPERATION_OF, Operation, choose
-from .options import per_axis, per_axis_padding, whole_number
-from .options import shape as checked_shape
+from .options import check_choice, is_sequence, shape_or_array
 from .packed import Packed
+from .prepared_geometry import PreparedGeometry
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
 
 # Shapes of inputs that a prepared weight remembers.
 _SHAPES = 256
+# What errors call a weight that was prepared, which the caller does not pass.
+_PREPARED = "the prepared weight"
 
 
 def prepare(
@@ -47,6 +41,7 @@ def prepare(
     output_padding: IntOrAxes = 0,
     groups: int = 1,
     dilation: IntOrAxes = 1,
+    output_size: IntOrAxes | None = None,
     method: str = "auto",
     form: str | None = None,
     data_format: DataFormat = "channels_first",
@@ -70,6 +65,10 @@ def prepare(
     stride, padding, output_padding, groups, dilation, method, data_format, precision
         As in `conv_transpose2d` and `conv2d`. For gradients they are those of the forward call, and `output_padding`
         are the rows at the end of the larger map that the sizes do not explain.
+    output_size : int or sequence of int, optional
+        Spatial size of the larger map, or its whole shape in the layout of `data_format`, in place of `output_padding`:
+        of what ``"conv_transpose"`` and ``"conv_input"`` return, and of what ``"conv_transpose_input"`` reads;
+        ``"conv"`` takes none. The channels, and for each call the batch, of a whole shape are those of the map.
     form : str, optional
         How the engine is to carry out `method`, which then is named: one of the forms that the error lists for any
         other name, and that `explain` shows, such as ``"f32/128x64"`` of ``"ks_deconv"`` on a GPU. Without it, calls
@@ -107,6 +106,7 @@ def prepare(
             "stride": stride,
             "padding": padding,
             "output_padding": output_padding,
+            "output_size": tuple(output_size) if is_sequence(output_size) else output_size,
             "groups": groups,
             "dilation": dilation,
         },
@@ -154,9 +154,9 @@ class Prepared:
         self._data_format, self._precision = data_format, precision
         if bias is not None and op not in get_args(Operation):
             raise ValueError(f"op={op!r}: a gradient of the input has no bias")
-        self._rank = weight.ndim - 2
         self._bias = None if bias is None else arrays.copy_of(bias, self._dtype.storage)
         self._weight_shape = tuple(weight.shape)
+        self._shapes = PreparedGeometry(op, self._weight_shape, options, data_format)
         self._set(weight)
         self._check()
 
@@ -201,7 +201,7 @@ class Prepared:
         kind = type(weight)
         # Nothing else needs to be looked at for arrays like the weight.
         if type(x) is not kind or x.dtype != weight.dtype or (out is not None and type(out) is not kind):
-            check_arrays({"x": x, "weight": weight}, out)
+            check_arrays({"x": x, _PREPARED: weight}, out)
         shape = x.shape
         call = calls.get(shape) or self._settle(prepared, shape)
         if workspace is not None:
@@ -209,18 +209,22 @@ class Prepared:
         return call(x, out, workspace)
 
     def workspace_bytes(self, input_shape: Sequence[int]) -> int:
-        """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU."""
-        shape = tuple(input_shape)
+        """Return the bytes of device memory that a call on this shape takes beside its arrays; 0 on the CPU.
+
+        This, `costs` and `explain` take the shape of `x` in the layout of ``data_format``, or such an array.
+        """
+        shape = shape_or_array("input_shape", input_shape)
         settled = self._weight.calls.get(shape)
         return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
         """Return what `cupy_kst.costs` returns for a call on this shape, with the weight packed."""
-        return count(self._op, self._geometry(tuple(input_shape)), self._dtype, self._on_cpu())
+        geometry = self._geometry(shape_or_array("input_shape", input_shape))
+        return count(self._op, geometry, self._dtype, self._on_cpu())
 
     def explain(self, input_shape: Sequence[int]) -> str:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
-        geometry = self._geometry(tuple(input_shape))
+        geometry = self._geometry(shape_or_array("input_shape", input_shape))
         device = None if self._engine == "numpy" else self._gpu().runtime.limits()
         options = Options(self._method, self._form, self._data_format, self._precision)
         return describe(self._op, geometry, self._dtype, options, {self._engine: device}, self._on_cpu())
@@ -247,7 +251,7 @@ class Prepared:
                 f"weight is a {engine} array of shape {tuple(weight.shape)}: prepared was a {self._engine} array of "
                 f"shape {self._weight_shape}"
             )
-        dtypes.common(weight=weight, prepared=self._weight.array)
+        dtypes.common(**{"weight": weight, _PREPARED: self._weight.array})
         self._set(weight)
 
     def compile(self, shapes: Iterable[Sequence[int]]) -> None:
@@ -264,7 +268,9 @@ class Prepared:
             As calls do.
         """
         weight = self._weight
-        each = [checked_shape("each of shapes", shape) for shape in shapes]
+        if getattr(shapes, "ndim", 1) != 1:
+            raise TypeError("shapes is an array: expected a sequence of shapes")
+        each = [shape_or_array("each of shapes", shape) for shape in shapes]
         if self._engine == "numpy":
             for shape in each:
                 self(np.zeros_like(weight.array, shape=shape))
@@ -306,25 +312,8 @@ class Prepared:
         return _Weight(weight, gpu.packed(), {})
 
     def _check(self) -> None:
-        """Raise what every call would raise, by settling one of a size that the filter and the padding leave room."""
-        if self._op == "conv" and np.any(self._options["output_padding"]):
-            raise ValueError("op='conv': a convolution takes no output_padding")
-        check_weight(self._weight_shape, "in_channels, out_channels // groups")
-        rank, options = self._rank, self._options
-        padding = per_axis_padding(options["padding"], rank)
-        pads = [0] * rank if isinstance(padding, str) else [lo + hi for lo, hi in padding]
-        dilation = per_axis("dilation", options["dilation"], rank, 1)
-        extra = per_axis("output_padding", options["output_padding"], rank, 0)
-        kernel = self._weight_shape[2:]
-        sizes = [d * (k - 1) + 1 + pad + more for d, k, pad, more in zip(dilation, kernel, pads, extra, strict=True)]
-        groups = whole_number("groups", options["groups"], 1)
-        rows, columns = self._weight_shape[0], self._weight_shape[1] * groups
-        shape = (rows if self._operation == "conv_transpose" else columns, *sizes)
-        if self._op == "conv_transpose_input":
-            shape = Geometry.conv_transpose((rows, *sizes), self._weight_shape, **options).output_shape
-        if self._data_format == "channels_last":
-            shape = (*shape[1:], shape[0])
-        geometry = self._geometry(shape)
+        """Raise what every call would raise, by settling that on the smallest input."""
+        geometry = self._geometry(self._shapes.smallest_input())
         method = choose(self._method, self._operation, geometry, self._engine).name
         if self._form is None:
             return
@@ -336,34 +325,9 @@ class Prepared:
             form_of(method, self._dtype, self._form, self._precision, self._data_format == "channels_last")
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
-        if self._operation == "conv_transpose":
-            options = {"weight_shape": self._weight_shape, **self._options}
-            geometry = settle(Geometry.conv_transpose, input_shape, self._rank, self._data_format, **options)
-        else:
-            geometry = settle(self._conv, input_shape, self._rank, self._data_format)
+        geometry = self._shapes.of(input_shape)
         check_bias(self._bias, geometry)
         return geometry
-
-    def _conv(self, shape: tuple[int, ...]) -> Geometry:
-        options = {name: value for name, value in self._options.items() if name != "output_padding"}
-        rank = self._rank
-        extras = per_axis("output_padding", self._options["output_padding"], rank, 0)
-        padding = per_axis_padding(options["padding"], rank)
-        if not any(extras) or padding in ("same", "same_lower") or len(shape) not in (rank + 1, rank + 2):
-            return Geometry.conv(shape, self._weight_shape, **options)
-        # Without the rows that output padding added, the sizes say what the forward call's input was.
-        pads = [(0, 0)] * rank if isinstance(padding, str) else padding
-        strides, dilations = (per_axis(name, options[name], rank, 1) for name in ("stride", "dilation"))
-        sizes = [
-            (size - extra + lo + hi - d * (k - 1) - 1) // s + 1
-            for size, extra, (lo, hi), k, s, d in zip(
-                shape[-rank:], extras, pads, self._weight_shape[2:], strides, dilations, strict=True
-            )
-        ]
-        if min(sizes) < 1:
-            raise ValueError(f"x of shape {shape}: no input gives an output of this size with these options")
-        small = (*shape[: -rank - 1], self._weight_shape[0], *sizes)
-        return replace(Geometry.conv_transpose_to(small, self._weight_shape, shape, **options), transposed=False)
 
     def _bytes(self, geometry: Geometry) -> int:
         if self._engine == "numpy" or geometry.samples == 0:

@@ -9,6 +9,7 @@ from math import gcd
 from typing import Any
 
 from . import arrays
+from .dtypes import spelt
 from .options import per_axis
 
 IntOrAxes = int | Sequence[int]
@@ -105,7 +106,8 @@ def merge(subkernels: Mapping[Residues, Any], stride: IntOrAxes, dilation: IntOr
     for residues, each in others:
         if each.dtype != first.dtype:
             raise TypeError(
-                f"subkernels[{one}] has dtype {first.dtype} and subkernels[{residues}] has dtype {each.dtype}: "
+                f"subkernels[{one}] has dtype {spelt(first.dtype)} and subkernels[{residues}] has dtype "
+                f"{spelt(each.dtype)}: "
                 "convert one with astype"
             )
     rank = _rank(f"subkernels[{one}]", first.shape)

@@ -7,15 +7,17 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import dtypes
-from .calls import DataFormat, check_choice
 from .dtypes import Precision
 from .gpu.search import Tuning
+from .install import from_extra
+from .labels import DataFormat
 from .methods import OPERATION_OF, Op, choose, geometry_of
+from .options import check_choice, shape_or_array
 
 
 def tune(
-    input_shape: Sequence[int],
-    weight_shape: Sequence[int],
+    input_shape: Sequence[int] | Any,
+    weight_shape: Sequence[int] | Any,
     *,
     op: Op = "conv_transpose",
     stride: int | Sequence[int] = 1,
@@ -27,15 +29,15 @@ def tune(
     method: str = "auto",
     data_format: DataFormat = "channels_first",
     precision: Precision = "ieee",
-    dtype: Any = "float32",
+    dtype: Any = None,
 ) -> Tuning:
     """Find the fastest form of a method for one call, by timing all on the current GPU; later calls take it.
 
-    Without tuning an estimate chooses the form, as `explain` shows. Methods with a thread per output (all but
-    ``"ks_deconv"``, ``"conv_v2"`` and ``"sk_dilated"``) have one form, so that there is nothing to find. Of the others
-    every form computes whole numbers, and is left out with a warning unless they are those of the method with a thread
-    per output; then it is timed on as many copies of its arrays as do not fit the L2 cache, weights packed beforehand.
-    The estimate's form is kept unless another takes at least 2 percent less time.
+    Without tuning an estimate chooses the form, as `explain` shows. Every form computes whole numbers, and is left out
+    with a warning unless they are those of the method with a thread per output; then it is timed on as many copies of
+    its arrays as do not fit the L2 cache, weights packed beforehand. The estimate's form is kept unless another takes
+    at least 2 percent less time. All methods but ``"ks_deconv"``, ``"conv_v2"`` and ``"sk_dilated"`` have one form,
+    which is timed as well, but not kept; ``"auto"`` takes such a method for groups of few channels.
 
     What was found is kept in ``cupy_kst/tuned-1.json`` in ``$XDG_CACHE_HOME``, or in ``~/.cache``, for the same device
     model, CUDA text, shapes, options, dtype, precision and layout. Several processes may tune at once; a running one
@@ -46,10 +48,12 @@ def tune(
     Parameters
     ----------
     input_shape, weight_shape, op, stride, padding, output_padding, groups, dilation, output_size, dtype
-        As in `costs`; shapes have their channels first in either format.
+        As in `costs`.
     method : str
         The method whose forms are tried; ``"auto"`` is the one that calls take then.
-    data_format, precision : str
+    data_format : {"channels_first", "channels_last"}
+        Layout of the maps, in which their shapes are given.
+    precision : str
         As in `conv_transpose2d`.
 
     Returns
@@ -71,27 +75,23 @@ def tune(
     >>> found = tune((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1, method="ks_deconv")  # doctest: +SKIP
     >>> print(f"{found.form} for {found.estimated}: {found.seconds}")  # doctest: +SKIP
     """
-    check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
     geometry = geometry_of(
-        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size
+        op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
-    element = dtypes.supported(dtype)
+    element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
     name = choose(method, OPERATION_OF[op], geometry, "cupy").name
     if geometry.samples == 0:
-        raise ValueError(f"input_shape={tuple(input_shape)}: a call on an empty batch launches nothing")
+        shape = shape_or_array("input_shape", input_shape)
+        raise ValueError(f"input_shape={shape}: a call on an empty batch launches nothing")
     from . import gpu
     from .gpu import tuned
     from .gpu.bench import CuPyBench
-    from .gpu.engine import form_names, has_forms
     from .gpu.runtime import load_cupy
     from .gpu.search import Task, search
 
-    if not has_forms(name):
-        form, *_ = form_names(name, element)
-        return Tuning(name, form, form, {})
     if find_spec("filelock") is None:
-        raise RuntimeError("tune needs filelock: pip install 'cupy_kst[tune]'")
+        raise RuntimeError(f"tune needs filelock: {from_extra('tune', 'filelock')}")
     cupy = load_cupy()
     engine = gpu.engine(cupy.cuda.runtime.getDevice())
     task = Task(name, geometry, element, data_format == "channels_last", precision)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from cupy_kst.hints import question
 from experiments import frame
 from experiments.console import TABLE_BOX, output
 from experiments.errors import EXIT_CHECK, ExperimentError, complain
@@ -28,6 +29,17 @@ class LazyGroup(click.Group):
                 command: click.Command = import_module(entry.module).command
                 return command
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            meant = question(args[0], self.list_commands(ctx))
+            if not meant:
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}{meant}", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Experiments"):

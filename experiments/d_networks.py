@@ -227,7 +227,7 @@ def _ratio_sheet(result: Result) -> Sheet:
         return [network, *over_nzp, *tpu, *over_native, f"{NCS2[network]:.2f}x"]
 
     missing = (
-        "ONNX Runtime is left out: it was not installed (pip install 'cupy_kst[bench]')."
+        "ONNX Runtime is left out: it was not installed (pip install -e '.[bench]')."
         if result.environment["device"]["kind"] == "cpu"
         else "ONNX Runtime is left out: it is measured on a CPU, by --device cpu."
     )

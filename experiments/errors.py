@@ -34,7 +34,7 @@ def guarded(main: Callable[[], int]) -> int:
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         if module in EXTRA_MODULES:
-            return _fail(f"{module} is not installed; install it with: pip install 'cupy_kst[experiments]'", EXIT_ERROR)
+            return _fail(f"{module} is not installed; install it with: pip install -e '.[experiments]'", EXIT_ERROR)
         raise
     except KeyboardInterrupt as interrupt:
         return _fail(str(interrupt) or "interrupted", EXIT_INTERRUPT, prefix="")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from cupy_kst.calls import DataFormat
+from cupy_kst.labels import DataFormat
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import FORMATS, Task
 from experiments.sides import Operation

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import grad
-from cupy_kst.calls import DataFormat, channels_first
+from cupy_kst.arrays import channels_first
 from cupy_kst.cpu import reference
 from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.labels import DataFormat
 from cupy_kst.methods import METHODS
 from experiments import gpu_compile
 from experiments.errors import EXIT_CHECK

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cupy_kst.calls import DataFormat
 from cupy_kst.dtypes import DTYPES, Precision
+from cupy_kst.labels import DataFormat
 from experiments.layers import Layer, unique
 from experiments.sides import Operation
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import cupy_kst
 from cupy_kst import grad
-from cupy_kst.calls import DataFormat
+from cupy_kst.labels import DataFormat, shape_in_format
 from experiments.gpu_arrays import READS, WRITES, Arrays, as_torch
 from experiments.gpu_machine import Graph, Machine
 from experiments.gpu_parts import FORMATS, Kind, Task
@@ -90,7 +90,7 @@ def _baseline(machine: Machine, task: Task, arrays: Arrays) -> Side:
     if baseline != "zero_insertion":
         return _unprepared(machine, task, arrays, natural, baseline, baseline)
     explained = cupy_kst.explain(
-        task.layer.input_shape(task.batch),
+        shape_in_format(task.layer.input_shape(task.batch), task.layer.rank, natural),
         task.layer.weight_shape,
         method="ks_deconv",
         dtype=task.kind.dtype,
@@ -137,7 +137,7 @@ def _unprepared(machine: Machine, task: Task, arrays: Arrays, data_format: DataF
         return compute(reads[0][number], reads[1][number], **how)
 
     explained = cupy_kst.explain(
-        task.layer.input_shape(task.batch),
+        shape_in_format(task.layer.input_shape(task.batch), task.layer.rank, data_format),
         task.layer.weight_shape,
         op=OP[task.operation],
         dtype=task.kind.dtype,

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cupy_kst.hints import question
 from experiments.errors import ExperimentError
 
 LAYERS = Path(__file__).resolve().parent / "layers.json"
@@ -92,5 +93,6 @@ def named(names: Sequence[str], among: Sequence[Layer] | None = None) -> list[La
     for name in names:
         if name not in known:
             there = ", ".join(networks)
-            raise ExperimentError(f"--layers {name}: there is no such network or layer; networks are {there}")
+            asked = question(name, known)
+            raise ExperimentError(f"--layers {name}: there is no such network or layer; networks are {there}{asked}")
     return [layer for layer in among if not names or (layer.networks | set(layer.names)) & set(names)]

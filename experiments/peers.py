@@ -13,7 +13,7 @@ from experiments import onnx_models
 from experiments.environment import PEERS
 from experiments.sides import Side, Work
 
-_INSTALL = "pip install 'cupy_kst[bench]'"
+_INSTALL = "pip install -e '.[bench]'"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cupy_kst.dtypes import DTYPES
 from tests.engines import PUBLIC, TRANSPOSED
 
 X, W, B = np.ones((2, 4, 5, 6), "f4"), np.ones((4, 3, 2, 2), "f4"), np.ones(3, "f4")
+NAMES = "float16, bfloat16, float32, float64, complex64, complex128"
 
 
 def refused(message: str, kind: type[Exception] = ValueError, *arrays: Any, rank: int = 2, **options: Any) -> None:
@@ -36,7 +37,7 @@ def ones(*shape: int, dtype: Any = "f4") -> np.ndarray:
 @pytest.mark.parametrize("shape", [(5,), (5, 6), (1, 2, 4, 5, 6), ()])
 def test_input_of_wrong_rank(shape: tuple[int, ...]) -> None:
     message = (
-        f"input has shape {shape}: a weight of shape (4, 3, 2, 2) takes 4 dimensions (batch, in_channels, *spatial), "
+        f"input has shape {shape}: weight of shape (4, 3, 2, 2) takes 4 dimensions (batch, in_channels, *spatial), "
         "or 3 without the batch"
     )
     refused(message, ValueError, ones(*shape))
@@ -90,26 +91,53 @@ def test_bias_of_groups() -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ((X, W.astype("f8"), B), "input has dtype float32 and weight has dtype float64: convert one with astype"),
-        ((X, W, B.astype("f2")), "input has dtype float32 and bias has dtype float16: convert one with astype"),
-        ((X.astype("i4"), W, B), "input has dtype int32 and weight has dtype float32: convert one with astype"),
-        ((X, W.astype("c8"), B), "input has dtype float32 and weight has dtype complex64: convert one with astype"),
+        (
+            (X, W.astype("f8"), B),
+            "input has dtype float32 and weight has dtype float64: "
+            "pass input.astype(np.float64) or weight.astype(np.float32)",
+        ),
+        (
+            (X, W, B.astype("f2")),
+            "input has dtype float32 and bias has dtype float16: "
+            "pass input.astype(np.float16) or bias.astype(np.float32)",
+        ),
+        (
+            (X.astype("u1"), W, B),
+            f"input has dtype uint8 and weight has dtype float32: uint8 is not supported, use one of {NAMES}: "
+            "pass input.astype(np.float32)",
+        ),
+        (
+            (X, W.astype("c8"), B),
+            "input has dtype float32 and weight has dtype complex64: pass input.astype(np.complex64)",
+        ),
+        (
+            (X.astype("u1"), W.astype("i8"), B.astype("i8")),
+            f"input has dtype uint8 and weight has dtype int64: uint8 and int64 are not supported, use one of {NAMES}: "
+            "pass input.astype(np.float32) and weight.astype(np.float32) and bias.astype(np.float32)",
+        ),
+        (
+            (X.astype(np.clongdouble), W, B),
+            "input has dtype complex256 and weight has dtype float32: complex256 is not supported, use one of " + NAMES,
+        ),
         (
             (X.astype("f2"), W.astype("bfloat16"), None),
-            "input has dtype float16 and weight has dtype bfloat16: convert one with astype",
+            "input has dtype float16 and weight has dtype bfloat16: "
+            "pass input.astype('bfloat16') or weight.astype(np.float16)",
         ),
     ],
 )
-def test_mixed_dtypes(arrays: tuple[Any, ...], message: str) -> None:
-    refused(message, TypeError, *arrays)
+def test_mixed_dtypes_say_which_to_convert_and_to_what(arrays: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(TypeError) as found:
+        conv_transpose2d(*arrays)
+    assert str(found.value) == message
 
 
 @pytest.mark.parametrize(
     "dtype", ["i4", "u1", "?", "O", "M8[s]", "U1", "V2", "V4", np.longdouble, np.clongdouble, "float8_e5m2"]
 )
 def test_unsupported_dtypes(dtype: Any) -> None:
-    names = "float16, bfloat16, float32, float64, complex64, complex128"
-    message = f"dtype {np.dtype(dtype)} is not supported: use one of {names}"
+    name = np.dtype(dtype).name
+    message = f"input has dtype {name}: {name} is not supported, use one of {NAMES}"
     refused(message, TypeError, np.zeros(X.shape, dtype), np.zeros(W.shape, dtype))
 
 

@@ -312,6 +312,8 @@ def broken(tmp_path: Path) -> Iterator[Path]:
         ("quickstart --bogus", "No such option"),
         ("quickstart more", "unexpected extra argument"),
         ("bogus", "No such command 'bogus'"),
+        ("b_dataset", "No such command 'b_dataset'; is 'b_datasets' meant?"),
+        ("CPU-bench", "No such command 'CPU-bench'; is 'cpu_bench' meant?"),
         ("--bogus", "No such option"),
         ("report --readme {}/none.md", "no such file"),
         ("report --readme {}", "is a directory"),
@@ -338,7 +340,7 @@ def test_missing_dependency_is_one_line(tmp_path: Path, module: str) -> None:
     process = spawn("quickstart", "--device", "cpu", "--out", tmp_path, code=f"sys.modules[{module!r}] = None")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert err == f"error: {module} is not installed; install it with: pip install 'cupy_kst[experiments]'\n"
+    assert err == f"error: {module} is not installed; install it with: pip install -e '.[experiments]'\n"
 
 
 def test_other_missing_modules_are_no_users_fault() -> None:

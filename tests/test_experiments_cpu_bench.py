@@ -271,9 +271,9 @@ def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("torch", "PyTorch is left out: torch is not installed (pip install 'cupy_kst[bench]')"),
-        ("onnxruntime", "ONNX Runtime is left out: onnxruntime is not installed (pip install 'cupy_kst[bench]')"),
-        ("onnx", "ONNX Runtime is left out: onnx is not installed (pip install 'cupy_kst[bench]')"),
+        ("torch", "PyTorch is left out: torch is not installed (pip install -e '.[bench]')"),
+        ("onnxruntime", "ONNX Runtime is left out: onnxruntime is not installed (pip install -e '.[bench]')"),
+        ("onnx", "ONNX Runtime is left out: onnx is not installed (pip install -e '.[bench]')"),
     ],
 )
 def test_missing_peer_is_told(
@@ -398,6 +398,7 @@ def test_nothing_fits(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPat
     ("arguments", "words"),
     [
         ("--layers None", "--layers None: there is no such network or layer; networks are DCGAN, ArtGAN, "),
+        ("--layers dcgan", "Grouped, Bottleneck; is 'DCGAN' meant?"),
         ("--quick --batch 1", "--quick proves that it runs"),
         ("--quick --layers DCGAN", "--quick proves that it runs"),
         ("--quick --save", "--quick proves that it runs"),

@@ -231,7 +231,7 @@ def test_without_onnx_its_rows_are_left_out(run: Runner, tmp_path: Path, monkeyp
     code, out, err = run(*RUN, "--out", tmp_path)
     assert (code, err) == (0, "")
     # The line of the start, and the note of the table.
-    assert "ONNX Runtime is left out: onnxruntime is not installed (pip install 'cupy_kst[bench]')" in out.splitlines()
+    assert "ONNX Runtime is left out: onnxruntime is not installed (pip install -e '.[bench]')" in out.splitlines()
     assert "ONNX Runtime is left out: it was not installed" in out
     result = results.read(tmp_path / "d_networks.json")
     assert {row["runtime"] for row in result.rows if row["kind"] == "time"} == {"cupy_kst"}

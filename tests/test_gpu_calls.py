@@ -266,6 +266,28 @@ def test_a_workspace_of_two_parts(emulated: FakeCuPy) -> None:
     np.testing.assert_array_equal(result.host, conv_transpose2d(x, weight, **how))
 
 
+@pytest.mark.parametrize(("start", "overlaps"), [(32, False), (52, False), (28, True), (56, True)])
+def test_what_lies_between_the_rows_of_an_input_does_not_overlap_it(start: int, overlaps: bool, fake: Fake) -> None:
+    """Rows of 30 elements begin 96 apart, and the output has 42: the bounds touch, and bytes are reckoned with.
+
+    Outputs begin at multiples of 16 bytes, so that kernels write them as they are.
+    """
+    cupy = fake(NoKernels())
+    memory = np.ones(8 * 48, "f4")
+    x = cupy.asarray(memory.reshape(8, 48)[::2, :30].reshape(1, 4, 5, 6))
+    out = cupy.asarray(memory[start : start + 42].reshape(1, 1, 6, 7))
+    weight = cupy.asarray(np.ones((4, 1, 2, 2), "f4"))
+    calls = {"input": lambda: conv_transpose2d(x, weight, out=out), "x": lambda: prepare(weight)(x, out)}
+    for name, call in calls.items():
+        if overlaps:
+            with pytest.raises(ValueError, match=f"^out overlaps {name} in memory: pass an array of its own$"):
+                call()
+        else:
+            assert call() is out
+    with pytest.raises(ValueError, match=r"^workspace overlaps x in memory: pass an array of its own$"):
+        prepare(weight, method="unified")(x, None, cupy.asarray(memory[:42].view("u1")))
+
+
 def test_gradients_of_weights_reach_the_device(emulated: FakeCuPy) -> None:
     y = conv_transpose2d(X, W, stride=2)
     found = grad.conv_transpose2d_weight(emulated.asarray(X), W.shape, emulated.asarray(y), stride=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -40,7 +41,8 @@ def test_public_names_are_there_and_typed() -> None:
 def test_testing_says_that_it_needs_hypothesis() -> None:
     script = "import sys; sys.modules['hypothesis'] = None; import cupy_kst.testing"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "ImportError: cupy_kst.testing needs Hypothesis: pip install 'cupy_kst[testing]'" in ran.stderr
+    way_out = "pip install '.[testing]' in a checkout of cupy_kst, or pip install 'hypothesis'"
+    assert f"ImportError: cupy_kst.testing needs Hypothesis: {way_out}" in ran.stderr
 
 
 class CUDARuntimeError(RuntimeError):
@@ -59,8 +61,12 @@ def _cupy(*, is_hip: bool = False, devices: Any = lambda: 1, version: Any = lamb
     return SimpleNamespace(cuda=SimpleNamespace(runtime=of_runtime, nvrtc=SimpleNamespace(getVersion=version)))
 
 
+INSTALL = re.escape(
+    "pip install '.[cuda13]' in a checkout of cupy_kst, or pip install 'cupy-cuda13x[ctk]' "
+    "(for CUDA 12: cuda12, cupy-cuda12x)"
+)
 FAILURES = {
-    "not installed": (None, r"^CuPy is not installed: pip install 'cupy_kst\[cuda13\]' \(or cuda12\)$"),
+    "not installed": (None, f"^CuPy is not installed: {INSTALL}$"),
     "no driver": (
         _cupy(devices=_raising(CUDARuntimeError("cudaErrorNoDevice"))),
         "^CuPy found no usable NVIDIA GPU or driver: cudaErrorNoDevice$",
@@ -68,7 +74,7 @@ FAILURES = {
     "no GPU": (_cupy(devices=lambda: 0), "^CuPy found no NVIDIA GPU$"),
     "no NVRTC": (
         _cupy(version=_raising(RuntimeError("libnvrtc.so.13"))),
-        r"^NVRTC, which compiles CUDA kernels, was not found: pip install 'cupy_kst\[cuda13\]' \(or cuda12\)$",
+        f"^NVRTC, which compiles CUDA kernels, was not found: {INSTALL}$",
     ),
     "ROCm": (
         _cupy(is_hip=True),

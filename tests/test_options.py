@@ -219,11 +219,11 @@ def test_groups_that_are_no_positive_int(groups: Any, kind: type[Exception]) -> 
 
 
 def test_groups_that_do_not_divide() -> None:
-    refused("groups=3 does not divide the 4 channels of input of shape (2, 4, 7, 6)", groups=3)
+    refused("groups=3 does not divide the 4 channels of input_shape=(2, 4, 7, 6)", groups=3)
 
 
 @pytest.mark.parametrize("padding", [6, ((6, 5),)])
 def test_an_empty_output_shows_all_that_led_to_it(padding: Any) -> None:
-    refused("input of size (7,) and filter of size (5,) with stride=(1,)", rank=1, padding=padding)
+    refused("input_shape=(2, 4, 7) and weight_shape=(4, 3, 5) with stride=(1,)", rank=1, padding=padding)
     refused("the output would have spatial size (", rank=1, padding=padding)
     assert settled(1, padding=5).output_shape[-1] == 1

@@ -76,7 +76,7 @@ def test_out_and_channels_last() -> None:
 def test_dtype_converts_the_weight() -> None:
     prepared = prepare(W.astype("f8"), B.astype("f8"), dtype="float32")
     assert prepared(X).dtype == "float32"
-    with pytest.raises(TypeError, match="x has dtype float64 and weight has dtype float32"):
+    with pytest.raises(TypeError, match="x has dtype float64 and the prepared weight has dtype float32"):
         prepared(X.astype("f8"))
 
 
@@ -118,15 +118,15 @@ def test_what_it_is_can_be_read() -> None:
         (
             lambda: prepare(W, op="conv_input", output_padding=1, stride=2)(X[0, 0]),
             ValueError,
-            "input has shape (7, 6)",
+            "x has shape (7, 6)",
         ),
         (
             lambda: prepare(W, op="conv_transpose_input", output_padding=1, stride=2)(X[0, 0]),
             ValueError,
-            "input has shape (7, 6)",
+            "x has shape (7, 6)",
         ),
         (lambda: prepare(W).update(W[:2]), ValueError, "weight is a numpy array of shape (2, 3, 3, 3): prepared was a"),
-        (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and prepared has dtype floa"),
+        (lambda: prepare(W).update(W.astype("f8")), TypeError, "weight has dtype float64 and the prepared weight has "),
         (lambda: prepare(W)([1]), TypeError, "x is a list: expected a NumPy or CuPy array"),
         (lambda: prepare(W)(X[:, :3]), ValueError, "has 3 channels, but weight of shape (4, 3, 3, 3) takes 4"),
         (lambda: prepare(W)(X, workspace=X.reshape(-1).view("u1")), ValueError, "workspace overlaps x in memory: pass"),

@@ -42,7 +42,7 @@ def test_an_unknown_operation_lists_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("call", [cupy_kst.costs, cupy_kst.explain])
-@pytest.mark.parametrize("dtype", ["float8", None, 3, object, "int32"])
+@pytest.mark.parametrize("dtype", ["float8", 3, object, "int32"])
 def test_an_unknown_element_type_lists_those_there_are(call: Any, dtype: Any) -> None:
     with pytest.raises(TypeError, match=r"^dtype .* is not supported: use one of float16, bfloat16, float32, float64"):
         call((1, 1, 3, 3), (1, 1, 3, 3), dtype=dtype)

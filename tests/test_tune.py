@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,11 +20,12 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu import bench, search, tuned
 from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.engine import Engine, form_names, tuned_form
+from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.gpu.search import Task
-from cupy_kst.methods import Auto, methods
+from cupy_kst.methods import methods
 
 from . import emulator
-from .fake_cupy import Fake, NoKernels
+from .fake_cupy import Fake, FakeCuPy, NoKernels
 
 F32 = DTYPES["float32"]
 GEOMETRY = Geometry.conv_transpose((2, 5, 4, 3), (5, 4, 3, 3), 2, 1)
@@ -317,15 +319,50 @@ def test_the_file_is_in_the_users_cache(variable: str, directory: str, monkeypat
     assert tuned.path() == Path(directory, "cupy_kst", "tuned-1.json")
 
 
+@pytest.fixture(name="quick")
+def _quick(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FakeCuPy]:
+    """A CuPy without a device, whose launches take a millisecond each, and a search of few samples."""
+    monkeypatch.setattr(search, "_MOST_COPIES", 3)
+    monkeypatch.setattr(search, "_PARTS", (2,))
+    monkeypatch.setattr(bench, "_CALLS", 4)
+    monkeypatch.setattr(bench, "_SAMPLES", 2)
+    return fake
+
+
 @pytest.mark.parametrize("method", ["unified", "segregated", "split", "zero_insertion"])
-def test_methods_with_one_form_are_not_timed(method: str) -> None:
-    assert tune((2, 5, 4, 3), (5, 4, 3, 3), method=method)[1:] == ("f32/threads", "f32/threads", {})
+def test_methods_with_one_form_are_timed_but_not_kept(method: str, quick: Callable[[Any], FakeCuPy]) -> None:
+    quick(Nothing())
+    found = tune((2, 5, 4, 3), (5, 4, 3, 3), stride=2, method=method)
+    assert found[:3] == (method, "f32/threads", "f32/threads")
+    assert list(found.seconds) == ["f32/threads"]
+    assert found.seconds["f32/threads"] > 0
     assert not tuned.path().exists()
 
 
-def test_auto_is_the_method_that_calls_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("cupy_kst.methods"), "auto", lambda *_: Auto("segregated", ""))
-    assert tune((2, 5, 4, 3), (5, 4, 3, 3)).method == "segregated"
+def test_auto_is_the_method_that_calls_take(quick: Callable[[Any], FakeCuPy]) -> None:
+    """Groups of few channels have a thread per output, which is timed as well."""
+    quick(Nothing())
+    found = tune((1, 1, 4, 4), (1, 1, 3, 3))
+    assert found.method == "unified"
+    assert found.seconds == pytest.approx({"f32/threads": 0.001})
+
+
+def test_shapes_are_in_the_layout_and_arrays_stand_for_theirs(quick: Callable[[Any], FakeCuPy]) -> None:
+    quick(Nothing())
+    x, weight = np.ones((2, 4, 3, 5)), np.ones((5, 4, 3, 3))
+    found = tune(x, weight, stride=2, padding=1, method="ks_deconv", data_format="channels_last")
+    key = tuned.key(cupy_limits(), "ks_deconv", GEOMETRY, DTYPES["float64"], True, "ieee")
+    assert tuned.store().get(key) == found.form
+
+
+@pytest.mark.parametrize("method", ["auto", *methods("conv_transpose")])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (2, 1, 1, 1)])
+def test_without_a_gpu_there_is_nothing_to_time(method: str, shape: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    load_cupy.cache_clear()
+    with pytest.raises(RuntimeError, match=r"^CuPy is not installed: "):
+        tune(shape, (shape[1], 1, 1, 1), method=method)
+    load_cupy.cache_clear()
 
 
 def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,19 +371,16 @@ def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ValueError, match="method='direct': conv_transpose has 'auto'"):
         tune((2, 5, 4, 3), (5, 4, 3, 3), method="direct")
     monkeypatch.setattr(import_module("cupy_kst.tune"), "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"tune needs filelock: pip install 'cupy_kst\[tune\]'"):
+    with pytest.raises(
+        RuntimeError, match=r"^tune needs filelock: pip install '\.\[tune\]' in a checkout of cupy_kst, or"
+    ):
         tune((2, 5, 4, 3), (5, 4, 3, 3), method="ks_deconv")
 
 
 @pytest.mark.parametrize("op", ["conv_transpose", "conv", "conv_weight"])
-def test_public(op: Any, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a CuPy without a device, whose launches take a millisecond each."""
+def test_public(op: Any, quick: Callable[[Any], FakeCuPy]) -> None:
     emulator.require()
-    cupy = fake(emulator.Emulator())
-    monkeypatch.setattr(search, "_MOST_COPIES", 3)
-    monkeypatch.setattr(search, "_PARTS", (2,))
-    monkeypatch.setattr(bench, "_CALLS", 4)
-    monkeypatch.setattr(bench, "_SAMPLES", 2)
+    cupy = quick(emulator.Emulator())
     method = list(methods(op))[-2 if op == "conv_transpose" else -1]
     shapes = {"conv_transpose": (2, 5, 4, 3)}.get(op, (2, 4, 7, 5)), (5, 4, 3, 3)
     found = tune(*shapes, op=op, stride=2, padding=1, method=method)

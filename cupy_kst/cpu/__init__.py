@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DType
 from ..geometry import Geometry
+from ..hints import question
 from ..methods import METHODS, OPERATIONS, Role
 from ..packed import Packed
 from . import (
@@ -81,7 +82,8 @@ def is_compiled(method: str, form: str | None) -> bool:
 def check_form(method: str, dtype: DType, name: object) -> None:
     """Raise a ValueError that lists the forms of a method unless `name` is one that is there for an element type."""
     if name not in FORMS[method]:
-        raise ValueError(f"form={name!r}: in NumPy {method} has {', '.join(map(repr, FORMS[method]))}")
+        there = ", ".join(map(repr, FORMS[method]))
+        raise ValueError(f"form={name!r}: in NumPy {method} has {there}{question(name, FORMS[method])}")
     if is_compiled(method, str(name)) and not compiled.available(dtype.compute):
         raise ValueError(f"form={name!r}: {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
+from ..geometry import ELEMENTS, Geometry
 
 Array = NDArray[Any]
 Axes = tuple[int, int, int]
@@ -203,12 +203,24 @@ def last_axes(ranges: Sequence[range]) -> Index:
 
 
 def pad(input: Array, borders: Sequence[tuple[int, int]]) -> Array:
-    """Return the input with (lo, hi) zeros around each of the last axes: itself if there are none to put."""
+    """Return the input with (lo, hi) zeros around each of the last axes: itself if there are none to put.
+
+    Raises
+    ------
+    ValueError
+        If no array can have so many elements.
+    """
     if not any(map(any, borders)):
         return input
     sizes = input.shape[-len(borders) :]
     extents = (lo + size + hi for size, (lo, hi) in zip(sizes, borders, strict=True))
-    padded = np.zeros((*input.shape[: -len(borders)], *extents), input.dtype)
+    shape = (*input.shape[: -len(borders)], *extents)
+    if prod(shape) >= ELEMENTS:
+        raise ValueError(
+            f"padding, stride and dilation put {tuple(borders)} zeros around the input in NumPy, which would have "
+            f"shape {shape}, {prod(shape)} elements, where an array has at most 2**59 - 1"
+        )
+    padded = np.zeros(shape, input.dtype)
     padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input
     return padded
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..axis import Axis
 from ..dtypes import DTYPES, DType, Precision
 from ..geometry import Geometry
+from ..hints import question
 from ..packed import Packed
 from . import (
     conv_v2,
@@ -135,6 +136,7 @@ def form_of(
         layout = " with channels last" if channels_last and "interleaved" in _VARIANTS.get(method, ()) else ""
         raise ValueError(
             f"form={name!r}: on a GPU {method} in {dtype.name}{exact}{layout} has {', '.join(map(repr, known))}"
+            f"{question(name, known)}"
         )
     return form
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..install import from_extra
 from .device import Device
 
 Grid = tuple[int, int, int]
@@ -18,6 +19,7 @@ Grid = tuple[int, int, int]
 OPTIONS = ("-std=c++17",)
 _STATIC_SHARED_BYTES = 48 * 1024
 _KERNELS = 1024
+_INSTALL = f"{from_extra('cuda13', 'cupy-cuda13x[ctk]')} (for CUDA 12: cuda12, cupy-cuda12x)"
 
 
 class Runtime(Protocol):
@@ -110,7 +112,7 @@ def load_cupy() -> Any:
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError("CuPy is not installed: pip install 'cupy_kst[cuda13]' (or cuda12)") from error
+        raise RuntimeError(f"CuPy is not installed: {_INSTALL}") from error
     if cupy.cuda.runtime.is_hip:
         raise RuntimeError("this CuPy is built for ROCm, where our kernels with their PTX do not run: NVIDIA only")
     try:
@@ -122,8 +124,7 @@ def load_cupy() -> Any:
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:  # what is raised depends on CuPy's version and on where it looked
-        message = "NVRTC, which compiles CUDA kernels, was not found: pip install 'cupy_kst[cuda13]' (or cuda12)"
-        raise RuntimeError(message) from error
+        raise RuntimeError(f"NVRTC, which compiles CUDA kernels, was not found: {_INSTALL}") from error
     return cupy
 
 

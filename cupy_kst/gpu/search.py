@@ -18,7 +18,7 @@ from ..methods import METHODS, OPERATIONS, Operation, Role
 from . import tuned
 from .bench import Bench
 from .bound import Bound
-from .engine import Engine, form_names
+from .engine import Engine, form_names, has_forms
 
 # Methods with a thread per output, by whose results those of forms are judged.
 REFERENCES: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "zero_dilation"}
@@ -58,7 +58,7 @@ class Tuning(NamedTuple):
     estimated : str
         The one that they take without tuning.
     seconds : dict of str to float
-        Time of a call by form, the least first; empty where the method has one form alone.
+        Time of a call by form, the least first.
     """
 
     method: str
@@ -68,9 +68,10 @@ class Tuning(NamedTuple):
 
 
 def search(engine: Engine, bench: Bench, store: tuned.Store, task: Task) -> Tuning:
-    """Time all forms of a call that has more than one, keep the fastest in `store`, and return all."""
+    """Time all forms of a call, keep the fastest in `store` if its method has more than one, and return all."""
     estimated = _estimated(engine, task)
-    names = [name for name in dict.fromkeys([estimated, *_candidates(task)]) if _is_possible(engine, task, name)]
+    # What calls take is timed in any case, however much memory it needs.
+    names = [estimated, *(each for each in _candidates(task) if each != estimated and _is_possible(engine, task, each))]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         bounds = dict(zip(names, pool.map(lambda name: _bind(engine, task, name), names), strict=True))
     right = set(_right(engine, bench, task, bounds))
@@ -81,14 +82,16 @@ def search(engine: Engine, bench: Bench, store: tuned.Store, task: Task) -> Tuni
     best = next(iter(seconds), estimated)
     if estimated in seconds and seconds[best] > _BETTER * seconds[estimated]:
         best = estimated
-    if best in seconds:
+    if best in seconds and has_forms(task.method):
         _keep(store, engine, task, best, seconds[best])
     return Tuning(task.method, best, estimated, seconds)
 
 
 def _estimated(engine: Engine, task: Task) -> str:
     method, geometry, dtype, channels_last, precision = task
-    return str(engine.estimated(method, geometry, dtype, channels_last, precision).form)
+    form = engine.estimated(method, geometry, dtype, channels_last, precision).form
+    # A thread per output is the first form of the methods that have it.
+    return form_names(method, dtype)[0] if form is None else str(form)
 
 
 def _is_possible(engine: Engine, task: Task, form: str) -> bool:
@@ -103,7 +106,9 @@ def _is_possible(engine: Engine, task: Task, form: str) -> bool:
 
 
 def _candidates(task: Task) -> Iterator[str]:
-    """Yield the forms that are tried, with some numbers of parts where a form has any number."""
+    """Yield the forms that calls may take, with some numbers of parts where a form has any number."""
+    if not has_forms(task.method):
+        return
     for name in form_names(task.method, task.dtype, task.precision, task.channels_last):
         yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
 

@@ -7,6 +7,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "hypothesis":
         raise
-    raise ImportError("cupy_kst.testing needs Hypothesis: pip install 'cupy_kst[testing]'") from error
+    from ..install import from_extra
+
+    raise ImportError(f"cupy_kst.testing needs Hypothesis: {from_extra('testing', 'hypothesis')}") from error
 
 __all__ = ["Arrays", "Case", "arguments", "cases", "check", "examples", "integer_arrays", "real_arrays"]

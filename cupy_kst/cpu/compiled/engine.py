@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
+from ...install import from_extra
 from ...methods import Operation
 from ..filtering import filters
 from ..form import Form, Setting
@@ -38,7 +39,7 @@ _LINE = 64
 def problem() -> str:
     """Return why nothing can be compiled, or ``""``: found out once, since Numba is slow to import."""
     if find_spec("numba") is None:
-        return "Numba is not installed: pip install 'cupy_kst[fast]'"
+        return f"Numba is not installed: {from_extra('fast', 'numba')}"
     try:
         from numba import config
 
