@@ -9,7 +9,7 @@ from math import ceil, isqrt, prod
 from typing import NamedTuple
 
 from ..geometry import Geometry
-from .filtering import POINTS, AxisTiles, Kind, axes_in_tiles
+from .filtering import POINTS, AxisTiles, axes_in_tiles
 from .shape import Shape, odd_lines
 
 # A box's sums of a block of output channels stay in the second cache. Its planes need not: for a block of output
@@ -43,12 +43,12 @@ class Box(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """Planes of `tiles` tiles, one of each kind, of `outer` times `size` lines of `inner` numbers."""
+    """Planes of `tiles` tiles, one of each kind of an axis, of `outer` times `size` lines of `inner` numbers."""
 
     outer: int
     size: int
     inner: int
-    kinds: tuple[Kind, ...]
+    axis: AxisTiles
     tiles: int
 
 
@@ -96,13 +96,13 @@ class Space:
 
     @property
     def plane(self) -> int:
-        """Numbers of the inputs of one kind, and ..."""
+        """Numbers of the inputs of one kind."""
         return prod(self.tiles) * self.pitch
 
     @property
     def sample(self) -> int:
-        """... of all kinds."""
-        return self.plane * prod(len(axis.kinds) for axis in self.axes)
+        """Numbers of the inputs of all kinds."""
+        return self.plane * prod(len(axis.starts) for axis in self.axes)
 
     @property
     def line(self) -> int:
@@ -116,9 +116,9 @@ class Space:
         outer, inner = prod(self.extents), self.pitch
         for axis, extent, count in list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]:
             outer //= extent
-            if axis.kinds != (Kind(0, 1, 0),):
-                passes.append(Pass(outer, extent, inner, axis.kinds, count))
-            outer *= len(axis.kinds)
+            if not axis.is_plain:
+                passes.append(Pass(outer, extent, inner, axis, count))
+            outer *= len(axis.starts)
             inner *= count
         return passes
 
@@ -126,7 +126,7 @@ class Space:
     def stages(self) -> tuple[int, int]:
         """Numbers of what passes leave to the next ones, in turn: at first inputs, in whole squares."""
         sizes = [ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes * self.pitch]
-        sizes += [one.outer * len(one.kinds) * one.tiles * one.inner for one in self.passes[:-1]]
+        sizes += [one.outer * len(one.axis.starts) * one.tiles * one.inner for one in self.passes[:-1]]
         return max(sizes[::2]), max(sizes[1::2], default=0)
 
     @property
@@ -193,7 +193,7 @@ class Space:
 def space_of(geometry: Geometry, shape: Shape, itemsize: int) -> Space:
     """Return how a map is divided, so that a thread's memory has room for a box unless it is of one tile."""
     axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
-    sums = prod(len(axis.classes) * len(axis.classes[0].points) for axis in axes[1:])
+    sums = prod(axis.counts.size for axis in axes[1:])
     return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room(geometry))
 
 
