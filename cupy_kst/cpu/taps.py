@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import Axis
+from ..axis import Axis, AxisClass
 from ..geometry import Geometry
 
 Table = NDArray[Any]
@@ -249,3 +249,18 @@ def class_table(axis: Axis) -> ClassTable:
     some = counts > 0
     starts[some] = (firsts[some] + axis.pad_lo - first_taps[some] * axis.dilation) // stride
     return ClassTable(firsts, lengths, first_taps, counts, starts)
+
+
+def classes_with_taps(axis: Axis) -> list[AxisClass]:
+    """Return those of the axis' classes that have taps."""
+    classes = class_table(axis)
+    residues = (classes.firsts + axis.pad_lo) % axis.stride
+    columns = (residues, classes.firsts, classes.lengths, classes.first_taps, classes.counts, classes.starts)
+    return list(map(AxisClass, *(column[classes.counts > 0].tolist() for column in columns)))
+
+
+def meetings(axis: Axis) -> tuple[Table, Table]:
+    """Return for each tap of the filter the first input whose product with it lands on an output, and their end."""
+    shifts = np.arange(axis.kernel) * axis.dilation - axis.pad_lo
+    starts = np.maximum(0, -(shifts // axis.stride))
+    return starts, np.maximum(starts, np.minimum(axis.small, (axis.large - 1 - shifts) // axis.stride + 1))
