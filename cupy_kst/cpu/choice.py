@@ -153,7 +153,7 @@ def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
     boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))
     inputs = boxes * groups * space.box.samples * (prod(space.extents) * space.channels + space.sample)
     blocks = ceil(geometry.out_channels // groups / space.shape.block)
-    products = prod(len(axis.kinds) for axis in space.axes)
+    products = prod(axis.products for axis in space.axes)
     weights = groups * products * space.channels * blocks * space.shape.block
     return Work(
         calls=4,

@@ -11,6 +11,7 @@ by itself where their number is odd, so that its products are added up before th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -20,12 +21,25 @@ from numpy.typing import NDArray
 
 from ..axis import Axis
 from ..geometry import Geometry
-from .taps import AxisReads, ranges, reads, table
+from .taps import AxisReads, combinations, ranges, reads, table
 
 Table = NDArray[Any]
 
 # Outputs of a tile, and the sums of products that they are made of: output b of sums b and b+1.
 OUTPUTS, POINTS = 2, 3
+
+
+class Terms(NamedTuple):
+    """The terms of an axis, class by class and point by point.
+
+    Each has the kind of its inputs, and how many tiles these are ahead. Its filter elements and their signs, 0 where
+    there is no second one, are of shape ``(terms, 2)``.
+    """
+
+    kinds: Table
+    shifts: Table
+    elements: Table
+    signs: Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +62,12 @@ class AxisTiles:
         For each class its first output, and how many outputs it has.
     counts : ndarray of int64
         Terms of each class and point, shape ``(classes, points)``.
-    kinds, shifts : ndarray of int64
-        For each term, class by class and point by point, the kind of its inputs, and how many tiles these are ahead.
-    elements, signs : ndarray of int64
-        For each term its filter elements and their signs, 0 where there is no second one, shape ``(terms, 2)``.
+    lowest, highest : int
+        The lowest shift of a term and the highest.
     order : tuple
         Axes of equal orders have the same elements in the same terms.
+    make_terms : callable
+        Returns the terms, of which there are as many as taps.
     """
 
     outputs: int
@@ -64,36 +78,40 @@ class AxisTiles:
     firsts: Table
     lengths: Table
     counts: Table
-    kinds: Table
-    shifts: Table
-    elements: Table
-    signs: Table
+    lowest: int
+    highest: int
     order: tuple[object, ...]
+    make_terms: Callable[[], Terms]
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The terms of all points."""
+        return self.make_terms()
+
+    @cached_property
+    def products(self) -> int:
+        """How many terms there are."""
+        return int(self.counts.sum())
 
     @cached_property
     def tiles(self) -> int:
         """The most that a class has."""
         return -(-int(self.lengths.max()) // self.outputs)
 
-    @cached_property
-    def lowest(self) -> int:
-        """The lowest shift."""
-        return int(self.shifts.min()) if self.shifts.size else 0
-
-    @cached_property
+    @property
     def halo(self) -> int:
         """How many more tiles of inputs are read than there are."""
-        return int(self.shifts.max()) - self.lowest if self.shifts.size else 0
+        return self.highest - self.lowest
 
     @cached_property
     def reach(self) -> int:
         """Inputs from the first of a tile to the last that it reads."""
         return int((self.starts + self.aparts).max())
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether tiles are the inputs as they lie."""
-        return self.step == 1 and len(self.starts) == 1 and self.starts[0] == self.aparts[0] == 0
+        return self.step == 1 and len(self.starts) == 1 and not self.starts[0] and not self.aparts[0]
 
 
 def filters(geometry: Geometry) -> bool:
@@ -123,11 +141,12 @@ def _saves(read: AxisReads, axis: Axis, transposed: bool) -> bool:
 class _Runs(NamedTuple):
     """Taps of a class that meet neighbouring inputs of a phase, run by run.
 
-    Each run has a phase, the lowest shift with its filter element, and a number of taps; filter elements of neighbouring
-    taps are `element_step` apart.
+    Each run has a class, a phase, the lowest shift with its filter element, and a number of taps. Filter elements of
+    neighbouring taps are `element_step` apart.
     """
 
-    residues: Table
+    classes: Table
+    phases: Table
     shifts: Table
     elements: Table
     lengths: Table
@@ -138,78 +157,90 @@ def _runs(read: AxisReads, axis: Axis, transposed: bool) -> _Runs:
     """Return the runs of an axis whose taps are one input apart: of each class, or of each phase of a convolution."""
     if transposed:
         # Taps of a class go from the highest shift to the lowest.
-        last = read.ends[read.counts > 0] - 1
-        lengths = read.counts[read.counts > 0]
-        return _Runs(np.zeros_like(last), read.shifts[last], read.elements[last], lengths, -axis.tap_step)
-    first = np.arange(min(axis.kernel, axis.tap_step))
-    first = first[np.argsort(read.residues[first])]
+        classes = np.flatnonzero(read.counts)
+        last, lengths = read.ends[classes] - 1, read.counts[classes]
+        none = np.zeros_like(classes)
+        return _Runs(classes, none, read.shifts[last], read.elements[last], lengths, -axis.tap_step)
+    first = np.empty(len(read.phases), np.int64)
+    taps = np.arange(len(first))
+    first[read.phase_of_tap[: len(first)]] = taps
     lengths = -((first - axis.kernel) // axis.tap_step)
-    return _Runs(read.residues[first], read.shifts[first], first, lengths, axis.tap_step)
+    return _Runs(np.zeros_like(taps), taps, read.shifts[first], first, lengths, axis.tap_step)
 
 
 def _minimal(read: AxisReads, axis: Axis, transposed: bool) -> AxisTiles:
     """Return an axis in tiles of two outputs."""
-    runs = _runs(read, axis, transposed)
+    runs, phases = _runs(read, axis, transposed), len(read.phases)
+    # A pair of taps has a term in each point, a tap by itself one in the first point and one in the last.
+    counts = np.zeros((len(read.counts), POINTS), np.int64)
+    for point in range(POINTS):
+        counts[:, point] = np.bincount(runs.classes, (runs.lengths + (point != 1)) // 2, len(counts))
+    # Terms of a run differ by whole tiles. Its first ones read each of its kinds.
+    there = np.zeros((OUTPUTS, phases, 2), bool)
+    for which, pairs, subtracts in ((runs.lengths > 1, 1, 1), (runs.lengths % 2 > 0, 0, 0)):
+        for ahead in range(OUTPUTS):
+            rest, phase = (runs.shifts[which] + ahead) % OUTPUTS, runs.phases[which]
+            there[rest, phase, subtracts] = True
+            if pairs and ahead:
+                there[rest, phase, 0] = True
+    # Kinds in the order of their input in the tile, then of whether they subtract.
+    rests, phase, subtracts = np.nonzero(there)
+    last = runs.shifts + 2 * ((runs.lengths - 1) // 2) + 1
+    return AxisTiles(
+        OUTPUTS,
+        read.stride * OUTPUTS,
+        read.step,
+        rests * read.stride + read.phases[phase],
+        subtracts * read.stride,
+        read.firsts,
+        read.lengths,
+        counts,
+        int(runs.shifts.min()) // OUTPUTS,
+        int(last.max()) // OUTPUTS,
+        (OUTPUTS, *read.order),
+        lambda: _minimal_terms(runs, transposed, np.cumsum(there).reshape(there.shape) - 1),
+    )
+
+
+def _minimal_terms(runs: _Runs, transposed: bool, kinds: Table) -> Terms:
+    """Return the terms of runs; `kinds` numbers those of a place in the tile, a phase, and of what subtracts."""
     number, points = np.arange(len(runs.lengths)), np.arange(POINTS)
     # Terms go by class, point and run, where each class has one run, or the only class has all.
-    if transposed:
-        run, point = np.repeat(number, POINTS), np.tile(points, len(number))
-    else:
-        run, point = np.tile(number, POINTS), np.repeat(points, len(number))
-    # A pair of taps has a term in each point, a tap by itself one in the first point and one in the last.
+    run, point = combinations(number, points).T if transposed else combinations(points, number).T[::-1]
     several = (runs.lengths[run] + (point != 1)) // 2
     pair, run, point = ranges(np.zeros_like(several), several), np.repeat(run, several), np.repeat(point, several)
     paired = 2 * pair + 1 < runs.lengths[run]
-    tap = 2 * pair + (paired & (point == 2))
+    # The last point of a pair has its second tap alone.
+    second = paired & (point == POINTS - 1)
     shifts = runs.shifts[run] + 2 * pair + (point > 0)
-    first = runs.elements[run] + tap * runs.element_step
-    elements = table(first, first + runs.element_step)
-    signs = table(np.where(paired & (point == 2), -1, 1), point == 1)
-    if transposed:
-        counts = np.stack([(read.counts + 1) // 2, read.counts // 2, (read.counts + 1) // 2], axis=1)
-    else:
-        counts = np.bincount(point, minlength=POINTS)[None]
+    elements = runs.elements[run] + (2 * pair + second) * runs.element_step
     subtracts = paired & (point != 1)
-    return _tiles(read, OUTPUTS, counts, runs.residues[run], shifts, subtracts, elements, signs)
+    return Terms(
+        kinds[shifts % OUTPUTS, runs.phases[run], subtracts.astype(np.int64)],
+        shifts // OUTPUTS,
+        table(elements, elements + runs.element_step),
+        table(np.where(second, -1, 1), point == 1),
+    )
 
 
 def _plain(read: AxisReads) -> AxisTiles:
     """Return an axis in tiles of one output, whose point has a term for each tap."""
-    none = np.zeros_like(read.elements)
-    elements, signs = table(read.elements, none), table(none + 1, none)
-    return _tiles(read, 1, read.counts[:, None], read.residues, read.shifts, none, elements, signs)
 
+    def terms() -> Terms:
+        none = np.zeros_like(read.elements)
+        return Terms(read.phase_of_tap, read.shifts, table(read.elements, none), table(none + 1, none))
 
-def _tiles(
-    read: AxisReads,
-    outputs: int,
-    counts: Table,
-    residues: Table,
-    shifts: Table,
-    subtracts: Table,
-    elements: Table,
-    signs: Table,
-) -> AxisTiles:
-    """Return the tiles whose terms read the inputs of these residues and shifts, or differences of them."""
-    # Kinds in the order of their input in the tile, then of whether they subtract.
-    phase = np.searchsorted(read.phases, residues) if len(read.phases) > 1 else np.zeros_like(residues)
-    code = ((shifts % outputs) * len(read.phases) + phase) * 2 + subtracts
-    there = np.bincount(code, minlength=1) > 0
-    kinds = np.flatnonzero(there) if len(code) else np.zeros(1, np.int64)
-    place, apart = kinds // 2, kinds % 2
-    starts = place // len(read.phases) * read.stride + read.phases[place % len(read.phases)]
     return AxisTiles(
-        outputs,
-        read.stride * outputs,
+        1,
+        read.stride,
         read.step,
-        starts,
-        apart * read.stride,
+        read.phases,
+        np.zeros_like(read.phases),
         read.firsts,
         read.lengths,
-        counts,
-        (np.cumsum(there) - 1)[code],
-        shifts // outputs,
-        elements,
-        signs,
-        (outputs, *read.order),
+        read.counts[:, None],
+        read.lowest,
+        read.highest,
+        (1, *read.order),
+        terms,
     )

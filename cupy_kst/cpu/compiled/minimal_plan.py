@@ -129,14 +129,14 @@ def _places(space: Space) -> list[Table]:
     places = []
     planes, tiles = space.plane, space.pitch
     for axis, count in list(zip(space.axes, space.tiles, strict=True))[::-1]:
-        places.append(axis.kinds * planes + (axis.shifts - axis.lowest) * tiles)
+        places.append(axis.terms.kinds * planes + (axis.terms.shifts - axis.lowest) * tiles)
         planes, tiles = planes * len(axis.starts), tiles * count
     return places[::-1]
 
 
 def _elements(axes: tuple[AxisTiles, ...], terms: tuple[Table, ...], kernel: tuple[int, ...]) -> tuple[Table, Table]:
     """Return signed filter elements, products of those of an axis's terms, and where those of each product end."""
-    several = [(axis.signs[term, 1] != 0) for axis, term in zip(axes, terms, strict=True)]
+    several = [(axis.terms.signs[term, 1] != 0) for axis, term in zip(axes, terms, strict=True)]
     counts = reduce(np.multiply, (1 + each for each in several))
     product, left = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros_like(counts), counts)
     places, signs, apart = np.zeros_like(left), np.ones_like(left), 1
@@ -144,8 +144,8 @@ def _elements(axes: tuple[AxisTiles, ...], terms: tuple[Table, ...], kernel: tup
         # The last axis's elements go first.
         which = left * two[product] % 2
         left = np.where(two[product], left // 2, left)
-        places += axis.elements[term[product], which] * apart
-        signs *= axis.signs[term[product], which]
+        places += axis.terms.elements[term[product], which] * apart
+        signs *= axis.terms.signs[term[product], which]
         apart *= size
     return table(places, signs), np.cumsum(counts)
 
