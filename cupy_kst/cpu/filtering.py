@@ -177,20 +177,19 @@ def _minimal(read: AxisReads, axis: Axis, transposed: bool) -> AxisTiles:
         counts[:, point] = np.bincount(runs.classes, (runs.lengths + (point != 1)) // 2, len(counts))
     # Terms of a run differ by whole tiles. Its first ones read each of its kinds.
     there = np.zeros((OUTPUTS, phases, 2), bool)
-    for which, pairs, subtracts in ((runs.lengths > 1, 1, 1), (runs.lengths % 2 > 0, 0, 0)):
-        for ahead in range(OUTPUTS):
-            rest, phase = (runs.shifts[which] + ahead) % OUTPUTS, runs.phases[which]
-            there[rest, phase, subtracts] = True
-            if pairs and ahead:
-                there[rest, phase, 0] = True
+    pairs, alone, rests = runs.lengths > 1, runs.lengths % 2 > 0, runs.shifts % OUTPUTS
+    for rest in (rests, 1 - rests):
+        there[rest[pairs], runs.phases[pairs], 1] = True
+        there[rest[alone], runs.phases[alone], 0] = True
+    there[1 - rests[pairs], runs.phases[pairs], 0] = True
     # Kinds in the order of their input in the tile, then of whether they subtract.
-    rests, phase, subtracts = np.nonzero(there)
+    places, phase, subtracts = np.nonzero(there)
     last = runs.shifts + 2 * ((runs.lengths - 1) // 2) + 1
     return AxisTiles(
         OUTPUTS,
         read.stride * OUTPUTS,
         read.step,
-        rests * read.stride + read.phases[phase],
+        places * read.stride + read.phases[phase],
         subtracts * read.stride,
         read.firsts,
         read.lengths,

@@ -270,7 +270,7 @@ def _strips(how: Plan) -> Iterator[_Strip]:
 
 
 def _around(how: Plan, number: int) -> tuple[Index, Index]:
-    """Return what stands in front of the tap of one axis and behind it: all taps of axes before, leads of those behind."""
+    """Return the index in front of the tap of one axis, and that behind it, which has the leads of other axes."""
     return (..., *(slice(None),) * number), tuple(line.leads for line in how.lines[number + 1 :])
 
 

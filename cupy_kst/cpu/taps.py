@@ -112,7 +112,8 @@ def table(*columns: Table) -> Table:
 def ranges(starts: Table, counts: Table) -> Table:
     """Return ranges of integers, so many from each start on, one behind the other."""
     before = np.cumsum(counts) - counts
-    return np.arange(int(counts.sum())) + np.repeat(starts - before, counts)
+    found: Table = np.arange(int(counts.sum())) + np.repeat(starts - before, counts)
+    return found
 
 
 def combinations(*columns: Table) -> Table:

@@ -89,7 +89,7 @@ class Space:
     itemsize: int
 
     @property
-    def pitch(self) -> int:
+    def pitch(self) -> Size:
         """Numbers from one position's channels to those of the next."""
         return odd_lines(self.channels, self.itemsize)
 

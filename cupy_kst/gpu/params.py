@@ -43,8 +43,8 @@ def build(
     grid : tuple of int
         Positions that a launch covers in each (sample, channel).
     firsts : array of int
-        Shape ``(launches, 3)``. For each launch what stands at position 0: the output, where launches are of residue classes; the .cu file
-        says what else.
+        For each launch what stands at position 0, shape ``(launches, 3)``: the output, where launches are of residue
+        classes; the .cu file says what else.
     samples : int, optional
         Number of samples, where launches are not over the batch.
     """

@@ -107,7 +107,8 @@ def _kernel(geometry: Geometry) -> int:
 def _positions(parts: Table, gap: int) -> Table:
     """Return the positions of each part, with the gaps between its rows."""
     depth, height, width = (parts[:, i + 3] - parts[:, i + 2] for i in (0, 4, 8))
-    return depth * height * (width + gap)
+    found: Table = depth * height * (width + gap)
+    return found
 
 
 def _outputs(parts: Table, reads: list[AxisReads], gap: int) -> Table:
@@ -116,7 +117,8 @@ def _outputs(parts: Table, reads: list[AxisReads], gap: int) -> Table:
         np.minimum(read.positions, -(-(parts[:, i + 1] - parts[:, i]) // read.step))
         for i, read in ((4, reads[1]), (8, reads[2]))
     )
-    return rows * np.maximum(width, parts[:, 11] - parts[:, 10] + gap)
+    found: Table = rows * np.maximum(width, parts[:, 11] - parts[:, 10] + gap)
+    return found
 
 
 def _border(parts: Table, read: AxisReads) -> tuple[int, int]:

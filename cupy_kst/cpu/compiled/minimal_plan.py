@@ -119,7 +119,7 @@ def _products(axes: tuple[AxisTiles, AxisTiles, AxisTiles], space: Space, kernel
     counts, first, second = crossed(of_depth, of_height, depth, height)
     counts, both, third = crossed(counts, of_width, np.arange(len(counts)), width)
     terms = first[both], second[both], third
-    inputs = sum(place[term] for place, term in zip(_places(space), terms, strict=True))
+    inputs = reduce(np.add, (place[term] for place, term in zip(_places(space), terms, strict=True)))
     elements, ends = _elements(axes, terms, kernel)
     return _Products(table(np.cumsum(counts) - counts, counts), inputs, elements, ends)
 
@@ -206,9 +206,7 @@ class _Outputs:
         _, down, across = (axis.outputs * axis.output_step for axis in axes)
         corners = firsts[:, 2] * down * self._made[2] + firsts[:, 3] * across
         inputs, extents = firsts[:, 1:] * steps, sizes[:, 1:] * steps
-        return table(
-            firsts[:, 0], *inputs.T, sizes[:, 0], *extents.T, *layouts[kind].T, corners, firsts[:, 1]
-        )
+        return table(firsts[:, 0], *inputs.T, sizes[:, 0], *extents.T, *layouts[kind].T, corners, firsts[:, 1])
 
     def _add(self, samples: int, depth: int, height: int, width: int, bottom: int, right: int) -> tuple[int, ...]:
         space, first, row = self._space, self._tiles, self._rows
@@ -235,4 +233,5 @@ def _outputs(axis: AxisTiles, count: int, end: int) -> Table:
     position = tile * axis.outputs + which
     rows = table(axis.firsts[index] + position * axis.output_step, index, tile, which)
     rows = rows[first + position < axis.lengths[index]]
-    return rows[np.argsort(rows[:, 0])]
+    ordered: Table = rows[np.argsort(rows[:, 0])]
+    return ordered

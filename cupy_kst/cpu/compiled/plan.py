@@ -263,9 +263,10 @@ def _taps(axes: tuple[AxisReads, AxisReads, AxisReads], extents: list[int], phas
     return _Taps(counts, elements, slices[of_depth] + numbers[of_height] + lines[of_width])
 
 
-def _pairs(one: Table, other: Table) -> Table:
+def _pairs(one: Table, other: Table) -> tuple[Table, Table]:
     """Return the numbers of all pairs of classes."""
-    return combinations(np.arange(len(one)), np.arange(len(other))).T
+    first, second = combinations(np.arange(len(one)), np.arange(len(other))).T
+    return first, second
 
 
 def _rows(axes: tuple[AxisReads, AxisReads, AxisReads]) -> Table:
