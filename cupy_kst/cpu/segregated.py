@@ -50,7 +50,7 @@ def classes_bytes(geometry: Geometry, itemsize: int, trimmed: bool) -> int:
     d, h, w = (-axis.input_step for axis in geometry.axes)
     divide = trimmed_class if trimmed else whole_class
     sizes = (
-        {(len(part.taps), len(part.outputs)) for one in axis.classes for part in divide(axis, one)}
+        {(len(part.taps), len(part.outputs)) for one in classes_with_taps(axis) for part in divide(axis, one)}
         for axis in geometry.axes
     )
     blocks = []
