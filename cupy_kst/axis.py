@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import ceil, gcd
 from typing import NamedTuple
+
+from .floor_sums import floor_sum
 
 
 class AxisClass(NamedTuple):
@@ -75,6 +77,71 @@ class Axis:
         return _axis_classes(self)
 
     @property
+    def class_count(self) -> int:
+        """Number of the classes that have outputs."""
+        return min(self.stride, self.large)
+
+    @cached_property
+    def classes_with_taps(self) -> int:
+        """How many of these have taps."""
+        # The first taps are all of different classes.
+        return self._pairs(self.class_count, min(self.kernel, self.tap_step))
+
+    @cached_property
+    def taps_of_classes(self) -> int:
+        """Taps of the classes that have outputs."""
+        return self._pairs(self.class_count, self.kernel)
+
+    @cached_property
+    def class_taps(self) -> int:
+        """Pairs of an output and a tap of its class, whether on the input or not."""
+        return self._pairs(self.large, self.kernel)
+
+    def _pairs(self, outputs: int, taps: int) -> int:
+        """Return the pairs of one of the first outputs and one of the first taps that belongs to its class."""
+        below = floor_sum(0, taps, -self.dilation, self.pad_lo + outputs - 1, self.stride)
+        return below - floor_sum(0, taps, -self.dilation, self.pad_lo - 1, self.stride)
+
+    @cached_property
+    def met_taps(self) -> int:
+        """Pairs of an input and a tap whose product lands on an output."""
+        first, fewer, whole, stop = self._meeting_taps
+        last = floor_sum(fewer, stop, -self.dilation, self.large - 1 + self.pad_lo, self.stride) + stop - fewer
+        missed = floor_sum(first, whole, self.dilation, -self.pad_lo, self.stride)
+        return self.small * (fewer - first) + last + missed
+
+    @cached_property
+    def most_met(self) -> int:
+        """The most inputs that one tap meets outputs with."""
+        first, fewer, whole, stop = self._meeting_taps
+        if whole < fewer:
+            return self.small
+        # Before `fewer` taps meet more, one after the other; from `whole` on they meet less.
+        most = max((len(self.meetings(tap)[0]) for tap in (fewer - 1, whole) if first <= tap < stop), default=0)
+        if fewer == whole:
+            return most
+        # Between them outputs end the run of inputs on both sides: it is one longer where it begins early enough.
+        runs, rest = divmod(self.large, self.stride)
+        early = floor_sum(fewer, whole, self.dilation, -self.pad_lo, self.stride)
+        early -= floor_sum(fewer, whole, self.dilation, -self.pad_lo - rest, self.stride)
+        return max(most, runs + (early > 0))
+
+    @property
+    def _meeting_taps(self) -> tuple[int, int, int, int]:
+        """Return the first tap that meets an output, and the end of those that do.
+
+        Between them stand the first tap that misses outputs behind the last input, and the first one that meets an
+        output with the first input.
+        """
+
+        def reaching(place: int) -> int:
+            """Return the first tap whose product with the first input lands at `place` or behind it."""
+            return min(self.kernel, max(0, -((-self.pad_lo - place) // self.dilation)))
+
+        first, stop = reaching((1 - self.small) * self.stride), reaching(self.large)
+        return first, min(stop, max(first, reaching(self.large - self.small * self.stride))), reaching(0), stop
+
+    @property
     def sub_taps(self) -> int:
         """Taps of each of the equal sub-filters that split deconvolution makes of the expanded filter."""
         return ceil(self.kernel / self.stride)
@@ -115,12 +182,13 @@ class Axis:
 
 @lru_cache(maxsize=4096)
 def _axis_classes(axis: Axis) -> tuple[AxisClass, ...]:
+    stride, common, tap_step, inverse = axis.stride, axis.common, axis.tap_step, axis.inverse
     classes = []
-    for first in range(min(axis.stride, axis.large)):
-        residue = (first + axis.pad_lo) % axis.stride
-        positions = ceil((axis.large - first) / axis.stride)
-        first_tap = residue // axis.common * axis.inverse % axis.tap_step
-        taps = 0 if residue % axis.common else max(0, -((first_tap - axis.kernel) // axis.tap_step))
-        start = (first + axis.pad_lo - first_tap * axis.dilation) // axis.stride if taps else 0
+    for first in range(axis.class_count):
+        residue = (first + axis.pad_lo) % stride
+        positions = ceil((axis.large - first) / stride)
+        first_tap = residue // common * inverse % tap_step
+        taps = 0 if residue % common else max(0, -((first_tap - axis.kernel) // tap_step))
+        start = (first + axis.pad_lo - first_tap * axis.dilation) // stride if taps else 0
         classes.append(AxisClass(residue, first, positions, first_tap, taps, start))
     return tuple(classes)

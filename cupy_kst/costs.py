@@ -196,7 +196,7 @@ def _zero_insertion(geometry: Geometry, dtype: DType) -> _Counts:
 
 def _segregated(geometry: Geometry, dtype: DType) -> _Counts:
     del dtype
-    launches = prod(len(axis.classes) for axis in geometry.axes)
+    launches = geometry.class_count
     threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
     extra = threads - prod(axis.large for axis in geometry.axes)
     useful, dense = _useful(geometry), _pairs(geometry) * geometry.class_taps

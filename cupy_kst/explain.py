@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice, product
-from math import prod
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -191,7 +190,7 @@ def _where(device: Device | None) -> str:
 def _sub_kernels(geometry: Geometry) -> list[str]:
     """Return lines on the residue classes: how many taps they have, and which of the filter are whose."""
     axes = geometry.axes[-geometry.rank :]
-    number = prod(len(axis.classes) for axis in axes)
+    number = geometry.class_count
     sizes: Counter[str] = Counter({"": 1})
     for axis in axes:
         times = Counter(one.taps for one in axis.classes)

@@ -231,17 +231,27 @@ class Geometry:
     @property
     def met_taps(self) -> int:
         """Pairs of an element of the small map and a tap that meet the large one: per sample and pair of channels."""
-        return prod(sum(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in self.axes)
+        return prod(axis.met_taps for axis in self.axes)
 
     @property
     def class_taps(self) -> int:
         """Pairs of an element of the large map and a tap of its residue class, whether on the small map or not."""
-        return prod(sum(one.positions * one.taps for one in axis.classes) for axis in self.axes)
+        return prod(axis.class_taps for axis in self.axes)
 
     @property
     def window_taps(self) -> int:
         """Pairs of an element of the small map and a tap, whether on the large map or not."""
         return prod(axis.small * axis.kernel for axis in self.axes)
+
+    @property
+    def class_count(self) -> int:
+        """Number of the residue classes that have outputs."""
+        return prod(axis.class_count for axis in self.axes)
+
+    @property
+    def reaches_all_outputs(self) -> bool:
+        """Whether every residue class that has outputs has taps."""
+        return all(axis.classes_with_taps == axis.class_count for axis in self.axes)
 
     @property
     def classes(self) -> tuple[tuple[AxisClass, AxisClass, AxisClass], ...]:

@@ -38,22 +38,28 @@ def combined(tiles: AxisTiles, x: Any, w: Any, outputs: int) -> Any:
         return x[index] if 0 <= index < len(x) else 0
 
     made = np.full(outputs, np.nan)
-    for one in tiles.classes:
-        for position in range(one.positions):
+    terms = list(zip(*tiles.terms, strict=True))
+    ends = np.cumsum(tiles.counts).reshape(tiles.counts.shape)
+    for number, (first, length) in enumerate(zip(tiles.firsts, tiles.lengths, strict=True)):
+        for position in range(length):
             tile, which = divmod(position, tiles.outputs)
             total = 0
-            for point in one.points[which : which + tiles.outputs]:
-                for term in point:
-                    kind = tiles.kinds[term.kind]
-                    first = kind.start + kind.step * (tile + term.shift)
-                    inputs = at(first) - (at(first + kind.apart) if kind.apart else 0)
-                    total += inputs * sum(sign * w[element] for element, sign in term.elements)
-            made[one.first + position * one.step] = total
+            for point in range(which, which + tiles.outputs):
+                end = ends[number, point]
+                for kind, shift, elements, signs in terms[end - tiles.counts[number, point] : end]:
+                    begin = tiles.starts[kind] + tiles.step * (tile + shift)
+                    inputs = at(begin) - (at(begin + tiles.aparts[kind]) if tiles.aparts[kind] else 0)
+                    total += inputs * sum(
+                        sign * w[element] for element, sign in zip(elements, signs, strict=True) if sign
+                    )
+            made[first + position * tiles.output_step] = total
     return made
 
 
 def counted(tiles: AxisTiles) -> tuple[int, ...]:
-    return tuple(sum(map(len, one.points)) for one in tiles.classes)
+    assert tiles.products == len(tiles.terms.kinds)
+    assert (tiles.lowest, tiles.highest) == (min(tiles.terms.shifts), max(tiles.terms.shifts))
+    return tuple(tiles.counts.sum(axis=1))
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding", "dilation", "products"), TRANSPOSED)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cupy_kst import Geometry, costs
+from cupy_kst.cpu.taps import class_table, classes_with_taps, meetings
 from cupy_kst.geometry import Axis
 from cupy_kst.testing import Case, cases
 from tests.engines import TRANSPOSED
@@ -77,6 +78,28 @@ def test_meetings_of_a_tap_and_places_on_the_map(axis: Axis) -> None:
     assert all(0 <= place < axis.zero_inserted_size for place in standing.values())
     first = (axis.kernel - 1) * axis.dilation - axis.pad_lo
     assert set(standing) == {i for i in range(axis.small) if 0 <= i * axis.stride + first < axis.zero_inserted_size}
+
+
+@settings(max_examples=300)
+@given(axes())
+def test_taps_and_classes_are_counted_without_a_loop(axis: Axis) -> None:
+    met = [len(axis.meetings(tap)[0]) for tap in range(axis.kernel)]
+    assert (axis.met_taps, axis.most_met) == (sum(met), max(met))
+    assert axis.class_count == len(axis.classes)
+    assert axis.class_taps == sum(one.positions * one.taps for one in axis.classes)
+    assert axis.taps_of_classes == sum(one.taps for one in axis.classes)
+    assert axis.classes_with_taps == sum(one.taps > 0 for one in axis.classes)
+
+
+@settings(max_examples=300)
+@given(axes())
+def test_tables_of_classes_and_meetings_are_those_of_the_axis(axis: Axis) -> None:
+    assert classes_with_taps(axis) == [one for one in axis.classes if one.taps]
+    table = class_table(axis)
+    columns = zip(table.firsts, table.lengths, table.counts, strict=True)
+    assert list(columns) == [(one.first, one.positions, one.taps) for one in axis.classes]
+    found = [range(start, stop) for start, stop in zip(*meetings(axis), strict=True)]
+    assert found == [axis.meetings(tap)[0] for tap in range(axis.kernel)]
 
 
 def _placements(axis: Axis) -> list[tuple[int, int, int]]:

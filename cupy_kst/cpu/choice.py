@@ -153,7 +153,7 @@ def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
     boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))
     inputs = boxes * groups * space.box.samples * (prod(space.extents) * space.channels + space.sample)
     blocks = ceil(geometry.out_channels // groups / space.shape.block)
-    products = prod(sum(len(point) for one in axis.classes for point in one.points) for axis in space.axes)
+    products = prod(axis.products for axis in space.axes)
     weights = groups * products * space.channels * blocks * space.shape.block
     return Work(
         calls=4,
@@ -225,14 +225,13 @@ def _columns(geometry: Geometry) -> Work:
     """For each class the inputs of all its taps gathered into columns, and one product."""
     groups, samples = geometry.groups, geometry.samples
     rows, channels = geometry.large_channels // groups, geometry.small_channels // groups
-    products, gathered, operands = samples * groups, 0.0, 0.0
-    for classes in geometry.classes:
-        taps, positions = prod(one.taps for one in classes), prod(one.positions for one in classes)
-        depth = channels * taps
-        gathered += products * depth * positions
-        operands += products * (rows * depth + depth * positions + rows * positions)
-    outputs = prod(axis.large for axis in geometry.axes) * geometry.large_channels * samples
-    return Work(gathered * rows, operands, gathered, outputs, 3 + 6 * len(geometry.classes))
+    products, depth = samples * groups, channels * prod(axis.taps_of_classes for axis in geometry.axes)
+    # A sum over all classes is a product of sums over those of the axes.
+    gathered = float(products * channels * geometry.class_taps)
+    positions = prod(axis.large for axis in geometry.axes)
+    operands = float(products * (rows * depth + channels * geometry.class_taps + rows * positions))
+    outputs = positions * geometry.large_channels * samples
+    return Work(gathered * rows, operands, gathered, outputs, 3 + 6 * geometry.class_count)
 
 
 def _windows(geometry: Geometry) -> Work:

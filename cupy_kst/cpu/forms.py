@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from math import prod
 from typing import Any, NamedTuple
 
@@ -195,6 +195,11 @@ def blocks(shape: Sequence[int], size: int) -> Iterator[tuple[slice, ...]]:
     edges = block_shape(shape, size)
     for first in np.ndindex(*(-(-length // edge) for length, edge in zip(shape, edges, strict=True))):
         yield tuple(slice(i * edge, (i + 1) * edge) for i, edge in zip(first, edges, strict=True))
+
+
+def slices(starts: Array, stops: Array, step: int) -> list[slice]:
+    """Return the slices that begin and end there."""
+    return list(map(slice, starts.tolist(), stops.tolist(), repeat(step)))
 
 
 def last_axes(ranges: Sequence[range]) -> Index:

@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from ..axis import Axis
 from ..geometry import AXES, Geometry
 from .form import Setting, grouped_shapes
-from .forms import Index, block_shape, blocks
+from .forms import Index, block_shape, blocks, slices
 from .sharing import share
+from .taps import class_table, ranges, table
 
 Array = NDArray[Any]
+Table = NDArray[Any]
 
 # Products of a block, which a thread keeps for the next one.
 PRODUCT_BYTES = 2 << 20
@@ -40,27 +42,25 @@ _ALONE = 1 << 17
 _memory = local()
 
 
-class _Merge(NamedTuple):
-    """Products of `tap` are added to those of `lead`, which is `shift` inputs before them."""
-
-    lead: int
-    tap: int
-    shift: int
-
-
-class _Landing(NamedTuple):
-    """The inputs whose products with `lead` are where sums of a class are, and the outputs that these are."""
-
-    lead: int
-    inputs: range
-    outputs: range
-
-
 class _Line(NamedTuple):
-    """What is merged along one axis, where it goes, and a slice that has all leads."""
+    """What is merged along one axis, and where it goes.
 
-    merges: tuple[_Merge, ...]
-    landings: tuple[_Landing, ...]
+    Attributes
+    ----------
+    merges : ndarray of int64
+        Rows of a lead, a tap whose products are added to those of the lead, and how many inputs the lead's are before
+        the tap's.
+    landings : ndarray of int64
+        For each class with taps the lead, the first input and the first output of its sums, and how many there are.
+    step : int
+        Distance of a class's outputs.
+    leads : slice
+        Taps that have all leads among them.
+    """
+
+    merges: Table
+    landings: Table
+    step: int
     leads: slice
 
 
@@ -128,39 +128,52 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
 
     None where a class has no tap that covers its outputs, or where a strip of one output channel would not fit a cache.
     """
-    lines = tuple(line for axis in geometry.axes if (line := _line(axis)))
-    if len(lines) < AXES:
-        return None
-    pixels = prod(axis.small for axis in geometry.axes)
+    axes, pixels = geometry.axes, prod(axis.small for axis in geometry.axes)
     together = max(1, geometry.samples) if pixels < _COLUMNS else 1
-    samples = _Line((), (_Landing(0, range(together), range(together)),), slice(0, 1))
-    lines, sizes = (samples, *lines), (together, *(axis.small for axis in geometry.axes))
+    sizes = (together, *(axis.small for axis in axes))
     outer = next((number for number, size in enumerate(sizes) if size > 1), AXES)
-    inner, taps = prod(sizes[outer + 1 :]), prod(axis.kernel for axis in geometry.axes)
+    inner, taps = prod(sizes[outer + 1 :]), prod(axis.kernel for axis in axes)
     rows = min(_ROWS, taps * geometry.large_channels // geometry.groups)
     strip = min(sizes[outer], max(1, PRODUCT_BYTES // (rows * inner * itemsize)))
-    shifts = [0] if strip == sizes[outer] else [0, *(merge.shift for merge in lines[outer].merges)]
-    complete = all(one.taps for axis in geometry.axes for one in axis.classes)
-    found = Plan(lines, sizes, outer, inner, strip, -min(shifts), max(shifts), complete)
+    if taps * strip * inner * itemsize > _MOST_BYTES:
+        return None
+    lines = tuple(line for axis in axes if (line := _line(axis)))
+    if len(lines) < AXES:
+        return None
+    samples = _Line(np.empty((0, 3), np.int64), np.array([[0, 0, 0, together]]), 1, slice(0, 1))
+    lines = (samples, *lines)
+    shifts = lines[outer].merges[:, 2]
+    before, after = (0, 0) if strip == sizes[outer] else (-shifts.min(initial=0), shifts.max(initial=0))
+    found = Plan(lines, sizes, outer, inner, strip, int(before), int(after), geometry.reaches_all_outputs)
     return found if taps * found.held * inner * itemsize <= _MOST_BYTES else None
 
 
 def _line(axis: Axis) -> _Line | None:
-    merges, landings = [], []
-    for one in axis.classes:
-        if not one.taps:
-            continue
-        taps = range(one.first_tap, axis.kernel, axis.tap_step)
-        lead = next((number for number, tap in enumerate(taps) if len(axis.meetings(tap)[1]) == one.positions), None)
-        if lead is None:
-            return None
-        landings.append(_Landing(taps[lead], *axis.meetings(taps[lead])))
-        shifts = ((tap, (lead - number) * axis.input_step) for number, tap in enumerate(taps) if number != lead)
-        merges += [_Merge(taps[lead], tap, shift) for tap, shift in shifts if abs(shift) < axis.small]
-    leads = sorted(landing.lead for landing in landings) or [0]
-    step = leads[1] - leads[0] if len(leads) > 1 else 1
-    even = leads == list(range(leads[0], leads[-1] + 1, step))
-    return _Line(tuple(merges), tuple(landings), slice(leads[0], leads[-1] + 1, step if even else 1))
+    """Return what is merged along an axis, None where a class has no tap that covers its outputs."""
+    classes = class_table(axis)
+    some = classes.counts > 0
+    firsts, lengths, counts = classes.firsts[some], classes.lengths[some], classes.counts[some]
+    first_taps, starts = classes.first_taps[some], classes.starts[some]
+    # The first tap that does not reach behind the last input; it has to have the first one, too.
+    leads = np.maximum(0, -((axis.small - starts - lengths) // axis.input_step))
+    if (leads >= counts).any() or (starts < leads * axis.input_step).any():
+        return None
+    numbers, of_class = ranges(np.zeros_like(counts), counts), np.repeat(np.arange(len(counts)), counts)
+    shifts = (leads[of_class] - numbers) * axis.input_step
+    lead_taps = first_taps + leads * axis.tap_step
+    merges = table(lead_taps[of_class], first_taps[of_class] + numbers * axis.tap_step, shifts)
+    merges = merges[(shifts != 0) & (abs(shifts) < axis.small)]
+    landings = table(lead_taps, starts - leads * axis.input_step, firsts, lengths)
+    return _Line(merges, landings, axis.stride, _covering(np.sort(lead_taps)))
+
+
+def _covering(taps: Table) -> slice:
+    """Return a slice that has these taps, and no others if they are evenly apart."""
+    if not len(taps):
+        return slice(0, 1, 1)
+    apart = np.diff(taps)
+    even = len(apart) and (apart == apart[0]).all()
+    return slice(int(taps[0]), int(taps[-1]) + 1, int(apart[0]) if even else 1)
 
 
 def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
@@ -256,52 +269,58 @@ def _strips(how: Plan) -> Iterator[_Strip]:
         done = end
 
 
-def _taps(how: Plan, number: int, tap: int) -> Index:
-    """Return the index of a tap of one axis, of all taps of those before and of the leads of those behind it."""
-    behind = (line.leads for line in how.lines[number + 1 :])
-    return (..., *(slice(None),) * number, tap, *behind)
+def _around(how: Plan, number: int) -> tuple[Index, Index]:
+    """Return the index in front of the tap of one axis, and that behind it, which has the leads of other axes."""
+    return (..., *(slice(None),) * number), tuple(line.leads for line in how.lines[number + 1 :])
 
 
 def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Index, Index]]:
     """Yield what is merged within the steps that are held from `first` to `stop`."""
     start, end = first * how.inner, stop * how.inner
     for number in reversed(range(how.outer + 1, AXES + 1)):
-        step = prod(how.sizes[number + 1 :])
-        for lead, tap, shift in how.lines[number].merges:
-            taps = _taps(how, number, tap)
+        size, step = how.sizes[number], prod(how.sizes[number + 1 :])
+        before, behind = _around(how, number)
+        whole = (slice(None),) * (number - how.outer - 1)
+        inside = (*behind, *(slice(None),) * how.outer, slice(first, stop), *whole)
+        last = (slice(None),) * (AXES - number)
+        for lead, tap, shift in how.lines[number].merges.tolist():
             # Where a sum takes what lies in the next line, or in the one before.
-            edge = slice(0, shift) if shift > 0 else slice(how.sizes[number] + shift, None)
-            whole = (slice(None),) * (number - how.outer - 1)
-            outside = (slice(None),) * how.outer
-            emptied = (*taps, *outside, slice(first, stop), *whole, edge, *(slice(None),) * (AXES - number))
-            low, high = slice(start, end - abs(shift) * step), slice(start + abs(shift) * step, end)
+            edge = slice(0, shift) if shift > 0 else slice(size + shift, None)
+            apart = abs(shift) * step
+            low, high = slice(start, end - apart), slice(start + apart, end)
             into, others = (low, high) if shift > 0 else (high, low)
-            yield emptied, (*_taps(how, number, lead), into), (*taps, others)
+            yield (*before, tap, *inside, edge, *last), (*before, lead, *behind, into), (*before, tap, *behind, others)
 
 
 def _outer_merges(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[None, Index, Index]]:
     """Yield what is merged into the sums of the outer axis from `done` to `end`."""
     inner, size = how.inner, how.sizes[how.outer]
-    for lead, tap, shift in how.lines[how.outer].merges:
+    before, behind = _around(how, how.outer)
+    for lead, tap, shift in how.lines[how.outer].merges.tolist():
         first, stop = max(done, -shift) - base, min(end, size - shift) - base
         if first < stop:
-            into = (*_taps(how, how.outer, lead), slice(first * inner, stop * inner))
-            others = (*_taps(how, how.outer, tap), slice((first + shift) * inner, (stop + shift) * inner))
+            into = (*before, lead, *behind, slice(first * inner, stop * inner))
+            others = (*before, tap, *behind, slice((first + shift) * inner, (stop + shift) * inner))
             yield None, into, others
 
 
 def _stores(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[Index, Index]]:
     """Yield the outputs whose sums are complete on the outer axis from `done` to `end`, and these."""
-    for landings in product(*(line.landings for line in how.lines)):
-        inputs, outputs = [each.inputs for each in landings], [each.outputs for each in landings]
-        lands = inputs[how.outer]
-        first, stop = max(done, lands.start), min(end, lands.stop)
-        if first < stop:
-            inputs[how.outer] = range(first - base, stop - base)
-            outputs[how.outer] = outputs[how.outer][first - lands.start : stop - lands.start]
-            leads = (each.lead for each in landings)
-            sums = (..., *leads, *(slice(each.start, each.stop) for each in inputs))
-            yield (..., *(slice(each.start, each.stop, each.step) for each in outputs)), sums
+    leads, inputs, outputs = [], [], []
+    for number, line in enumerate(how.lines):
+        tap, start, output, count = line.landings.T
+        if number == how.outer:
+            first, stop = np.maximum(done, start), np.minimum(end, start + count)
+            some = first < stop
+            tap, count, output = tap[some], (stop - first)[some], (output + (first - start) * line.step)[some]
+            start = first[some] - base
+        leads.append(tap.tolist())
+        inputs.append(slices(start, start + count, 1))
+        outputs.append(slices(output, output + count * line.step, line.step))
+    # Products of lists are made without a step of the interpreter for each.
+    sums = zip(product((...,), *leads), product(*inputs), strict=True)
+    for to, (lead, at) in zip(product((...,), *outputs), sums, strict=True):
+        yield to, lead + at
 
 
 def _workspace(shape: tuple[int, ...], dtype: Any) -> Array:

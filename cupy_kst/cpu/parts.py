@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from ..axis import Axis, AxisClass
+from .taps import meetings
 
 
 class Part(NamedTuple):
@@ -16,16 +20,19 @@ class Part(NamedTuple):
     start: int
 
 
+@lru_cache(maxsize=256)
 def trimmed_conv(axis: Axis) -> list[Part]:
     """Divide the outputs of a convolution where taps leave the input."""
-    meetings = [axis.meetings(tap)[0] for tap in range(axis.kernel)]
-    edges = {0, axis.small}.union(*({met.start, met.stop} for met in meetings if met))
+    starts, stops = meetings(axis)
+    met = starts < stops
+    edges = np.unique(np.concatenate([[0, axis.small], starts[met], stops[met]]))
     parts = []
-    for first, end in pairwise(sorted(edges)):
-        taps = [tap for tap, met in enumerate(meetings) if first in met]
-        if taps:
-            start = first * axis.stride + taps[0] * axis.dilation - axis.pad_lo
-            parts.append(Part(range(first, end), range(taps[0], taps[-1] + 1), start))
+    for first, end in pairwise(edges.tolist()):
+        # Where the first tap of the filter reads for the first of these outputs.
+        origin = first * axis.stride - axis.pad_lo
+        taps = range(axis.kernel)[max(0, -(origin // axis.dilation)) : (axis.large - 1 - origin) // axis.dilation + 1]
+        if taps and axis.large > origin:
+            parts.append(Part(range(first, end), taps, origin + taps[0] * axis.dilation))
     return parts
 
 
@@ -42,9 +49,10 @@ def trimmed_class(axis: Axis, one: AxisClass) -> list[Part]:
         edges |= {min(max(edge, 0), one.positions) for edge in (first, first + axis.small)}
     parts = []
     for first, end in pairwise(sorted(edges)):
-        met = [t for t in range(one.taps) if 0 <= one.start + first - t * axis.input_step < axis.small]
-        if met:
-            parts.append(_part(axis, one, range(first, end), range(met[0], met[-1] + 1)))
+        reach = one.start + first
+        taps = range(one.taps)[max(0, -((axis.small - 1 - reach) // axis.input_step)) : reach // axis.input_step + 1]
+        if taps and reach >= 0:
+            parts.append(_part(axis, one, range(first, end), taps))
     return parts
 
 

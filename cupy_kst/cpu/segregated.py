@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ..axis import Axis
 from ..geometry import Geometry
 from .form import Setting, grouped_shapes
-from .forms import Axes, Index, convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
+from .forms import Axes, Index, convolve, convolve_bytes, pad, pad_bytes, padded_shape
 from .parts import trimmed_class, whole_class
+from .taps import class_table, classes_with_taps
 
 Array = NDArray[Any]
 
@@ -49,7 +50,7 @@ def classes_bytes(geometry: Geometry, itemsize: int, trimmed: bool) -> int:
     d, h, w = (-axis.input_step for axis in geometry.axes)
     divide = trimmed_class if trimmed else whole_class
     sizes = (
-        {(len(part.taps), len(part.outputs)) for one in axis.classes for part in divide(axis, one)}
+        {(len(part.taps), len(part.outputs)) for one in classes_with_taps(axis) for part in divide(axis, one)}
         for axis in geometry.axes
     )
     blocks = []
@@ -72,14 +73,23 @@ class _Schedule(NamedTuple):
 def _schedule(geometry: Geometry, trimmed: bool) -> _Schedule:
     divide = trimmed_class if trimmed else whole_class
     borders = _borders(geometry, trimmed)
+    # For each axis and class what one of its parts says of a convolution: taps, outputs and start.
+    axes = [
+        [
+            [(_slice(part.taps), _slice(part.outputs), part.start + low) for part in divide(axis, one)]
+            for one in classes_with_taps(axis)
+        ]
+        for axis, (low, _) in zip(geometry.axes, borders, strict=True)
+    ]
     convolutions = []
-    for classes in geometry.classes:
-        for parts in product(*map(divide, geometry.axes, classes)):
-            taps, outputs = last_axes([part.taps for part in parts]), last_axes([part.outputs for part in parts])
-            depth, height, width = (part.start + lo for part, (lo, _) in zip(parts, borders, strict=True))
-            convolutions.append((taps, outputs, (depth, height, width)))
-    complete = not trimmed and all(one.taps for axis in geometry.axes for one in axis.classes)
-    return _Schedule(borders, complete, convolutions)
+    for classes in product(*axes):
+        for (taps_d, to_d, d), (taps_h, to_h, h), (taps_w, to_w, w) in product(*classes):
+            convolutions.append(((..., taps_d, taps_h, taps_w), (..., to_d, to_h, to_w), (d, h, w)))
+    return _Schedule(borders, not trimmed and geometry.reaches_all_outputs, convolutions)
+
+
+def _slice(part: range) -> slice:
+    return slice(part.start, part.stop, part.step)
 
 
 def _borders(geometry: Geometry, trimmed: bool) -> list[tuple[int, int]]:
@@ -88,7 +98,9 @@ def _borders(geometry: Geometry, trimmed: bool) -> list[tuple[int, int]]:
 
 def _border(axis: Axis) -> tuple[int, int]:
     """Return how far the taps of all classes reach beyond the start and the end of the input."""
-    met = [one for one in axis.classes if one.taps]
-    lowest = min((one.start - (one.taps - 1) * axis.input_step for one in met), default=0)
-    highest = max((one.start + one.positions for one in met), default=0)
-    return max(0, -lowest), max(0, highest - axis.small)
+    classes = class_table(axis)
+    some = classes.counts > 0
+    starts = classes.starts[some]
+    lowest = (starts - (classes.counts[some] - 1) * axis.input_step).min(initial=0)
+    highest = (starts + classes.lengths[some]).max(initial=0)
+    return int(-lowest), max(0, int(highest) - axis.small)

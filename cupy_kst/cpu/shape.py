@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Shape:
         return self.scalars if self.positions_in_lanes else self.vectors * self.lanes
 
 
-def odd_lines(size: int, itemsize: int) -> int:
-    """Return a size in an odd number of cache lines, so that the same place of many channels meets many sets."""
+def odd_lines(size: Any, itemsize: int) -> Any:
+    """Return sizes in odd numbers of cache lines, so that the same place of many channels meets many sets."""
     line = 64 // itemsize
-    lines = ceil(size / line)
-    return (lines + 1 - lines % 2) * line
+    return (-(-size // line) | 1) * line

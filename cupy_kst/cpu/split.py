@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..geometry import AXES, Geometry
 from .form import Setting, grouped_shapes
-from .forms import convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
+from .forms import convolve, convolve_bytes, pad, pad_bytes, padded_shape, slices
+from .taps import class_table
 
 Array = NDArray[Any]
 
@@ -69,13 +71,15 @@ def _split(geometry: Geometry, weight: Array) -> Array:
 def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
     axes = geometry.axes
     apart = parts.reshape(*out.shape[:3], *(axis.stride for axis in axes), *parts.shape[3:])
-    for classes in geometry.classes:
-        residues, positions, outputs = [], [], []
-        for axis, one in zip(axes, classes, strict=True):
-            expanded = one.first + axis.pad_lo + axis.leading_zeros
-            first = expanded // axis.stride - axis.sub_positions[0]
-            residues.append(expanded % axis.stride)
-            positions.append(range(first, first + one.positions))
-            outputs.append(range(one.first, axis.large, axis.stride))
-        of_class = apart[(slice(None),) * 3 + tuple(residues)]
-        out[last_axes(outputs)] = of_class[last_axes(positions)]
+    residues, positions, outputs = [], [], []
+    for axis in axes:
+        classes = class_table(axis)
+        places, residue = np.divmod(classes.firsts + axis.pad_lo + axis.leading_zeros, axis.stride)
+        places -= axis.sub_positions[0]
+        residues.append(residue.tolist())
+        positions.append(slices(places, places + classes.lengths, 1))
+        outputs.append(slices(classes.firsts, np.full_like(classes.firsts, axis.large), axis.stride))
+    everything = [slice(None)]
+    read = zip(product(everything, everything, everything, *residues), product(*positions), strict=True)
+    for (of_class, at), to in zip(read, product((...,), *outputs), strict=True):
+        out[to] = apart[of_class + at]

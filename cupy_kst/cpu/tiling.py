@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import ceil, isqrt, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .filtering import POINTS, AxisTiles, Kind, axes_in_tiles
+from .filtering import POINTS, AxisTiles, axes_in_tiles
 from .shape import Shape, odd_lines
+
+Table = NDArray[Any]
 
 # A box's sums of a block of output channels stay in the second cache. Its planes need not: for a block of output
 # channels each is read once for a product, at all tiles.
@@ -29,27 +34,31 @@ def room(geometry: Geometry, least: int = LEAST_ROOM) -> int:
     return min(_MOST_ROOM, max(least, larger))
 
 
+# An int, or an array of ints where several boxes are looked at together.
+Size = Any
+
+
 class Box(NamedTuple):
     """Samples, and tiles along each axis."""
 
-    samples: int
-    depth: int
-    height: int
-    width: int
+    samples: Size
+    depth: Size
+    height: Size
+    width: Size
 
     @property
-    def tiles(self) -> int:
+    def tiles(self) -> Size:
         return prod(self)
 
 
 class Pass(NamedTuple):
-    """Planes of `tiles` tiles, one of each kind, of `outer` times `size` lines of `inner` numbers."""
+    """Planes of `tiles` tiles, one of each kind of an axis, of `outer` times `size` lines of `inner` numbers."""
 
-    outer: int
-    size: int
-    inner: int
-    kinds: tuple[Kind, ...]
-    tiles: int
+    outer: Size
+    size: Size
+    inner: Size
+    axis: AxisTiles
+    tiles: Size
 
 
 @dataclass(frozen=True)
@@ -80,34 +89,34 @@ class Space:
     itemsize: int
 
     @property
-    def pitch(self) -> int:
+    def pitch(self) -> Size:
         """Numbers from one position's channels to those of the next."""
         return odd_lines(self.channels, self.itemsize)
 
     @property
-    def tiles(self) -> list[int]:
+    def tiles(self) -> list[Size]:
         """Tiles of inputs along each axis."""
         return [size + axis.halo for size, axis in zip(self.box[1:], self.axes, strict=True)]
 
     @property
-    def extents(self) -> list[int]:
+    def extents(self) -> list[Size]:
         """Inputs along each axis."""
         return [axis.step * (count - 1) + axis.reach + 1 for count, axis in zip(self.tiles, self.axes, strict=True)]
 
     @property
-    def plane(self) -> int:
-        """Numbers of the inputs of one kind, and ..."""
+    def plane(self) -> Size:
+        """Numbers of the inputs of one kind."""
         return prod(self.tiles) * self.pitch
 
     @property
-    def sample(self) -> int:
-        """... of all kinds."""
-        return self.plane * prod(len(axis.kinds) for axis in self.axes)
+    def sample(self) -> Size:
+        """Numbers of the inputs of all kinds."""
+        return self.plane * prod(len(axis.starts) for axis in self.axes)
 
     @property
-    def line(self) -> int:
+    def line(self) -> Size:
         """Numbers of a channel's inputs as they lie, in whole squares."""
-        return odd_lines(ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes, self.itemsize)
+        return odd_lines(-(-prod(self.extents) // self.shape.lanes) * self.shape.lanes, self.itemsize)
 
     @property
     def passes(self) -> list[Pass]:
@@ -115,27 +124,28 @@ class Space:
         passes = []
         outer, inner = prod(self.extents), self.pitch
         for axis, extent, count in list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]:
-            outer //= extent
-            if axis.kinds != (Kind(0, 1, 0),):
-                passes.append(Pass(outer, extent, inner, axis.kinds, count))
-            outer *= len(axis.kinds)
-            inner *= count
+            # Not in place: sizes may be arrays, which passes keep.
+            outer = outer // extent
+            if not axis.is_plain:
+                passes.append(Pass(outer, extent, inner, axis, count))
+            outer = outer * len(axis.starts)
+            inner = inner * count
         return passes
 
     @property
-    def stages(self) -> tuple[int, int]:
+    def stages(self) -> tuple[Size, Size]:
         """Numbers of what passes leave to the next ones, in turn: at first inputs, in whole squares."""
-        sizes = [ceil(prod(self.extents) / self.shape.lanes) * self.shape.lanes * self.pitch]
-        sizes += [one.outer * len(one.kinds) * one.tiles * one.inner for one in self.passes[:-1]]
-        return max(sizes[::2]), max(sizes[1::2], default=0)
+        sizes = [-(-prod(self.extents) // self.shape.lanes) * self.shape.lanes * self.pitch]
+        sizes += [one.outer * len(one.axis.starts) * one.tiles * one.inner for one in self.passes[:-1]]
+        return reduce(np.maximum, sizes[::2]), reduce(np.maximum, sizes[1::2], 0)
 
     @property
-    def point(self) -> int:
+    def point(self) -> Size:
         """Numbers of the sums of a point."""
         return self.box.tiles * self.shape.block
 
     @property
-    def strides(self) -> tuple[int, int, int]:
+    def strides(self) -> tuple[int, Size, Size]:
         """How many sums an output is made of, and how far those of neighbouring points are apart along two axes."""
         _, height, width = self.axes
         across = POINTS if width.outputs > 1 else 1
@@ -143,7 +153,7 @@ class Space:
         return 2 ** len(apart), apart[-1] * self.point, apart[0] * self.point
 
     @property
-    def sizes(self) -> list[int]:
+    def sizes(self) -> list[Size]:
         """Numbers of the parts of a thread's memory.
 
         They are the inputs of some channels as they lie, two stages of what passes make of them, the planes of all
@@ -153,55 +163,71 @@ class Space:
         inputs = [self.shape.lanes * (self.line + 1), *self.stages, self.box.samples * self.sample]
         return [*inputs, self.sums * self.point, self.shape.block * RUN]
 
-    def _with(self, at: int, size: int) -> Space:
-        """Return the same with another size of the box."""
-        return replace(self, box=Box._make([*self.box[:at], size, *self.box[at + 1 :]]))
+    def _with(self, **sizes: Size) -> Space:
+        """Return the same with other sizes of the box."""
+        return replace(self, box=self.box._replace(**sizes))
 
-    def _grown(self, at: int, length: int, room: int) -> Space | None:
-        """Return that with the largest part of `length` that fits, if any does."""
+    def _grown(self, name: str, length: int, room: int) -> Space:
+        """Return that with the largest part of `length` that fits."""
         sizes = _parts(length)
-        count = bisect_left(sizes, True, key=lambda size: not self._with(at, size)._fits(room))
-        return self._with(at, sizes[count - 1]) if count else None
+        count = bisect_left(sizes, True, key=lambda size: not self._with(**{name: size})._fits(room))
+        return self._with(**{name: int(sizes[count - 1])}) if count else self
 
     @property
-    def _read(self) -> float:
+    def _read(self) -> Size:
         """Tiles that are read for each that is made."""
         return self.box.samples * prod(self.tiles) / self.box.tiles
 
-    def _fits(self, room: int) -> bool:
+    def _fits(self, room: int) -> Size:
         *_, planes, sums, _ = self.sizes
-        fits = sums * self.itemsize <= _SUMS_BYTES and planes * self.itemsize <= _INPUTS_BYTES
-        return fits and sum(self.sizes) <= room
+        fits = (sums * self.itemsize <= _SUMS_BYTES) & (planes * self.itemsize <= _INPUTS_BYTES)
+        return fits & (sum(self.sizes) <= room)
 
     def best(self, samples: int, room: int) -> Space:
         """Return that of the box that reads least beside its own tiles, where as many numbers have room."""
         depth, height, width = (axis.tiles for axis in self.axes)
-        found = [self]
-        for w in _parts(width):
-            space = self._with(3, w)._grown(2, height, room)
-            if space is None:
-                break
-            if space.box.height == height and w == width:
-                space = space._grown(1, depth, room) or space
-                if space.box.depth == depth:
-                    space = space._grown(0, samples, room) or space
-            found.append(space)
-        return min(found, key=lambda space: (round(space._read + _BEGIN / space.box.tiles, 3), -space.box.width))
+        heights, widths = self._highest(height, width, room)
+        if not len(widths):
+            return self
+        spaces = self._with(height=heights, width=widths)
+        effort = spaces._read + _BEGIN / spaces.box.tiles
+        whole = None
+        if heights[-1] == height and widths[-1] == width:
+            space = self._with(height=height, width=width)._grown("depth", depth, room)
+            whole = space._grown("samples", samples, room) if space.box.depth == depth else space
+            effort[-1] = whole._read + _BEGIN / whole.box.tiles
+        # Rounded, so that of boxes that take the same effort the order of additions does not choose.
+        few = np.flatnonzero(effort <= effort.min() + 0.002)
+        found = min(few, key=lambda number: (round(float(effort[number]), 3), -widths[number]))
+        if whole is not None and found == len(widths) - 1:
+            return whole
+        return self._with(height=int(heights[found]), width=int(widths[found]))
+
+    def _highest(self, height: int, width: int, room: int) -> tuple[Table, Table]:
+        """Return for each width of a box that fits the largest height that fits beside it."""
+        most = _SUMS_BYTES // (self.sums * self.shape.block * self.itemsize)
+        heights, widths = (sizes[: np.searchsorted(sizes, most, "right")] for sizes in map(_parts, (height, width)))
+        which, other = np.nonzero(np.multiply.outer(widths, heights) <= most)
+        fits = self._with(height=heights[other], width=widths[which])._fits(room)
+        # A larger box fits only if a smaller one does.
+        count = np.bincount(which[fits], minlength=len(widths))
+        count = count[: np.count_nonzero(count)]
+        return heights[count - 1], widths[: len(count)]
 
 
 @lru_cache(maxsize=1024)
 def space_of(geometry: Geometry, shape: Shape, itemsize: int) -> Space:
     """Return how a map is divided, so that a thread's memory has room for a box unless it is of one tile."""
     axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
-    sums = prod(len(axis.classes) * len(axis.classes[0].points) for axis in axes[1:])
+    sums = prod(axis.counts.size for axis in axes[1:])
     return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room(geometry))
 
 
 @lru_cache(maxsize=1024)
-def _parts(length: int) -> list[int]:
+def _parts(length: int) -> Table:
     """Return the sizes of the parts that a length can be divided into evenly, the smallest first."""
     root = min(length, isqrt(length) + 1)
     # One of each pair of a size and a number of parts is not larger.
     few = {ceil(length / count) for count in range(1, root + 1)}
     many = {size for size in range(1, root + 1) if ceil(length / ceil(length / size)) == size}
-    return sorted(few | many)
+    return np.array(sorted(few | many), np.int64)

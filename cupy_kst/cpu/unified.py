@@ -8,16 +8,18 @@ from itertools import product
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import Axis, AxisClass
+from ..axis import Axis
 from ..geometry import AXES, Geometry
 from . import merging
 from .form import Setting, grouped_shapes
-from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, last_axes, multiply
+from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, multiply, slices
+from .taps import class_table
 
 Array = NDArray[Any]
-Ranges = tuple[range, ...]
+Table = NDArray[Any]
 Tap = tuple[int, ...]
 
 _COLONS = (slice(None),) * AXES
@@ -118,52 +120,118 @@ class _Class(NamedTuple):
 @lru_cache(maxsize=256)
 def _schedule(geometry: Geometry) -> tuple[list[_Class], bool]:
     """Return the classes that a tap reaches, and whether their sums are set everywhere on the output."""
-    found = [one for classes in geometry.classes if (one := _class(geometry, classes))]
+    axes = [_axis_classes(axis) for axis in geometry.axes]
+    found = [_class(classes) for classes in product(*axes)]
     return found, sum(one.outputs for one in found) == prod(axis.large for axis in geometry.axes)
 
 
-def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
-    meetings: dict[Tap, tuple[Ranges, Ranges]] = {}
-    for tap in product(*map(_taps, geometry.axes, classes)):
-        each = [axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)]
-        if all(inputs for inputs, _ in each):
-            meetings[tap] = tuple(inputs for inputs, _ in each), tuple(lands for _, lands in each)
-    if not meetings:
+# Along one axis: outputs, and the inputs whose products with a tap land there.
+_Span = tuple[slice, slice]
+
+
+class _AxisClass(NamedTuple):
+    """A class along one axis: its lead, and for each tap that meets outputs where its products go.
+
+    Attributes
+    ----------
+    lead : int
+        The number of the first tap of those that meet most outputs.
+    outputs : int
+        How many it meets.
+    taps : list of int
+        The filter elements.
+    wholes, inners : list of (slice, slice)
+        Outputs and inputs that each tap meets, and those of them that the lead meets as well.
+    sums : list of slice
+        Where these are among the outputs of the lead; the slice is empty where there are none.
+    sides : list of list of (slice, slice)
+        Outputs and inputs in front of the lead's and behind them.
+    """
+
+    lead: int
+    outputs: int
+    taps: list[int]
+    wholes: list[_Span]
+    inners: list[_Span]
+    sums: list[slice]
+    sides: list[list[_Span]]
+
+
+def _axis_classes(axis: Axis) -> list[_AxisClass]:
+    """Return the classes of an axis that taps reach."""
+    classes = class_table(axis)
+    columns = (classes.firsts, classes.lengths, classes.first_taps, classes.counts, classes.starts)
+    rows = zip(*(column[classes.counts > 0].tolist() for column in columns), strict=True)
+    return [found for row in rows if (found := _axis_class(axis, *row))]
+
+
+def _axis_class(axis: Axis, first: int, length: int, first_tap: int, count: int, start: int) -> _AxisClass | None:
+    # Tap by tap the first input lies further in front, so that those that meet outputs follow each other.
+    begin = max(0, -((axis.small - 1 - start) // axis.input_step))
+    end = min(count, (start + length - 1) // axis.input_step + 1)
+    if begin >= end:
         return None
-    lead = max(meetings, key=lambda tap: prod(map(len, meetings[tap][1])))
-    inputs, lands = meetings.pop(lead)
-    within = tuple(range(len(each)) for each in lands)
+    ahead = start - np.arange(begin, end) * axis.input_step
+    low, high = np.maximum(0, -ahead), np.minimum(length, axis.small - ahead)
+    lead = int(np.argmax(high - low))
+    inner_low, inner_high = np.maximum(low, low[lead]), np.minimum(high, high[lead])
+    inner_high = np.maximum(inner_low, inner_high)
+
+    def spans(low: Table, high: Table, ahead: Table) -> list[_Span]:
+        to = first + low * axis.stride, first + high * axis.stride
+        return list(zip(slices(*to, axis.stride), slices(low + ahead, high + ahead, 1), strict=True))
+
+    sides: list[list[_Span]] = [[] for _ in range(end - begin)]
+    for from_, to in ((low, inner_low), (inner_high, high)):
+        there = np.flatnonzero(from_ < to)
+        for number, span in zip(there.tolist(), spans(from_[there], to[there], ahead[there]), strict=True):
+            sides[number].append(span)
+    return _AxisClass(
+        lead,
+        int(high[lead] - low[lead]),
+        list(range(first_tap + begin * axis.tap_step, first_tap + end * axis.tap_step, axis.tap_step)),
+        spans(low, high, ahead),
+        spans(inner_low, inner_high, ahead),
+        slices(inner_low - low[lead], inner_high - low[lead], 1),
+        sides,
+    )
+
+
+def _class(axes: tuple[_AxisClass, ...]) -> _Class:
+    """Return how the products of a class get into its outputs, where each tap is one of those of each axis."""
+    lead = tuple(axis.taps[axis.lead] for axis in axes)
+    of_lead = [axis.wholes[axis.lead] for axis in axes]
     others = []
-    for tap, (its_inputs, its_lands) in meetings.items():
-        shared = tuple(map(_intersection, lands, its_lands))
-        merges = [(_part(shared, lands, within), _part(shared, its_lands, its_inputs))] if all(shared) else []
-        strays = [(last_axes(box), _part(box, its_lands, its_inputs)) for box in _outside(its_lands, shared)]
-        others.append(_Other(tap, merges, strays))
-    return _Class(lead, last_axes(inputs), last_axes(lands), prod(map(len, lands)), others)
+    columns = [
+        product(*each)
+        for each in (
+            [axis.taps for axis in axes],
+            [axis.wholes for axis in axes],
+            [axis.inners for axis in axes],
+            [axis.sums for axis in axes],
+            [axis.sides for axis in axes],
+        )
+    ]
+    for tap, wholes, inners, sums, sides in zip(*columns, strict=True):
+        if tap == lead:
+            continue
+        shared = all(each.start < each.stop for each in sums)
+        merges = [((..., *sums), _sides(inners)[1])] if shared else []
+        strays = list(map(_sides, _outside(wholes, inners, sides))) if any(sides) else []
+        others.append(_Other(tap, merges, strays if shared else [_sides(wholes)]))
+    outputs, inputs = _sides(of_lead)
+    return _Class(lead, inputs, outputs, prod(axis.outputs for axis in axes), others)
 
 
-def _taps(axis: Axis, one: AxisClass) -> range:
-    return range(one.first_tap, axis.kernel, axis.tap_step) if one.taps else range(0)
+def _sides(spans: Sequence[_Span]) -> tuple[Index, Index]:
+    """Return the index of the outputs of spans, and that of their inputs."""
+    return (..., *(to for to, _ in spans)), (..., *(source for _, source in spans))
 
 
-def _intersection(one: range, other: range) -> range:
-    first, stop = max(one.start, other.start), min(one.stop, other.stop)
-    return range(first, max(first, stop), one.step)
-
-
-def _part(box: Ranges, lands: Ranges, inputs: Ranges) -> Index:
-    """Return the index of the inputs that land on `box`, a part of `lands`."""
-    firsts = ((some.start - all_.start) // all_.step for some, all_ in zip(box, lands, strict=True))
-    return last_axes([each[first : first + len(some)] for each, first, some in zip(inputs, firsts, box, strict=True)])
-
-
-def _outside(box: Ranges, inner: Ranges) -> Iterator[Ranges]:
-    """Divide what `box` has outside of `inner`, a part of it, into boxes."""
-    if not all(inner):
-        yield box
-        return
-    for axis, (whole, part) in enumerate(zip(box, inner, strict=True)):
-        first = (part.start - whole.start) // whole.step
-        for side in (whole[:first], whole[first + len(part) :]):
-            if side:
-                yield (*inner[:axis], side, *box[axis + 1 :])
+def _outside(
+    wholes: Sequence[_Span], inners: Sequence[_Span], sides: Sequence[list[_Span]]
+) -> Iterator[Sequence[_Span]]:
+    """Divide what a tap's spans have outside of the inner ones into boxes."""
+    for axis, beside in enumerate(sides):
+        for side in beside:
+            yield (*inners[:axis], side, *wholes[axis + 1 :])

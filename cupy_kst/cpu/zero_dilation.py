@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..geometry import Geometry
 from .form import Setting, grouped_shapes
-from .forms import Index, Window, correlate, correlate_bytes, last_axes, pad, pad_bytes, padded_shape
+from .forms import Window, correlate, correlate_bytes, last_axes, pad, pad_bytes, padded_shape, slices
 
 Array = NDArray[Any]
 
@@ -23,11 +23,12 @@ def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
     dilated = np.zeros((*small.shape[:3], *extents), small.dtype)
     dilated[last_axes([range(0, extent, axis.stride) for axis, extent in zip(axes, extents, strict=True)])] = small
     padded = pad(large, _borders(geometry))
-    for tap in product(*(range(axis.kernel) for axis in axes)):
-        firsts = [k * axis.dilation for axis, k in zip(axes, tap, strict=True)]
-        window = [range(first, first + extent) for first, extent in zip(firsts, extents, strict=True)]
-        element: Index = (..., *tap)
-        out[element] = correlate(dilated, padded[last_axes(window)])
+    windows = []
+    for axis, extent in zip(axes, extents, strict=True):
+        firsts = np.arange(axis.kernel) * axis.dilation
+        windows.append(list(enumerate(slices(firsts, firsts + extent, 1))))
+    for (d, depth), (h, height), (w, width) in product(*windows):
+        out[..., d, h, w] = correlate(dilated, padded[..., depth, height, width])
 
 
 def workspace(geometry: Geometry, setting: Setting) -> int:

@@ -45,11 +45,12 @@ def product(geometry: Geometry, trimmed: bool, channels_last: bool) -> Product:
     With channels first a class along a row is written between its neighbours.
     """
     columns, channels = (count // geometry.groups for count in (geometry.large_channels, geometry.small_channels))
-    positions, classes = prod(axis.classes[0].positions for axis in geometry.axes), len(geometry.classes)
+    positions = prod(-(-axis.large // axis.stride) for axis in geometry.axes)
+    classes = geometry.class_count
     # Classes differ in their taps: these are the mean.
-    taps = -(-prod(sum(one.taps for one in axis.classes) for axis in geometry.axes) // classes)
+    taps = -(-prod(axis.taps_of_classes for axis in geometry.axes) // classes)
     products = geometry.groups * classes
     if trimmed:
         return Product(products * positions, geometry.samples, columns, taps, channels)
-    neighbours = 1 if channels_last else len(geometry.axes[-1].classes)
+    neighbours = 1 if channels_last else geometry.axes[-1].class_count
     return Product(products, geometry.samples * positions, columns, taps, channels, neighbours)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import AXES, Geometry
 
@@ -30,7 +29,7 @@ def build(
     geometry: Geometry,
     wide: bool,
     grid: Axes,
-    firsts: Sequence[Axes] = ((0, 0, 0),),
+    firsts: ArrayLike = ((0, 0, 0),),
     samples: int | None = None,
 ) -> NDArray[Any]:
     """Return the structs of launches, shape (launches,): CuPy passes a part of shape (1,) by value.
@@ -43,9 +42,9 @@ def build(
         Whether indices are 64 bits.
     grid : tuple of int
         Positions that a launch covers in each (sample, channel).
-    firsts : sequence of tuple of int
-        For each launch what stands at position 0: the output, where launches are of residue classes; the .cu file
-        says what else.
+    firsts : array of int
+        For each launch what stands at position 0, shape ``(launches, 3)``: the output, where launches are of residue
+        classes; the .cu file says what else.
     samples : int, optional
         Number of samples, where launches are not over the batch.
     """
@@ -67,8 +66,9 @@ def build(
         *(geometry.small_channels // geometry.groups, geometry.large_channels // geometry.groups),
         *(per_axis[name][axis] for name in _PER_AXIS for axis in range(AXES)),
     )
-    structs = np.full(len(firsts), np.array(values, dtype=struct(np.int64 if wide else np.int32)))
-    for name, column in zip(("first_d", "first_h", "first_w"), zip(*firsts, strict=True), strict=True):
+    columns = np.asarray(firsts).T
+    structs = np.full(columns.shape[1], np.array(values, dtype=struct(np.int64 if wide else np.int32)))
+    for name, column in zip(("first_d", "first_h", "first_w"), columns, strict=True):
         structs[name] = column
     return structs
 

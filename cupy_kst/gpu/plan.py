@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..axis import Axis
 from ..geometry import Geometry
@@ -96,7 +96,7 @@ def per_position(
     arrays: tuple[str, ...],
     channels: int,
     grid: params.Axes,
-    firsts: Sequence[params.Axes] = ((0, 0, 0),),
+    firsts: ArrayLike = ((0, 0, 0),),
     samples: int | None = None,
     defines: tuple[tuple[str, str], ...] = (),
 ) -> Launches:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..geometry import Geometry
+import numpy as np
+
+from ..geometry import AXES, Geometry
 from .plan import Plan, per_position
 from .target import Target
 
@@ -22,6 +24,6 @@ def plan(geometry: Geometry, target: Target) -> Plan:
         arrays,
         geometry.large_channels,
         grid=(depth, height, width),
-        firsts=[(d.first, h.first, w.first) for d, h, w in geometry.classes],
+        firsts=np.indices([axis.class_count for axis in geometry.axes]).reshape(AXES, -1).T,
     )
     return Plan((launches,))

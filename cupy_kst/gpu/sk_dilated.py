@@ -59,4 +59,4 @@ def plan(geometry: Geometry, target: Target) -> Plan:
 
 def _most_positions(geometry: Geometry) -> int:
     """Return the positions of the small map where the tap that meets most of them does."""
-    return prod(max(len(axis.meetings(tap)[0]) for tap in range(axis.kernel)) for axis in geometry.axes)
+    return prod(axis.most_met for axis in geometry.axes)

@@ -75,7 +75,7 @@ def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
     """Return whether minimal filtering saves products, in the memory that there is."""
     geometry = turned(geometry, operation == "conv_transpose")
     # A box of one tile has as many numbers in any element type.
-    return filters(geometry) and sum(frames.space(geometry, 4).sizes) <= room(geometry)
+    return filters(geometry) and bool(sum(frames.space(geometry, 4).sizes) <= room(geometry))
 
 
 def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:

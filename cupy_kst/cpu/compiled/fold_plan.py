@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...axis import Axis
 from ...geometry import Geometry
 from ..choice import SUMS_BYTES, fold_parts
-from ..taps import AxisReads, transposed_reads
+from ..taps import AxisReads, table, transposed_reads
 
 Table = NDArray[Any]
 
@@ -64,7 +64,7 @@ def fold_plan(geometry: Geometry, shape: Rows, itemsize: int, threads: int) -> F
     reads = [transposed_reads(axis) for axis in axes]
     left, right = (0, 0) if few else _border(parts, reads[2])
     gap = max(left, right)
-    most = max(left + _positions(part, gap) for part in parts)
+    most = left + int(_positions(parts, gap).max())
     pitch = (ceil(most / lanes) | 1) * lanes
     least = shape.row_vectors * lanes * 4 if few else max(shape.rows, _LEAST_ROWS)
     shares = max(1, min(out_channels, out_channels * kernel // least))
@@ -83,19 +83,19 @@ def fold_plan(geometry: Geometry, shape: Rows, itemsize: int, threads: int) -> F
         (lines if few else 1) * ceil(most / lanes) * lanes,
         min(lines, shape.wide) // block * (min(channels, shape.depth) * block + lanes),
     ]
-    # Of all rows that are added up at once.
-    line_pitch = max(_outputs(part, reads, gap) for part in parts) + lanes
+    # A line has all rows that are added up at once.
+    line_pitch = int(_outputs(parts, reads, gap).max()) + lanes
     starts = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     numbers = [samples, groups, channels, out_channels, kernel, shares, few, pitch, *starts, line_pitch, left, gap]
     classes, taps, columns = _tables(axes, reads)
     return FoldPlan(
         np.array(numbers, np.int64),
         columns,
-        np.array(parts, np.int64),
+        parts,
         classes,
         taps,
         tasks=samples * groups * len(parts) * shares,
-        scratch=starts[-1] + len(reads[2].classes) * line_pitch,
+        scratch=starts[-1] + len(reads[2].firsts) * line_pitch,
         macs=samples * geometry.small_channels * out_channels * kernel * pixels,
     )
 
@@ -104,31 +104,44 @@ def _kernel(geometry: Geometry) -> int:
     return prod(axis.kernel for axis in geometry.axes)
 
 
-def _positions(part: tuple[int, ...], gap: int) -> int:
-    depth, height, width = (part[i + 3] - part[i + 2] for i in (0, 4, 8))
-    return depth * height * (width + gap)
+def _positions(parts: Table, gap: int) -> Table:
+    """Return the positions of each part, with the gaps between its rows."""
+    depth, height, width = (parts[:, i + 3] - parts[:, i + 2] for i in (0, 4, 8))
+    found: Table = depth * height * (width + gap)
+    return found
 
 
-def _outputs(part: tuple[int, ...], reads: list[AxisReads], gap: int) -> int:
-    """Return the most numbers of a class in one slice of a part, in rows as far apart as those of its inputs."""
-    rows = max(min(one.positions, ceil((part[5] - part[4]) / one.step)) for one in reads[1].classes)
-    width = max(min(one.positions, ceil((part[9] - part[8]) / one.step)) for one in reads[2].classes)
-    return rows * max(width, part[11] - part[10] + gap)
+def _outputs(parts: Table, reads: list[AxisReads], gap: int) -> Table:
+    """Return the most numbers of a class in one slice of each part, in rows as far apart as those of its inputs."""
+    rows, width = (
+        np.minimum(read.positions, -(-(parts[:, i + 1] - parts[:, i]) // read.step))
+        for i, read in ((4, reads[1]), (8, reads[2]))
+    )
+    found: Table = rows * np.maximum(width, parts[:, 11] - parts[:, 10] + gap)
+    return found
 
 
-def _border(parts: list[tuple[int, ...]], read: AxisReads) -> tuple[int, int]:
+def _border(parts: Table, read: AxisReads) -> tuple[int, int]:
     """Return how many zeros rows need in front and behind for taps that reach beyond them."""
     left = right = 0
-    for part in parts:
-        for one in read.classes:
-            low, high = part[8] // one.step, min(one.positions, ceil((part[9] - one.first) / one.step))
-            for tap in one.taps if high > low else ():
-                left = max(left, part[10] - low - tap.shift)
-                right = max(right, high + tap.shift - part[11])
+    # All classes have as many positions in parts that end before the map does: a multiple of the step.
+    inner = parts[parts[:, 9] < read.outputs]
+    inner = inner[inner[:, 9] > inner[:, 8]]
+    if len(inner) and read.shifts.size:
+        left = max(0, int((inner[:, 10] - inner[:, 8] // read.step).max()) - read.lowest)
+        right = max(0, int((inner[:, 9] // read.step - inner[:, 11]).max()) + read.highest)
+    last = parts[-1]
+    low, high = last[8] // read.step, np.minimum(read.lengths, -(-(last[9] - read.firsts) // read.step))
+    some = (high > low) & (read.counts > 0)
+    if some.any():
+        # The taps of a class go from the highest shift to the lowest.
+        ends, counts = read.ends[some], read.counts[some]
+        left = max(left, int(last[10] - low - read.shifts[ends - 1].min()))
+        right = max(right, int((high[some] + read.shifts[ends - counts]).max() - last[11]))
     return left, right
 
 
-def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool) -> list[tuple[int, ...]]:
+def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool) -> Table:
     """Return first and last output, first and last input by axes of each part: the first axis longer than 1 divided."""
     axes = geometry.axes
     split = next((i for i, axis in enumerate(axes) if axis.small > 1), 2)
@@ -138,31 +151,31 @@ def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool)
         count = ceil(count / wanted) * wanted
     # Vectors of rows take the whole of a small map.
     count = 1 if few or axis.small == 1 else min(count, ceil(axis.large / axis.stride))
-    return [tuple(x for each in box for x in each) for box in _boxes(axes, split, axis, count)]
+    parts = np.tile([(0, each.large, 0, each.small) for each in axes], (count, 1, 1))
+    parts[:, split] = _divided(axis, count)
+    return parts.reshape(count, -1)
 
 
-def _boxes(axes: tuple[Axis, ...], split: int, axis: Axis, count: int) -> list[list[tuple[int, int, int, int]]]:
-    whole = [(0, each.large, 0, each.small) for each in axes]
-    steps = ceil(axis.large / axis.stride)
-    found = []
-    for p in range(count):
-        first, last = p * steps // count * axis.stride, min(axis.large, (p + 1) * steps // count * axis.stride)
-        low = -((axis.dilation * (axis.kernel - 1) - first - axis.pad_lo) // axis.stride)
-        high = (last - 1 + axis.pad_lo) // axis.stride + 1
-        low, high = max(0, min(low, axis.small)), max(0, min(high, axis.small))
-        found.append([*whole[:split], (first, last, low, max(low, high)), *whole[split + 1 :]])
-    return found
+def _divided(axis: Axis, count: int) -> Table:
+    """Return first and last output, first and last input of each part of an axis."""
+    edges = np.arange(count + 1) * ceil(axis.large / axis.stride) // count * axis.stride
+    first, last = edges[:-1], np.minimum(axis.large, edges[1:])
+    low = -((axis.dilation * (axis.kernel - 1) - first - axis.pad_lo) // axis.stride)
+    high = (last - 1 + axis.pad_lo) // axis.stride + 1
+    low, high = (np.clip(each, 0, axis.small) for each in (low, high))
+    return table(first, last, low, np.maximum(low, high))
 
 
 def _tables(axes: tuple[Axis, ...], reads: list[AxisReads]) -> tuple[Table, Table, Table]:
     """Return classes (first, positions, first tap, last tap), taps (element, shift), and columns of the axes."""
-    classes: list[tuple[int, ...]] = []
-    taps: list[tuple[int, int]] = []
-    columns = []
+    classes, columns = [], []
+    taps = first = 0
     for axis, read in zip(axes, reads, strict=True):
-        first = len(classes)
-        for one in read.classes:
-            classes.append((one.first, one.positions, len(taps), len(taps) + len(one.taps)))
-            taps += [(tap.element, tap.shift) for tap in one.taps]
-        columns.append((axis.small, axis.large, axis.kernel, first, len(classes), read.classes[0].step))
-    return np.array(classes, np.int64), np.array(taps or [(0, 0)], np.int64), np.array(columns, np.int64)
+        ends = taps + read.ends
+        classes.append(table(read.firsts, read.lengths, ends - read.counts, ends))
+        columns.append((axis.small, axis.large, axis.kernel, first, first + len(ends), read.step))
+        taps, first = int(ends[-1]), first + len(ends)
+    elements, shifts = (np.concatenate([getattr(read, name) for read in reads]) for name in ("elements", "shifts"))
+    if not len(elements):
+        elements = shifts = np.zeros(1, np.int64)
+    return np.concatenate(classes), table(elements, shifts), np.array(columns, np.int64)

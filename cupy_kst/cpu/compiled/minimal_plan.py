@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, product
+from functools import reduce
+from itertools import accumulate
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
 from ...geometry import Geometry
-from ..filtering import AxisTiles, Kind
+from ..filtering import AxisTiles
 from ..shape import Shape
+from ..taps import combinations, crossed, divided, ranges, table
 from ..tiling import RUN, Space
 
 Table = NDArray[Any]
@@ -27,10 +28,11 @@ class MinimalPlan:
     """Tables for `minimal.filter_boxes`, which names their columns where it reads them. `scratch` is in numbers.
 
     `elements` has filter elements and their signs, those of one product after those of another, and `ends` where the
-    elements of each product end.
+    elements of each product end. `order` is what a packed weight depends on beside the shape.
     """
 
     shape: Shape
+    order: tuple[object, ...]
     numbers: Table
     fill_numbers: Table
     fill_axes: Table
@@ -54,7 +56,7 @@ class MinimalPlan:
     @property
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
-        return self.shape, self.elements.tobytes(), self.ends.tobytes()
+        return self.shape, self.order
 
 
 def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> MinimalPlan:
@@ -63,7 +65,7 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
     groups, samples, channels = geometry.groups, geometry.samples, space.channels
     out_channels = geometry.out_channels // groups
     blocks = ceil(out_channels / shape.block)
-    products = _Products(axes, of)
+    products = _products(axes, space, tuple(axis.kernel for axis in of))
     read = [axis.small if geometry.transposed else axis.large for axis in of]
     made = [axis.large if geometry.transposed else axis.small for axis in of]
     outputs = _Outputs(space, made)
@@ -74,20 +76,21 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
     numbers += [space.sums, space.line, *starts, RUN, *space.strides, *made]
     return MinimalPlan(
         shape,
+        tuple(axis.order for axis in axes),
         np.array(numbers, np.int64),
         np.array([samples, groups, channels, 0, 0, space.line, 0], np.int64),
         _fill_axes(space, read),
         np.zeros((1, 3), np.int64),
         *_passes(space),
         boxes,
-        np.array(outputs.places, np.int32),
-        np.array([(one.first, one.step, one.positions) for one in axes[0].classes], np.int64),
-        np.array(products.points, np.int64),
-        np.array([_place(space, *one) for one in products.inputs], np.int64),
+        outputs.places,
+        table(axes[0].firsts, np.full_like(axes[0].firsts, axes[0].output_step), axes[0].lengths),
+        products.points,
+        products.inputs,
         np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
         np.arange(depth, dtype=np.int32),
-        np.array([signed for each in products.elements for signed in each], np.int64).reshape(-1, 2),
-        np.cumsum([len(each) for each in products.elements], dtype=np.int64),
+        products.elements,
+        products.ends,
         tasks=len(boxes) * groups * parts,
         scratch=scratch + shape.lanes,
         weights=groups * blocks * len(products.inputs) * channels * shape.block,
@@ -95,39 +98,56 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
     )
 
 
-class _Products:
-    """The points of all classes, and what each multiplies."""
+class _Products(NamedTuple):
+    """For each point its first product and how many it has, for each product where its inputs begin, and its elements.
 
-    def __init__(self, axes: tuple[AxisTiles, ...], of: tuple[Axis, Axis, Axis]) -> None:
-        self._kernel = tuple(axis.kernel for axis in of)
-        # For each point its first product and how many there are, for each product the kinds and shifts of its inputs,
-        # and signed filter elements.
-        self.points: list[tuple[int, int]] = []
-        self.inputs: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
-        self.elements: list[list[tuple[int, int]]] = []
-        for classes in product(*(axis.classes for axis in axes)):
-            for points in product(*(one.points for one in classes)):
-                terms = list(product(*points))
-                self.points.append((len(self.inputs), len(terms)))
-                for each in terms:
-                    self.inputs.append((tuple(term.kind for term in each), tuple(term.shift for term in each)))
-                    self.elements.append(self._signed(*(term.elements for term in each)))
+    `elements` and `ends` are those of the plan.
+    """
 
-    def _signed(self, *elements: tuple[tuple[int, int], ...]) -> list[tuple[int, int]]:
-        _, rows, columns = self._kernel
-        return [
-            ((d * rows + h) * columns + w, one * other * third)
-            for (d, one), (h, other), (w, third) in product(*elements)
-        ]
+    points: Table
+    inputs: Table
+    elements: Table
+    ends: Table
 
 
-def _place(space: Space, kinds: tuple[int, ...], shifts: tuple[int, ...]) -> int:
-    """Return where the inputs of a product begin."""
-    plane = tile = 0
-    for axis, count, kind, shift in zip(space.axes, space.tiles, kinds, shifts, strict=True):
-        plane = plane * len(axis.kinds) + kind
-        tile = tile * count + shift - axis.lowest
-    return plane * space.plane + tile * space.pitch
+def _products(axes: tuple[AxisTiles, AxisTiles, AxisTiles], space: Space, kernel: tuple[int, ...]) -> _Products:
+    """Return the points of all classes, and what each multiplies."""
+    # Classes of all axes come before their points.
+    each = combinations(*(np.arange(size) for part in (0, 1) for size in (axis.counts.shape[part] for axis in axes)))
+    depth, height, width = (each[:, at] * axis.counts.shape[1] + each[:, 3 + at] for at, axis in enumerate(axes))
+    of_depth, of_height, of_width = (axis.counts.ravel() for axis in axes)
+    counts, first, second = crossed(of_depth, of_height, depth, height)
+    counts, both, third = crossed(counts, of_width, np.arange(len(counts)), width)
+    terms = first[both], second[both], third
+    inputs = reduce(np.add, (place[term] for place, term in zip(_places(space), terms, strict=True)))
+    elements, ends = _elements(axes, terms, kernel)
+    return _Products(table(np.cumsum(counts) - counts, counts), inputs, elements, ends)
+
+
+def _places(space: Space) -> list[Table]:
+    """Return for each term of each axis how far the inputs of its products are from the first ones."""
+    places = []
+    planes, tiles = space.plane, space.pitch
+    for axis, count in list(zip(space.axes, space.tiles, strict=True))[::-1]:
+        places.append(axis.terms.kinds * planes + (axis.terms.shifts - axis.lowest) * tiles)
+        planes, tiles = planes * len(axis.starts), tiles * count
+    return places[::-1]
+
+
+def _elements(axes: tuple[AxisTiles, ...], terms: tuple[Table, ...], kernel: tuple[int, ...]) -> tuple[Table, Table]:
+    """Return signed filter elements, products of those of an axis's terms, and where those of each product end."""
+    several = [(axis.terms.signs[term, 1] != 0) for axis, term in zip(axes, terms, strict=True)]
+    counts = reduce(np.multiply, (1 + each for each in several))
+    product, left = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros_like(counts), counts)
+    places, signs, apart = np.zeros_like(left), np.ones_like(left), 1
+    for axis, term, two, size in list(zip(axes, terms, several, kernel, strict=True))[::-1]:
+        # The last axis's elements go first.
+        which = left * two[product] % 2
+        left = np.where(two[product], left // 2, left)
+        places += axis.terms.elements[term[product], which] * apart
+        signs *= axis.terms.signs[term[product], which]
+        apart *= size
+    return table(places, signs), np.cumsum(counts)
 
 
 def _fill_axes(space: Space, read: list[int]) -> Table:
@@ -142,11 +162,14 @@ def _fill_axes(space: Space, read: list[int]) -> Table:
 def _passes(space: Space) -> tuple[Table, Table]:
     """Return the passes, and the kinds of inputs that they make."""
     passes: list[tuple[int, ...]] = []
-    kinds: list[Kind] = []
+    kinds: list[Table] = []
+    first = 0
     for one in space.passes:
-        passes.append((one.outer, one.size, one.inner, len(kinds), len(one.kinds), one.tiles))
-        kinds += one.kinds
-    return np.array(passes, np.int64).reshape(-1, 6), np.array(kinds, np.int64)
+        axis = one.axis
+        passes.append((one.outer, one.size, one.inner, first, len(axis.starts), one.tiles))
+        kinds.append(table(axis.starts, np.full_like(axis.starts, axis.step), axis.aparts))
+        first += len(axis.starts)
+    return np.array(passes, np.int64).reshape(-1, 6), np.concatenate(kinds or [np.zeros((0, 3), np.int64)])
 
 
 class _Outputs:
@@ -154,9 +177,14 @@ class _Outputs:
 
     def __init__(self, space: Space, made: list[int]) -> None:
         self._space, self._made = space, made
-        self.places: list[int] = []
+        self._places: list[Table] = []
         self.table: list[Table] = []
-        self._rows = 0
+        self._tiles = self._rows = 0
+
+    @property
+    def places(self) -> Table:
+        """Where the tiles of boxes find their inputs."""
+        return np.concatenate(self._places or [np.zeros(0, np.int64)]).astype(np.int32)
 
     def boxes(self, samples: int) -> Table:
         """Return a row for each box.
@@ -165,31 +193,30 @@ class _Outputs:
         table of outputs, outputs of a slice, those that are side by side, where the first one is, the first slice.
         """
         space, axes = self._space, self._space.axes
-        lengths = np.array([samples, *(axis.tiles for axis in axes)])
-        size, steps = np.array(space.box), np.array([axis.step for axis in axes])
-        counts = -(-lengths // size)
-        firsts = np.indices(counts).reshape(4, -1).T * size
-        sizes = np.minimum(size, lengths - firsts)
+        steps = np.array([axis.step for axis in axes])
+        lengths = (samples, *(axis.tiles for axis in axes))
+        firsts, sizes, ends = divided(lengths, space.box)
         # A class may have an output less than others in the last tile.
-        ends = (firsts + sizes == lengths)[:, 2:]
-        different, which = np.unique(np.column_stack([sizes, ends]), axis=0, return_inverse=True)
-        layouts = np.array([self._add(*map(int, each)) for each in different], np.int64).reshape(-1, 7)
+        kind = np.column_stack([sizes == space.box, ends[:, 2:]]) @ (1 << np.arange(6)[::-1])
+        layouts = np.zeros((64, 7), np.int64)
+        for each in np.flatnonzero(np.bincount(kind)):
+            some = np.argmax(kind == each)
+            layouts[each] = self._add(*map(int, sizes[some]), *map(int, ends[some, 2:]))
         # Positions of a class and the next one are as far apart as those of any.
-        _, down, across = (axis.outputs * axis.classes[0].step for axis in axes)
+        _, down, across = (axis.outputs * axis.output_step for axis in axes)
         corners = firsts[:, 2] * down * self._made[2] + firsts[:, 3] * across
         inputs, extents = firsts[:, 1:] * steps, sizes[:, 1:] * steps
-        return np.column_stack(
-            [firsts[:, 0], inputs, sizes[:, 0], extents, layouts[which.reshape(-1)], corners, firsts[:, 1]]
-        )
+        return table(firsts[:, 0], *inputs.T, sizes[:, 0], *extents.T, *layouts[kind].T, corners, firsts[:, 1])
 
     def _add(self, samples: int, depth: int, height: int, width: int, bottom: int, right: int) -> tuple[int, ...]:
-        space, first, row = self._space, len(self.places), self._rows
+        space, first, row = self._space, self._tiles, self._rows
         _, rows, columns = space.tiles
-        for n, d, h, w in product(*map(range, (samples, depth, height, width))):
-            self.places.append(n * space.sample + ((d * rows + h) * columns + w) * space.pitch)
+        n, d, h, w = combinations(*map(np.arange, (samples, depth, height, width))).T
+        self._places.append(n * space.sample + ((d * rows + h) * columns + w) * space.pitch)
+        self._tiles += len(n)
         down, across = _outputs(space.axes[1], height, bottom), _outputs(space.axes[2], width, right)
-        classes = len(space.axes[2].classes)
-        points = [len(axis.classes[0].points) for axis in space.axes[1:]]
+        classes = len(space.axes[2].firsts)
+        points = [axis.counts.shape[1] for axis in space.axes[1:]]
         of_class = down[:, None, 1] * classes + across[None, :, 1]
         point = (of_class * points[0] + down[:, None, 3]) * points[1] + across[None, :, 3]
         tile = down[:, None, 2] * width + across[None, :, 2]
@@ -202,10 +229,9 @@ class _Outputs:
 def _outputs(axis: AxisTiles, count: int, end: int) -> Table:
     """Return the outputs of some tiles, or of the last ones, in their order: where, class, tile, which of a tile's."""
     first = (axis.tiles - count) * axis.outputs if end else 0
-    rows = [
-        (one.first + (tile * axis.outputs + which) * one.step, index, tile, which)
-        for index, one in enumerate(axis.classes)
-        for tile, which in product(range(count), range(axis.outputs))
-        if first + tile * axis.outputs + which < one.positions
-    ]
-    return np.array(sorted(rows), np.int64).reshape(-1, 4)
+    index, tile, which = combinations(*map(np.arange, (len(axis.firsts), count, axis.outputs))).T
+    position = tile * axis.outputs + which
+    rows = table(axis.firsts[index] + position * axis.output_step, index, tile, which)
+    rows = rows[first + position < axis.lengths[index]]
+    ordered: Table = rows[np.argsort(rows[:, 0])]
+    return ordered

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry import Geometry
+from ...geometry import AXES, Geometry
 from ..shape import Shape
+from ..taps import table
 from . import frames
 from .frames import Frame
 from .memory import address, bytes_of, empty
@@ -114,9 +115,11 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
     groups, kernel = geometry.groups, prod(weight.shape[3:])
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     blocks, of_element = groups * ceil(out_channels / plan.shape.block), channels * plan.shape.block
-    elements = [(*at, e * channels, 1, 0) for e, at in enumerate(np.ndindex(weight.shape[3:]))]
+    at = np.indices(weight.shape[3:]).reshape(AXES, -1)
+    count = at.shape[1]
+    elements = table(*at, np.arange(count) * channels, np.ones(count), np.zeros(count))
     single = empty(_singles(geometry, plan), weight.dtype)
-    _pack_elements(geometry, weight, np.array(elements, np.int64), plan.shape, single)
+    _pack_elements(geometry, weight, elements, plan.shape, single)
     packed = empty(plan.weights, weight.dtype)
     # By threads of its own: those of a BLAS go on looking for work, on the cores of those that multiply next.
     words = [*map(address, (single, packed, plan.elements, plan.ends)), len(plan.ends), blocks, kernel, of_element]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
+from functools import cached_property, lru_cache
 from math import ceil, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
 from ..shape import Shape, odd_lines
-from ..taps import AxisOutputs, AxisReads, reads
+from ..taps import AxisReads, combinations, crossed, divided, ranges, reads, table
 from .memory import lines
 
 Table = NDArray[Any]
@@ -33,9 +34,13 @@ _TASKS = 16
 
 @dataclass(frozen=True)
 class Plan:
-    """Tables for `kernels.run`; their columns are named where it reads them."""
+    """Tables for `kernels.run`; their columns are named where it reads them.
+
+    `order` is what a packed weight depends on beside the shape.
+    """
 
     shape: Shape
+    order: tuple[object, ...]
     numbers: Table
     axes: Table
     phases: Table
@@ -44,7 +49,7 @@ class Plan:
     rows: Table
     classes: Table
     offsets: Table
-    elements: Table
+    taps: _Taps
     tasks: int
     buffer: int
     sums: int
@@ -54,7 +59,15 @@ class Plan:
     @property
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
-        return self.shape, self.elements.tobytes()
+        return self.shape, self.order
+
+    @cached_property
+    def elements(self) -> Table:
+        """Each tap's filter element, place and number of its class in the packed weight, and its own place there."""
+        counts = self.taps.counts
+        of_class = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(of_class)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return table(*self.taps.elements, self.classes[of_class, 4], counts[of_class], within)
 
     def scratch_bytes(self, itemsize: int) -> int:
         """Bytes that a thread needs: those of the buffer, and of the sums behind it."""
@@ -70,44 +83,45 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
     axes = reads(geometry)
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
-    phases = list(product(*(axis.phases for axis in axes)))
-    # Of as many boxes that all threads have some.
+    phases = prod(len(axis.phases) for axis in axes)
+    # As many boxes as give every thread some.
     several = samples * groups * prod(axis.positions for axis in axes) // _TASKS
     most = max(_BOX_POSITIONS, min(_BOX_SUMS // shape.block, several))
-    box = _box(axes, samples, channels * len(phases), shape, itemsize, least, most)
+    box = _box(axes, samples, channels * phases, shape, itemsize, least, most)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
-    channel_size = odd_lines(phase_size * len(phases), itemsize)
+    channel_size = odd_lines(phase_size * phases, itemsize)
     layout = _Layout(shape, axes, extents, channels * channel_size)
     boxes, places = layout.boxes(box, samples)
     blocks = ceil(out_channels / shape.block)
     parts = min(blocks, ceil(_TASKS / max(1, len(boxes) * groups)))
-    by_taps = _Reading(axes, extents, phases, phase_size, channel_size, channels)
-    rows, classes, offsets, elements, products = by_taps.tables()
+    taps = _taps(axes, extents, phase_size)
+    products = len(taps.offsets) * channels
     of_group = products * blocks * shape.block
-    per_row = max(len(axes[2].classes), 1)
+    per_row = len(axes[2].firsts)
     columns = layout.most_sums
     together = _together(shape, ceil(blocks / parts), per_row * shape.block * columns * itemsize)
     numbers = [samples, groups, channels, out_channels, channels * channel_size, channel_size, phase_size]
     numbers += [blocks, parts, columns, per_row, of_group, together]
-    positions = prod(sum(one.positions * len(one.taps) for one in axis.classes) for axis in axes)
+    positions = prod(int(axis.lengths @ axis.counts) for axis in axes)
     return Plan(
         shape,
+        tuple(axis.order for axis in axes),
         np.array(numbers, np.int64),
         np.array(
             [
-                (axis.size, axis.outputs, axis.stride, axis.lowest, extent, axis.classes[0].step, axis.halo)
+                (axis.size, axis.outputs, axis.stride, axis.lowest, extent, axis.step, axis.halo)
                 for axis, extent in zip(axes, extents, strict=True)
             ],
             np.int64,
         ),
-        np.array(phases, np.int64),
+        combinations(*(axis.phases for axis in axes)),
         boxes,
-        np.array(places, np.int32),
-        rows,
-        classes,
-        offsets,
-        elements,
+        places,
+        _rows(axes),
+        _classes(axes, taps, channels),
+        _of_channels(taps, channels, channel_size),
+        taps,
         tasks=len(boxes) * groups * parts,
         buffer=box[0] * channels * channel_size + shape.vectors * shape.lanes + extents[2],
         sums=(per_row * together + 1) * shape.block * columns,
@@ -131,44 +145,50 @@ def _box(
         inputs = n * rows * (d + depth.halo) * (h + height.halo) * (w + width.halo)
         return inputs * itemsize <= _BOX_BYTES and n * d * h * w <= most
 
-    w = _most(width.positions, lambda size: size <= 4 * shape.lanes or fits(1, 1, 1, size))
-    heights = [size for size in range(1, height.positions + 1) if fits(1, 1, size, w)] or [1]
-    h = min(heights, key=lambda size: (_work(height, size, w, width.halo, shape), -size))
-    d = _most(depth.positions, lambda size: fits(1, size, h, w)) if h == height.positions else 1
+    w = _most(width.positions, 4 * shape.lanes, lambda size: fits(1, 1, 1, size))
+    heights = range(1, 1 + _largest(min(height.positions, most), 1, lambda size: fits(1, 1, size, w)))
+    h = _height(height, heights, w, width.halo, shape)
+    d = _most(depth.positions, 1, lambda size: fits(1, size, h, w)) if h == height.positions else 1
     whole = d == depth.positions and h == height.positions and w == width.positions
-    n = _most(max(1, samples), lambda size: size * d * h * w <= least and fits(size, d, h, w)) if whole else 1
+    n = _most(max(1, samples), 1, lambda size: size * d * h * w <= least and fits(size, d, h, w)) if whole else 1
     return n, d, h, w
 
 
-def _most(length: int, fits: Any) -> int:
-    """Return the largest part of `length`, divided as evenly as can be, that fits; 1 if none does."""
-    for parts in range(1, length + 1):
-        size = ceil(length / parts)
-        if fits(size):
-            return size
-    return 1
+def _most(length: int, least: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest part of `length`, divided as evenly as can be, that is not above `least` or that fits."""
+    largest = _largest(length, least, fits)
+    return ceil(length / ceil(length / largest))
 
 
-def _work(axis: AxisReads, size: int, width: int, halo: int, shape: Shape) -> float:
-    """Return what it takes to make the positions of an axis in boxes of `size` rows, in vectors or numbers."""
+def _largest(length: int, least: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest size up to `length` that is not above `least` or that fits, as all smaller ones then do."""
+    return bisect_left(range(length), True, lo=min(length, least), key=lambda size: not fits(size + 1))
+
+
+def _height(axis: AxisReads, heights: range, width: int, halo: int, shape: Shape) -> int:
+    """Return the height of boxes that take least work, the largest of those that take the same."""
     lanes = shape.lanes if shape.positions_in_lanes else 1
-    boxes, rest = divmod(axis.positions, size)
-    rows = [size] * boxes + [rest] * bool(rest)
-    copied = sum((each + axis.halo) * width / lanes for each in rows)
+    each = np.arange(heights.start, heights.stop)
+    boxes, rest = np.divmod(axis.positions, each)
+    vectors = boxes * _vectors(each, width, width + halo, lanes)
+    vectors += np.where(rest > 0, _vectors(rest, width, width + halo, lanes), 0)
+    rows = axis.positions + (boxes + (rest > 0)) * axis.halo
+    work = vectors + _COPY * (rows * width / lanes)
     # Rounded, so that of heights that take the same work the order of additions does not choose.
-    return round(sum(_vectors(each, width, width + halo, lanes) for each in rows) + _COPY * copied, 3)
+    few = np.flatnonzero(work <= work.min() + 0.002)
+    return int(min(each[few], key=lambda size: (round(float(work[size - heights.start]), 3), -size)))
 
 
-def _vectors(rows: int, width: int, pitch: int, lanes: int) -> int:
+def _vectors(rows: Any, width: int, pitch: int, lanes: int) -> Any:
     """Return the fewest vectors that cover rows: each row its own, or rows that flow into each other."""
-    return min(ceil(((rows - 1) * pitch + width) / lanes), rows * ceil(width / lanes))
+    return np.minimum(-(-((rows - 1) * pitch + width) // lanes), rows * ceil(width / lanes))
 
 
 def idle_lanes(geometry: Geometry, lanes: int) -> float:
     """Return how many numbers the vectors have that a convolution's positions take, for each of these."""
     _, height, width = reads(geometry)
     vectors = _vectors(height.positions, width.positions, width.positions + width.halo, lanes)
-    return vectors * lanes / (height.positions * width.positions)
+    return float(vectors) * lanes / (height.positions * width.positions)
 
 
 class _Layout:
@@ -176,21 +196,23 @@ class _Layout:
 
     def __init__(self, shape: Shape, axes: tuple[AxisReads, ...], extents: list[int], sample_size: int) -> None:
         self._shape, self._axes, self._extents, self._sample_size = shape, axes, extents, sample_size
-        self._places: list[int] = []
+        self._places: list[Table] = []
+        self._count = 0
         self.most_sums = 0
 
-    def boxes(self, box: tuple[int, ...], samples: int) -> tuple[Table, list[int]]:
+    def boxes(self, box: tuple[int, ...], samples: int) -> tuple[Table, Table]:
         """Return firsts, sizes, first place, places and pitches of each box, and the places."""
         lengths = (samples, *(axis.positions for axis in self._axes))
-        counts = [ceil(length / size) for length, size in zip(lengths, box, strict=True)]
-        firsts = np.indices(counts).reshape(len(box), -1).T * np.array(box)
-        sizes = np.minimum(box, np.array(lengths) - firsts)
-        different, which = np.unique(sizes, axis=0, return_inverse=True)
-        layouts = np.array([self._add(tuple(map(int, each))) for each in different], np.int64).reshape(-1, 5)
-        return np.concatenate([firsts, sizes, layouts[which.reshape(-1)]], axis=1), self._places
+        firsts, sizes, _ = divided(lengths, box)
+        # Boxes are whole along an axis, or have what others leave.
+        kind = (sizes == box) @ (1 << np.arange(len(box))[::-1])
+        layouts = np.zeros((1 << len(box), 5), np.int64)
+        for each in np.flatnonzero(np.bincount(kind)):
+            layouts[each] = self._add(*map(int, sizes[np.argmax(kind == each)]))
+        places = np.concatenate(self._places or [np.zeros(0, np.int64)]).astype(np.int32)
+        return table(*firsts.T, *sizes.T, *layouts[kind].T), places
 
-    def _add(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        samples, depth, height, width = sizes
+    def _add(self, samples: int, depth: int, height: int, width: int) -> tuple[int, ...]:
         _, rows, pitch = self._extents
         lanes = self._shape.lanes if self._shape.positions_in_lanes else 1
         # Rows flow into each other unless vectors fit them better one by one.
@@ -198,69 +220,77 @@ class _Layout:
         apart = ceil(width / lanes) * lanes
         flows = lanes > 1 and flat < height * apart
         row_sums, slice_sums = (pitch, flat) if flows else (apart, height * apart)
-        first = len(self._places)
-        for n, d in product(range(samples), range(depth)):
-            start = n * self._sample_size + d * rows * pitch
-            if flows:
-                self._places += range(start, start + flat, lanes)
-            else:
-                self._places += [start + h * pitch + w for h in range(height) for w in range(0, apart, lanes)]
+        slices = np.add.outer(np.arange(samples) * self._sample_size, np.arange(depth) * (rows * pitch))
+        if flows:
+            places = np.add.outer(slices, np.arange(0, flat, lanes))
+        else:
+            places = np.add.outer(np.add.outer(slices, np.arange(height) * pitch), np.arange(0, apart, lanes))
+        first = self._count
+        self._places.append(places.ravel())
+        self._count += places.size
         sums = samples * depth * slice_sums
         # Rows of whole lines, an odd number of them, and whole vectors where numbers are turned into rows.
         columns = (ceil(sums / 16) | 1) * 16
         self.most_sums = max(self.most_sums, columns)
-        return first, len(self._places) - first, depth * slice_sums, slice_sums, row_sums
+        return first, places.size, depth * slice_sums, slice_sums, row_sums
 
 
-class _Reading:
-    """What each class reads of the buffer, of the weight, and of the packed weight."""
+class _Taps(NamedTuple):
+    """How many taps each class has, each tap's filter element along each axis, and its offset in the buffer."""
 
-    def __init__(
-        self,
-        axes: tuple[AxisReads, AxisReads, AxisReads],
-        extents: list[int],
-        phases: list[tuple[int, ...]],
-        phase_size: int,
-        channel_size: int,
-        channels: int,
-    ) -> None:
-        self._axes, self._extents, self._phases = axes, extents, phases
-        self._phase_size, self._channel_size = phase_size, channel_size
-        self._channels = channels
+    counts: Table
+    elements: tuple[Table, Table, Table]
+    offsets: Table
 
-    def tables(self) -> tuple[Table, Table, Table, Table, int]:
-        """Return rows of classes, classes, offsets of their products in the buffer, taps, and products in all."""
-        depth, height, width = self._axes
-        rows: list[tuple[int, ...]] = []
-        classes: list[tuple[int, ...]] = []
-        elements: list[tuple[int, ...]] = []
-        offsets: list[Table] = []
-        packed = products = 0
-        for z, y in product(depth.classes, height.classes):
-            rows.append((z.first, z.positions, y.first, y.positions, len(classes)))
-            for x in width.classes:
-                taps, of_taps = self._taps(z, y, x)
-                classes.append((x.first, x.positions, products, len(taps) * self._channels, packed))
-                elements += [(*tap, packed, len(taps), t) for t, tap in enumerate(taps)]
-                channels = np.arange(self._channels) * self._channel_size
-                offsets.append((channels[:, None] + np.array(of_taps, np.int64)[None]).ravel())
-                products += len(taps) * self._channels
-                packed += len(taps) * self._channels
-        return (
-            np.array(rows, np.int64),
-            np.array(classes, np.int64),
-            np.concatenate(offsets).astype(np.int32),
-            np.array(elements, np.int64).reshape(-1, 6),
-            packed,
+
+def _taps(axes: tuple[AxisReads, AxisReads, AxisReads], extents: list[int], phase_size: int) -> _Taps:
+    """Return the taps of all classes: the products of those of the axes."""
+    depth, height, width = axes
+    _, rows, pitch = extents
+    slices, numbers, lines = (
+        (axis.shifts - axis.lowest) * apart + axis.phase_of_tap * phase * phase_size
+        for axis, apart, phase in zip(
+            axes,
+            (rows * pitch, pitch, 1),
+            (len(height.phases) * len(width.phases), len(width.phases), 1),
+            strict=True,
         )
+    )
+    counts, of_depth, of_height = crossed(depth.counts, height.counts, *_pairs(depth.counts, height.counts))
+    counts, of_both, of_width = crossed(counts, width.counts, *_pairs(counts, width.counts))
+    of_depth, of_height = of_depth[of_both], of_height[of_both]
+    elements = depth.elements[of_depth], height.elements[of_height], width.elements[of_width]
+    return _Taps(counts, elements, slices[of_depth] + numbers[of_height] + lines[of_width])
 
-    def _taps(self, z: AxisOutputs, y: AxisOutputs, x: AxisOutputs) -> tuple[list[tuple[int, ...]], list[int]]:
-        _, rows, pitch = self._extents
-        low = [axis.lowest for axis in self._axes]
-        elements, offsets = [], []
-        for taps in product(z.taps, y.taps, x.taps):
-            d, h, w = (tap.shift - at for tap, at in zip(taps, low, strict=True))
-            phase = self._phases.index(tuple(tap.phase for tap in taps))
-            offsets.append(phase * self._phase_size + (d * rows + h) * pitch + w)
-            elements.append(tuple(tap.element for tap in taps))
-        return elements, offsets
+
+def _pairs(one: Table, other: Table) -> tuple[Table, Table]:
+    """Return the numbers of all pairs of classes."""
+    first, second = combinations(np.arange(len(one)), np.arange(len(other))).T
+    return first, second
+
+
+def _rows(axes: tuple[AxisReads, AxisReads, AxisReads]) -> Table:
+    """Return first output and positions along depth and height, and the first class, of each row of classes."""
+    depth, height, width = axes
+    z, y = _pairs(depth.firsts, height.firsts)
+    first = np.arange(len(z)) * len(width.firsts)
+    return table(depth.firsts[z], depth.lengths[z], height.firsts[y], height.lengths[y], first)
+
+
+def _classes(axes: tuple[AxisReads, AxisReads, AxisReads], taps: _Taps, channels: int) -> Table:
+    """Return first output and positions along a row, first offset, offsets and place of the packed weight of each."""
+    counts = taps.counts * channels
+    begin = np.cumsum(counts) - counts
+    rows = len(counts) // len(axes[2].firsts)
+    return table(np.tile(axes[2].firsts, rows), np.tile(axes[2].lengths, rows), begin, counts, begin)
+
+
+def _of_channels(taps: _Taps, channels: int, channel_size: int) -> Table:
+    """Return the offsets of each class's taps in one channel after the other."""
+    starts = np.arange(channels) * channel_size
+    counts = taps.counts
+    if len(counts) == 1:
+        return np.add.outer(starts, taps.offsets).ravel().astype(np.int32)
+    rows = np.repeat(counts, channels)
+    places = ranges(np.repeat(np.cumsum(counts) - counts, channels), rows)
+    return (taps.offsets[places] + np.repeat(np.tile(starts, len(counts)), rows)).astype(np.int32)
