@@ -23,6 +23,7 @@ from ..geometry import AXES, Geometry
 from .form import Setting, grouped_shapes
 from .forms import Index, block_shape, blocks
 from .sharing import share
+from .sums import CHAIN, matrix_product
 
 Array = NDArray[Any]
 
@@ -126,7 +127,8 @@ class Plan(NamedTuple):
 def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     """Return how the products of a geometry are merged.
 
-    None where a class has no tap that covers its outputs, or where a strip of one output channel would not fit a cache.
+    None where a class has no tap that covers its outputs, or more taps than a chain has, or where a strip of one output
+    channel would not fit a cache.
     """
     lines = tuple(line for axis in geometry.axes if (line := _line(axis)))
     if len(lines) < AXES:
@@ -152,7 +154,8 @@ def _line(axis: Axis) -> _Line | None:
             continue
         taps = range(one.first_tap, axis.kernel, axis.tap_step)
         lead = next((number for number, tap in enumerate(taps) if len(axis.meetings(tap)[1]) == one.positions), None)
-        if lead is None:
+        # The products of more taps are added up in several chains, for which there is no room in place.
+        if lead is None or len(taps) > CHAIN:
             return None
         landings.append(_Landing(taps[lead], *axis.meetings(taps[lead])))
         shifts = ((tap, (lead - number) * axis.input_step) for number, tap in enumerate(taps) if number != lead)
@@ -211,7 +214,7 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
     lines = memory.reshape(*out.shape[:3], 1, *kernel, length)
     grid = memory.reshape(*lines.shape[:-1], *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
     for inputs, new, merges, stores, carried in strips:
-        multiply_into(matrix, columns[..., inputs], memory[..., new])
+        matrix_product(matrix, columns[..., inputs], memory[..., new])
         for emptied, sums, others in merges:
             if emptied is not None:
                 grid[emptied] = 0
@@ -225,12 +228,6 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
         if carried is not None:
             to, source = carried
             memory[..., to] = memory[..., source]
-
-
-def multiply_into(matrix: Array, columns: Array, out: Array) -> None:
-    """Write the matrix product over the last two axes to `out`."""
-    # With one column to sum over, NumPy's matmul leaves BLAS.
-    (np.multiply if matrix.shape[-1] == 1 else np.matmul)(matrix, columns, out=out)
 
 
 @lru_cache(maxsize=256)

@@ -20,11 +20,11 @@ Array = NDArray[Any]
 CHAIN = 256
 # Elements of a block of a map, which stay in a cache with their sums, and sums that are made side by side.
 _BLOCK, _SIDE_BY_SIDE = 1 << 19, 1 << 11
-# Elements of a matrix product from which on BLAS has chains of some hundred numbers. It makes smaller ones, and those
-# of vectors, by chains as long as the depth, or a fixed part of it.
+# Elements of a matrix product which BLAS makes by chains of a few hundred. Some make those of fewer, or of a vector, by
+# chains as long as the depth, or a fixed part of it.
 _LARGE = 1 << 12
-# Depth of a large product, which BLAS divides by itself, and of small ones that are made together.
-_DEEPEST, _TOGETHER = 1 << 16, 1 << 16
+# Depth of the products that are added up one after the other.
+_DEEPEST = CHAIN * CHAIN
 
 
 def add_up(parts: Iterable[Array]) -> Array:
@@ -45,6 +45,36 @@ def _chains(parts: Iterable[Array]) -> Iterator[Array]:
         for part in islice(left, CHAIN - 1):
             total += part
         yield total
+
+
+def matrix_product(matrix: Array, columns: Array, out: Array | None = None) -> Array:
+    """Return the matrix product over the last two axes, which is `out` if that is given."""
+    rows, depth = matrix.shape[-2:]
+    if depth == 1:
+        # With one column to sum over, NumPy's matmul leaves BLAS and is ten times slower than an outer product.
+        return np.multiply(matrix, columns, out=out)
+    large = min(rows, columns.shape[-1]) > 1 and rows * columns.shape[-1] >= _LARGE
+    if depth <= (_DEEPEST if large else CHAIN):
+        return np.matmul(matrix, columns, out=out)
+    make = np.matmul if large else _product_by_chains
+    pieces = (slice(first, first + _DEEPEST) for first in range(0, depth, _DEEPEST))
+    total = add_up(make(matrix[..., piece], columns[..., piece, :]) for piece in pieces)
+    if out is None:
+        return total
+    out[...] = total
+    return out
+
+
+def _product_by_chains(matrix: Array, columns: Array) -> Array:
+    """Return a matrix product as the sum of those of `CHAIN` columns each, of no more than `CHAIN` of them."""
+    whole = matrix.shape[-1] // CHAIN * CHAIN
+    rest: Array = np.matmul(matrix[..., whole:], columns[..., whole:, :])
+    if not whole:
+        return rest
+    left = matrix[..., :whole].reshape(*matrix.shape[:-1], -1, CHAIN).swapaxes(-2, -3)
+    right = columns[..., :whole, :].reshape(*columns.shape[:-2], -1, CHAIN, columns.shape[-1])
+    rest += np.add.reduce(np.matmul(left, right), axis=-3)
+    return rest
 
 
 def channel_sums(array: Array, channel: int, dtype: np.dtype[Any]) -> Array:

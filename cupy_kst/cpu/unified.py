@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product, zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..axis import Axis, AxisClass
 from ..geometry import AXES, Geometry
 from . import merging
 from .form import Setting, grouped_shapes
-from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, last_axes, multiply
+from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, last_axes
+from .sums import CHAIN, matrix_product
 
 Array = NDArray[Any]
 Ranges = tuple[range, ...]
@@ -35,22 +37,31 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     row_bytes = prod(sizes) * input.itemsize
     # One product for all taps is quicker, but with large maps it would take more memory than inserted zeros do.
     at_once = fits_at_once(geometry, row_bytes)
-    classes, complete = _schedule(geometry)
+    (first, *others), complete = _schedule(geometry)
     if not complete:
         out[...] = 0 if bias is None else bias
     for some, part, outputs in blocks((samples, groups, out_channels), _rows(row_bytes, kernel, at_once)):
         filters, source = weight[part, :, outputs], pixels[some, part]
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
-        for lead, lead_inputs, lands, _, others in classes:
-            sums = products.of(lead)[lead_inputs]
-            for tap, merges, strays in others:
-                product_of_tap = products.of(tap)
-                for into, inputs in merges:
-                    sums[into] += product_of_tap[inputs]
-                for into, inputs in strays:
-                    target[into] += product_of_tap[inputs]
-            target[lands] = sums if bias is None else sums + bias[part, outputs]
+        _set(first, products, None if bias is None else bias[part, outputs], target)
+        for classes in others:
+            beside = np.zeros(target.shape, target.dtype)
+            _set(classes, products, None, beside)
+            target += beside
+
+
+def _set(classes: list[_Class], products: _Products, bias: Array | None, target: Array) -> None:
+    """Set what the products of some taps cover best, and add what is outside of that."""
+    for lead, lead_inputs, lands, _, others in classes:
+        sums = products.of(lead)[lead_inputs]
+        for tap, merges, strays in others:
+            product_of_tap = products.of(tap)
+            for into, inputs in merges:
+                sums[into] += product_of_tap[inputs]
+            for into, inputs in strays:
+                target[into] += product_of_tap[inputs]
+        target[lands] = sums if bias is None else sums + bias
 
 
 def workspace(geometry: Geometry, setting: Setting) -> int:
@@ -90,7 +101,7 @@ class _Products:
     def _multiply(self, filters: Array) -> Array:
         groups, channels, *others = filters.shape
         matrix = filters.reshape(groups, channels, -1).swapaxes(1, 2)
-        return multiply(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
+        return matrix_product(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
 
 
 class _Other(NamedTuple):
@@ -102,7 +113,7 @@ class _Other(NamedTuple):
 
 
 class _Class(NamedTuple):
-    """How the products of one residue class get into its outputs.
+    """How the products of one residue class get into its outputs, or those of `CHAIN` of its taps.
 
     Most products of a class cover the same outputs. They are summed in memory that is contiguous, in place of the
     product that covers most, so that the strided outputs are touched once; what sticks out is added by itself.
@@ -116,20 +127,28 @@ class _Class(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _schedule(geometry: Geometry) -> tuple[list[_Class], bool]:
-    """Return the classes that a tap reaches, and whether their sums are set everywhere on the output."""
-    found = [one for classes in geometry.classes if (one := _class(geometry, classes))]
-    return found, sum(one.outputs for one in found) == prod(axis.large for axis in geometry.axes)
+def _schedule(geometry: Geometry) -> tuple[list[list[_Class]], bool]:
+    """Return the classes that a tap reaches, and whether their sums are set everywhere on the output.
+
+    They are in lists of a part of each class, whose sums are added up: the first is that of all classes.
+    """
+    found = [_class(geometry, classes) for classes in geometry.classes]
+    rounds = [[part for part in parts if part] for parts in zip_longest(*found)] or [[]]
+    return rounds, sum(one.outputs for one in rounds[0]) == prod(axis.large for axis in geometry.axes)
 
 
-def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> _Class | None:
+def _class(geometry: Geometry, classes: tuple[AxisClass, ...]) -> list[_Class]:
+    """Return a class, in parts of no more taps than a chain has."""
     meetings: dict[Tap, tuple[Ranges, Ranges]] = {}
     for tap in product(*map(_taps, geometry.axes, classes)):
         each = [axis.meetings(k) for axis, k in zip(geometry.axes, tap, strict=True)]
         if all(inputs for inputs, _ in each):
             meetings[tap] = tuple(inputs for inputs, _ in each), tuple(lands for _, lands in each)
-    if not meetings:
-        return None
+    taps = iter(meetings.items())
+    return [_part_of_class(part) for part in iter(lambda: dict(islice(taps, CHAIN)), {})]
+
+
+def _part_of_class(meetings: dict[Tap, tuple[Ranges, Ranges]]) -> _Class:
     lead = max(meetings, key=lambda tap: prod(map(len, meetings[tap][1])))
     inputs, lands = meetings.pop(lead)
     within = tuple(range(len(each)) for each in lands)

@@ -57,8 +57,8 @@ class MinimalPlan:
         return self.shape, self.elements.tobytes(), self.ends.tobytes()
 
 
-def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> MinimalPlan:
-    """Return the tables of a call, the same for all calls of this geometry; `depth` products are added up at once."""
+def minimal_plan(geometry: Geometry, space: Space, threads: int) -> MinimalPlan:
+    """Return the tables of a call, the same for all calls of this geometry."""
     axes, of, shape = space.axes, geometry.axes, space.shape
     groups, samples, channels = geometry.groups, geometry.samples, space.channels
     out_channels = geometry.out_channels // groups
@@ -69,6 +69,7 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
     outputs = _Outputs(space, made)
     boxes = outputs.boxes(samples)
     parts = min(blocks, ceil(_TASKS * threads / max(1, len(boxes) * groups)))
+    inputs = np.array([_place(space, *one) for one in products.inputs], np.int64)
     _, *starts, scratch = accumulate(space.sizes, initial=0)
     numbers = [groups, channels, out_channels, blocks, parts, prod(read), space.pitch, space.sample, space.point]
     numbers += [space.sums, space.line, *starts, RUN, *space.strides, *made]
@@ -83,9 +84,9 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
         np.array(outputs.places, np.int32),
         np.array([(one.first, one.step, one.positions) for one in axes[0].classes], np.int64),
         np.array(products.points, np.int64),
-        np.array([_place(space, *one) for one in products.inputs], np.int64),
+        inputs,
         np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
-        np.arange(depth, dtype=np.int32),
+        (inputs[:, None] + np.arange(channels)).ravel().astype(np.int32),
         np.array([signed for each in products.elements for signed in each], np.int64).reshape(-1, 2),
         np.cumsum([len(each) for each in products.elements], dtype=np.int64),
         tasks=len(boxes) * groups * parts,
