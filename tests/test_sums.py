@@ -205,12 +205,13 @@ def line_of(numbers: Array, data_format: str) -> Array:
 
 @every_dtype
 def test_every_operation_on_many_terms(dtype: str) -> None:
-    number = np.dtype(dtype).type(hostile(MANY, dtype))
-    numbers, one = np.full(MANY, number), ones((MANY,), dtype)
-    for compute in OPERATIONS.values():
-        for data_format in ("channels_first", "channels_last"):
-            right = complex(number) * MANY
-            check(compute(numbers, one, data_format), right, MANY, dtype)
+    one = ones((MANY,), dtype)
+    # A product of vectors is the sum of as many running sums as registers have numbers.
+    for data_format, count in (("channels_first", MANY), ("channels_last", MANY // 32)):
+        number = np.dtype(dtype).type(hostile(count, dtype))
+        numbers = np.full(MANY, number)
+        for compute in OPERATIONS.values():
+            check(compute(numbers, one, data_format), complex(number) * MANY, MANY, dtype)
 
 
 def many_kinds(count: int, dtype: str) -> list[tuple[Array, complex]]:
@@ -253,17 +254,30 @@ def test_depths_of_products(op: Any, method: str, form: str, dtype: str, count: 
                 if can(method, form, call, x):
                     check(call(x), right, count, dtype)
         if count < SEVERAL[-1]:
-            check_taps(op, method, form, numbers, right)
+            check_taps(op, method, form, numbers, right, 1)
+            check_taps(op, method, form, numbers, right, count // 2)
+        else:
+            check_pairs(op, method, form, numbers, right)
 
 
-def check_taps(op: Any, method: str, form: str, numbers: Array, right: complex) -> None:
+def check_taps(op: Any, method: str, form: str, numbers: Array, right: complex, padding: int) -> None:
     """Compare the one output that takes all taps."""
     count, dtype = numbers.size, numbers.dtype.name
-    call = prepare(ones((1, 1, count), dtype), op=op, method=method, form=form, padding=1)
+    call = prepare(ones((1, 1, count), dtype), op=op, method=method, form=form, padding=padding)
     x = numbers.reshape(1, 1, count)
     if can(method, form, call, x):
-        found = call(x)[..., 1 if op == "conv" else count - 2]
+        found = call(x)[..., padding if op == "conv" else count - 1 - padding]
         check(found, right, count, dtype, MULTIPLES.get(form, 1))
+
+
+def check_pairs(op: Any, method: str, form: str, numbers: Array, right: complex) -> None:
+    """Compare outputs of two taps, the numbers of both of which are the same."""
+    count, dtype = numbers.size, numbers.dtype.name
+    call = prepare(ones((1, count, 2) if op == "conv" else (count, 1, 2), dtype), op=op, method=method, form=form)
+    x = np.repeat(numbers.reshape(1, count, 1), 3, axis=2)
+    if can(method, form, call, x):
+        found = call(x) if op == "conv" else call(x)[..., 1:3]
+        check(found, 2 * right, 2 * count, dtype, MULTIPLES.get(form, 1))
 
 
 def can(method: str, form: str, call: Any, x: Array) -> bool:
@@ -297,7 +311,7 @@ def test_totals_of_many_chains(channels: int) -> None:
 @pytest.mark.parametrize("depth", [1, 255, 256, 257, 1000, 66_000])
 def test_products_of_any_depth(shape: tuple[int, int], depth: int) -> None:
     draw = np.random.default_rng(depth).integers
-    left, right = draw(-1, 2, (2, shape[0], depth)).astype("f4"), draw(-1, 2, (2, shape[1], depth)).astype("f4")
+    left, right = (draw(-1, 2, (1 + (depth < CHAIN), size, depth)).astype("f4") for size in shape)
     exact = np.matmul(left.astype(float), right.astype(float).swapaxes(1, 2))
     out = np.full(exact.shape, np.nan, "f4")
     assert matrix_product(left, right.swapaxes(1, 2), out) is out
