@@ -115,7 +115,8 @@ def _conv_weight(
     Returns
     -------
     array
-        Shape `weight_size`.
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
     ------
@@ -221,7 +222,8 @@ def _conv_transpose_weight(
     Returns
     -------
     array
-        Shape `weight_size`.
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
     ------

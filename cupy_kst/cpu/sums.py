@@ -18,7 +18,8 @@ Array = NDArray[Any]
 
 # Numbers that are added up one after the other: 16 squared, so that as many half units are 8 * sqrt(CHAIN) units.
 CHAIN = 256
-# Elements of a block of a map, which stay in a cache with their sums, and sums that are made side by side.
+# Elements of a block of a map, which stay in a cache with their sums, and the fewest sums that are made side by side:
+# so many that a block has no more than `CHAIN` numbers for each.
 _BLOCK, _SIDE_BY_SIDE = 1 << 19, 1 << 11
 # Elements of a matrix product which BLAS makes by chains of a few hundred. Some make those of fewer, or of a vector, by
 # chains as long as the depth, or a fixed part of it.
@@ -110,8 +111,9 @@ def _longest_chain(array: Array, channel: int, dtype: np.dtype[Any]) -> int:
             line *= size
     # It adds up a line by halves, but buffers lines of another dtype piece by piece.
     if array.dtype != dtype or not array.flags.aligned:
-        line = min(line, np.getbufsize())
-    return -(-array.size // max(1, array.shape[channel] * line))
+        line = min(line, int(np.getbufsize()))
+    chains: int = -(-array.size // max(1, array.shape[channel] * line))
+    return chains
 
 
 def _reduce(array: Array, channel: int, dtype: np.dtype[Any]) -> Array:
@@ -147,12 +149,12 @@ def _around(shape: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], ...]:
 def _sum_rows(rows: Array) -> Array:
     """Return a new array of the sums over the first of two axes, of no more than `CHAIN` * `_SIDE_BY_SIDE` numbers."""
     columns = rows.shape[1]
-    beside = max(1, _SIDE_BY_SIDE // columns)
+    beside = -(-_SIDE_BY_SIDE // columns)
     chain = len(rows) // beside
     if chain > 1:
         # Lines of many rows, so that an addition is of long lines.
         lines = rows[: chain * beside].reshape(chain, beside * columns)
         rows = np.concatenate([np.add.reduce(lines, axis=0).reshape(beside, columns), rows[chain * beside :]])
-    if len(rows) <= CHAIN:
-        return np.add.reduce(rows, axis=0)
-    return np.add.reduce(np.ascontiguousarray(rows.T), axis=1)
+    few = len(rows) <= CHAIN
+    sums: Array = np.add.reduce(rows, axis=0) if few else np.add.reduce(np.ascontiguousarray(rows.T), axis=1)
+    return sums
