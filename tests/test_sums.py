@@ -215,12 +215,13 @@ def test_every_operation_on_many_terms(dtype: str) -> None:
 
 
 def many_kinds(count: int, dtype: str) -> list[tuple[Array, complex]]:
-    """Return hostile and uniform numbers, and one that is followed by those that it loses, with their sums."""
+    """Return hostile and uniform numbers, and one beside those that it loses, in either order, with their sums."""
     is_complex = np.dtype(dtype).kind == "c"
     uniform, lost = np.random.default_rng(count).random(count), np.full(count, np.finfo(dtype).eps * (0.5 - 2**-11))
     lost[0] = 1
     kinds = (np.full(count, hostile(count, dtype)), *(each * (1 + 1j if is_complex else 1) for each in (uniform, lost)))
     found = [each.astype(dtype) for each in kinds]
+    found.append(found[-1][::-1].copy())
     return [(each, complex(each.astype(np.complex128 if is_complex else np.float64).sum())) for each in found]
 
 
