@@ -128,7 +128,8 @@ def check_workspace(module: ModuleType, workspace: Any, needed: int, alignment: 
 
 def copy_of(array: Any, dtype: np.dtype[Any], conjugate: bool = False) -> Any:
     """Return a C-contiguous copy in a dtype, on the device of the array; of a complex one also the conjugate."""
-    with device_of(array):
+    # What overflows in another dtype says so in the copy, not in warnings.
+    with device_of(array), np.errstate(all="ignore"):
         copy = array.astype(dtype, order="C", copy=True)
     return conjugate_in_place(copy) if conjugate else copy
 

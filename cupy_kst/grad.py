@@ -11,11 +11,15 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
+import numpy as np
+
 from . import arrays, dtypes
 from .arrays import channels_first
 from .calls import check_rank, compute
+from .cpu import sums as cpu_sums
 from .dtypes import Precision
 from .geometry import Geometry, check_output
+from .gpu import sums as gpu_sums
 from .labels import DataFormat, Labels, channels_first_shape, in_both_formats, settle
 from .options import check_choice, is_sequence, shape
 
@@ -117,7 +121,8 @@ def _conv_weight(
     Returns
     -------
     array
-        Shape `weight_size`.
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
     ------
@@ -224,7 +229,8 @@ def _conv_transpose_weight(
     Returns
     -------
     array
-        Shape `weight_size`.
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
     ------
@@ -254,7 +260,8 @@ def _bias(rank: int, grad_output: Any, *, data_format: DataFormat = "channels_fi
     Returns
     -------
     array
-        Shape ``(out_channels,)``, summed in the compute type.
+        Shape ``(out_channels,)``, summed in the compute type. On numbers of one sign the relative error of a sum of n
+        numbers is at most ``8 * sqrt(n)`` units in the last place of that type, rounding to the dtype aside.
 
     Raises
     ------
@@ -269,9 +276,10 @@ def _bias(rank: int, grad_output: Any, *, data_format: DataFormat = "channels_fi
     dtype = dtypes.common(grad_output=grad_output)
     first = channels_first(grad_output, rank, data_format)
     channel = first.ndim - rank - 1
-    others = tuple(axis for axis in range(first.ndim) if axis != channel)
-    with arrays.device_of(grad_output):
-        return first.sum(axis=others, dtype=dtype.compute).astype(dtype.storage, copy=False)
+    sums = cpu_sums if arrays.engine_of({}, grad_output=grad_output) == "numpy" else gpu_sums
+    # A sum that overflows says so in its result, not in warnings.
+    with arrays.device_of(grad_output), np.errstate(all="ignore"):
+        return sums.channel_sums(first, channel, dtype.compute).astype(dtype.storage, copy=False)
 
 
 def _conv(

@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ..geometry import ELEMENTS, Geometry
+from .sums import add_up, matrix_product
 
 Array = NDArray[Any]
 Axes = tuple[int, int, int]
@@ -69,7 +70,7 @@ def convolve(
 # A function of its own, so that the columns of one block are gone when the next block's are gathered.
 def _convolve_block(windows: Array, matrix: Array, bias: Array | None, out: Array) -> None:
     groups, _, products = matrix.shape
-    result = multiply(matrix, windows.reshape(windows.shape[0], groups, products, -1)).reshape(out.shape)
+    result = matrix_product(matrix, windows.reshape(windows.shape[0], groups, products, -1)).reshape(out.shape)
     if bias is not None:
         result += bias
     out[...] = result
@@ -112,12 +113,6 @@ def _strides(shape: Sequence[int]) -> list[int]:
     return [prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def multiply(matrix: Array, columns: Array) -> Array:
-    """Return the matrix product over the last two axes."""
-    # With one column to sum over, NumPy's matmul leaves BLAS and is ten times slower than an outer product.
-    return matrix * columns if matrix.shape[-1] == 1 else np.matmul(matrix, columns)
-
-
 def _windows(
     source: Array, taps: Sequence[int], positions: Sequence[int], start: Axes, step: Axes, stride: Axes
 ) -> Array:
@@ -144,13 +139,14 @@ def correlate(one: Array, other: Array) -> Array:
     """
     samples, groups, rows = one.shape[:3]
     columns, positions = other.shape[2], prod(one.shape[3:])
-    result = np.zeros((groups, rows, columns), one.dtype)
     together = _together(groups * max(rows, columns) * positions * one.itemsize)
-    for first in range(0, samples, together):
+
+    def product_from(first: int) -> Array:
         some = slice(first, first + together)
         left, right = (np.moveaxis(each[some], 0, 2).reshape(groups, each.shape[2], -1) for each in (one, other))
-        result += np.matmul(left, right.swapaxes(1, 2))
-    return result
+        return matrix_product(left, right.swapaxes(1, 2))
+
+    return add_up(map(product_from, range(0, samples, together)))
 
 
 def _together(sample_bytes: int) -> int:

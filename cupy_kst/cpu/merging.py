@@ -23,6 +23,7 @@ from ..geometry import AXES, Geometry
 from .form import Setting, grouped_shapes
 from .forms import Index, block_shape, blocks, slices
 from .sharing import share
+from .sums import CHAIN, matrix_product
 from .taps import class_table, ranges, table
 
 Array = NDArray[Any]
@@ -126,7 +127,8 @@ class Plan(NamedTuple):
 def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     """Return how the products of a geometry are merged.
 
-    None where a class has no tap that covers its outputs, or where a strip of one output channel would not fit a cache.
+    None where a class has no tap that covers its outputs, or more taps than a chain has, or where a strip of one output
+    channel would not fit a cache.
     """
     axes, pixels = geometry.axes, prod(axis.small for axis in geometry.axes)
     together = max(1, geometry.samples) if pixels < _COLUMNS else 1
@@ -154,6 +156,9 @@ def _line(axis: Axis) -> _Line | None:
     some = classes.counts > 0
     firsts, lengths, counts = classes.firsts[some], classes.lengths[some], classes.counts[some]
     first_taps, starts = classes.first_taps[some], classes.starts[some]
+    # The products of more taps are added up in several chains, for which there is no room in place.
+    if (counts > CHAIN).any():
+        return None
     # The first tap that does not reach behind the last input; it has to have the first one, too.
     leads = np.maximum(0, -((axis.small - starts - lengths) // axis.input_step))
     if (leads >= counts).any() or (starts < leads * axis.input_step).any():
@@ -224,7 +229,7 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
     lines = memory.reshape(*out.shape[:3], 1, *kernel, length)
     grid = memory.reshape(*lines.shape[:-1], *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
     for inputs, new, merges, stores, carried in strips:
-        multiply_into(matrix, columns[..., inputs], memory[..., new])
+        matrix_product(matrix, columns[..., inputs], memory[..., new])
         for emptied, sums, others in merges:
             if emptied is not None:
                 grid[emptied] = 0
@@ -238,12 +243,6 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
         if carried is not None:
             to, source = carried
             memory[..., to] = memory[..., source]
-
-
-def multiply_into(matrix: Array, columns: Array, out: Array) -> None:
-    """Write the matrix product over the last two axes to `out`."""
-    # With one column to sum over, NumPy's matmul leaves BLAS.
-    (np.multiply if matrix.shape[-1] == 1 else np.matmul)(matrix, columns, out=out)
 
 
 @lru_cache(maxsize=256)

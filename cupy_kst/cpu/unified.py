@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import product, zip_longest
 from math import prod
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from ..axis import Axis
 from ..geometry import AXES, Geometry
 from . import merging
 from .form import Setting, grouped_shapes
-from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, multiply, slices
+from .forms import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, slices
+from .sums import CHAIN, matrix_product
 from .taps import class_table
 
 Array = NDArray[Any]
@@ -37,22 +38,31 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
     row_bytes = prod(sizes) * input.itemsize
     # One product for all taps is quicker, but with large maps it would take more memory than inserted zeros do.
     at_once = fits_at_once(geometry, row_bytes)
-    classes, complete = _schedule(geometry)
+    (first, *others), complete = _schedule(geometry)
     if not complete:
         out[...] = 0 if bias is None else bias
     for some, part, outputs in blocks((samples, groups, out_channels), _rows(row_bytes, kernel, at_once)):
         filters, source = weight[part, :, outputs], pixels[some, part]
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
-        for lead, lead_inputs, lands, _, others in classes:
-            sums = products.of(lead)[lead_inputs]
-            for tap, merges, strays in others:
-                product_of_tap = products.of(tap)
-                for into, inputs in merges:
-                    sums[into] += product_of_tap[inputs]
-                for into, inputs in strays:
-                    target[into] += product_of_tap[inputs]
-            target[lands] = sums if bias is None else sums + bias[part, outputs]
+        _set(first, products, None if bias is None else bias[part, outputs], target)
+        for classes in others:
+            beside = np.zeros(target.shape, target.dtype)
+            _set(classes, products, None, beside)
+            target += beside
+
+
+def _set(classes: list[_Class], products: _Products, bias: Array | None, target: Array) -> None:
+    """Set what the products of some taps cover best, and add what is outside of that."""
+    for lead, lead_inputs, lands, _, others in classes:
+        sums = products.of(lead)[lead_inputs]
+        for tap, merges, strays in others:
+            product_of_tap = products.of(tap)
+            for into, inputs in merges:
+                sums[into] += product_of_tap[inputs]
+            for into, inputs in strays:
+                target[into] += product_of_tap[inputs]
+        target[lands] = sums if bias is None else sums + bias
 
 
 def workspace(geometry: Geometry, setting: Setting) -> int:
@@ -92,7 +102,7 @@ class _Products:
     def _multiply(self, filters: Array) -> Array:
         groups, channels, *others = filters.shape
         matrix = filters.reshape(groups, channels, -1).swapaxes(1, 2)
-        return multiply(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
+        return matrix_product(matrix, self._pixels).reshape(-1, groups, *others, *self._sizes)
 
 
 class _Other(NamedTuple):
@@ -104,7 +114,7 @@ class _Other(NamedTuple):
 
 
 class _Class(NamedTuple):
-    """How the products of one residue class get into its outputs.
+    """How the products of one residue class get into its outputs, or those of `CHAIN` of its taps.
 
     Most products of a class cover the same outputs. They are summed in memory that is contiguous, in place of the
     product that covers most, so that the strided outputs are touched once; what sticks out is added by itself.
@@ -118,11 +128,20 @@ class _Class(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def _schedule(geometry: Geometry) -> tuple[list[_Class], bool]:
-    """Return the classes that a tap reaches, and whether their sums are set everywhere on the output."""
-    axes = [_axis_classes(axis) for axis in geometry.axes]
-    found = [_class(classes) for classes in product(*axes)]
-    return found, sum(one.outputs for one in found) == prod(axis.large for axis in geometry.axes)
+def _schedule(geometry: Geometry) -> tuple[list[list[_Class]], bool]:
+    """Return the classes that a tap reaches, and whether their sums are set everywhere on the output.
+
+    They are in lists of a part of each class, whose sums are added up: the first is that of all classes.
+    """
+    axes: list[list[list[_AxisClass]]] = []
+    most = CHAIN
+    for axis in reversed(geometry.axes):
+        axes.insert(0, _axis_classes(axis, most))
+        longest = max((len(part.taps) for parts in axes[0] for part in parts), default=1)
+        most = max(1, most // longest)
+    found = ([_class(part) for part in product(*parts)] for parts in product(*axes))
+    rounds = [[part for part in parts if part] for parts in zip_longest(*found)] or [[]]
+    return rounds, sum(one.outputs for one in rounds[0]) == prod(axis.large for axis in geometry.axes)
 
 
 # Along one axis: outputs, and the inputs whose products with a tap land there.
@@ -130,7 +149,7 @@ _Span = tuple[slice, slice]
 
 
 class _AxisClass(NamedTuple):
-    """A class along one axis: its lead, and for each tap that meets outputs where its products go.
+    """A part of a class along one axis: its lead, and for each tap that meets outputs where its products go.
 
     Attributes
     ----------
@@ -157,20 +176,30 @@ class _AxisClass(NamedTuple):
     sides: list[list[_Span]]
 
 
-def _axis_classes(axis: Axis) -> list[_AxisClass]:
-    """Return the classes of an axis that taps reach."""
+def _axis_classes(axis: Axis, most: int) -> list[list[_AxisClass]]:
+    """Return the classes of an axis that taps reach, in parts of at most so many taps."""
     classes = class_table(axis)
     columns = (classes.firsts, classes.lengths, classes.first_taps, classes.counts, classes.starts)
     rows = zip(*(column[classes.counts > 0].tolist() for column in columns), strict=True)
-    return [found for row in rows if (found := _axis_class(axis, *row))]
+    return [parts for row in rows if (parts := _axis_class(axis, most, *row))]
 
 
-def _axis_class(axis: Axis, first: int, length: int, first_tap: int, count: int, start: int) -> _AxisClass | None:
+def _axis_class(
+    axis: Axis, most: int, first: int, length: int, first_tap: int, count: int, start: int
+) -> list[_AxisClass]:
     # Tap by tap the first input lies further in front, so that those that meet outputs follow each other.
     begin = max(0, -((axis.small - 1 - start) // axis.input_step))
     end = min(count, (start + length - 1) // axis.input_step + 1)
-    if begin >= end:
-        return None
+    return [
+        _part_of_axis_class(axis, first, length, first_tap, start, some, min(some + most, end))
+        for some in range(begin, end, most)
+    ]
+
+
+def _part_of_axis_class(
+    axis: Axis, first: int, length: int, first_tap: int, start: int, begin: int, end: int
+) -> _AxisClass:
+    """Return what the taps of a class from `begin` to `end` have."""
     ahead = start - np.arange(begin, end) * axis.input_step
     low, high = np.maximum(0, -ahead), np.minimum(length, axis.small - ahead)
     lead = int(np.argmax(high - low))
@@ -198,7 +227,7 @@ def _axis_class(axis: Axis, first: int, length: int, first_tap: int, count: int,
 
 
 def _class(axes: tuple[_AxisClass, ...]) -> _Class:
-    """Return how the products of a class get into its outputs, where each tap is one of those of each axis."""
+    """Return how the products of a class's part get into its outputs: each tap is one of those of each axis."""
     lead = tuple(axis.taps[axis.lead] for axis in axes)
     of_lead = [axis.wholes[axis.lead] for axis in axes]
     others = []

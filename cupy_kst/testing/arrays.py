@@ -59,7 +59,9 @@ def _seeded(case: Case, values: Callable[[np.random.Generator, tuple[int, ...]],
     def arrays(seed: int) -> Arrays:
         generator = np.random.default_rng(seed)
         shapes = (case.input_shape, case.weight_shape, case.bias_shape, case.output_shape)
-        drawn = Arrays(*(numbers(generator, shape).astype(case.dtype) for shape in shapes))
+        # Small numbers may be subnormal in the element type.
+        with np.errstate(under="ignore"):
+            drawn = Arrays(*(numbers(generator, shape).astype(case.dtype) for shape in shapes))
         taken = OPERATIONS[case.op].arguments
         left_out = [name for name in drawn._fields if name not in taken or (name == "bias" and not case.bias)]
         return drawn._replace(**dict.fromkeys(left_out))

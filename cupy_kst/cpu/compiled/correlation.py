@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from ..sums import CHAIN
 from .kernels import fill, jit, turn
-from .lines import clear, copy
+from .lines import accumulate, clear, copy
 from .microkernel import microkernel, registers
 from .tasks import take
 
@@ -57,7 +58,10 @@ def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, l
 
 @jit
 def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
-    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads."""
+    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads.
+
+    If `resume` their sums are added to those that are there.
+    """
     if width == lanes:
         for i in range(0, count, ONE):
             _sum_1(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
@@ -73,15 +77,24 @@ def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resu
 
 
 @jit
+def _put_aside(sums, totals, size, resume):
+    """Add sums to the totals, which are theirs unless `resume`."""
+    if resume:
+        accumulate(sums, 0, sums, totals, size)
+    else:
+        copy(sums, 0, sums, totals, size)
+
+
+@jit
 def correlate(
     small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
     boxes, places, rows, buffer, sums, counter,
 ):  # fmt: skip
     """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
 
-    One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The scratch
-    memory holds the sums of each block, those of one turned, a few positions of the small map by channel, and these
-    turned.
+    One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The sums of
+    `CHAIN` chains are added to totals. The scratch memory holds the sums of each block, those of one turned, a few
+    positions of the small map by channel, these turned, and the totals, if there are so many chains.
     """
     groups = numbers[1]
     blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
@@ -94,6 +107,7 @@ def correlate(
     turned = stack * of_block
     lines = turned + of_block
     panel = lines + lanes * LINE
+    totals = panel + width * DEPTH
     while True:
         task = take(counter)
         if task >= shares * groups * stacks * parts:
@@ -103,8 +117,14 @@ def correlate(
         begin = share * boxes.shape[0] // shares
         channel, last = part * held, min(first + stack, blocks)
         count = min(held, large_channels - channel)
+        # Chains whose sums are in the totals, and of which the others are.
+        added, chains = 0, 0
         for b in range(begin, (share + 1) * boxes.shape[0] // shares):
             box = boxes[b]
+            more = (box[9] + DEPTH - 1) // DEPTH
+            if chains > 0 and chains + more > CHAIN:
+                _put_aside(sums, totals, (last - first) * of_block, added > 0)
+                added, chains = added + chains, 0
             origin = (group * large_channels + channel) * of_large
             fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer, lanes)
             for block in range(first, last):
@@ -118,8 +138,11 @@ def correlate(
                         start = origin + lane * of_small
                         _gather(small, start, some - lane, of_sample, axes, box, k, deep, sums, lines, lanes)
                         turn(sums, lines, LINE, panel + lane, wide, lanes, deep, lanes)
-                    again = b > begin or k > 0
+                    again = chains > 0 or k > 0
                     _sum(count * taps, buffer, rows, places, box[8] + k, deep, panel, sums, to, wide, again, lanes)
+            chains += more
+        if added > 0:
+            accumulate(sums, totals, sums, 0, (last - first) * of_block)
         for block in range(first, last):
             some = min(width, small_channels - block * width)
             wide = (some + lanes - 1) // lanes * lanes

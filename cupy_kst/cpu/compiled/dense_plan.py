@@ -20,6 +20,8 @@ Table = NDArray[Any]
 _COLUMNS, _SUMS, _POSITIONS = 1 << 16, 1 << 17, 256
 # Fewer positions do not pay for reading the weight once more, nor fewer rows of it for gathering them.
 _LEAST_POSITIONS, _LEAST_ROWS = 64, 32
+# Products of an output, whose sums of some dozens each are added up one after the other.
+_MOST_PRODUCTS = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ def is_small(geometry: Geometry, lanes: int) -> bool:
     """Return whether the columns of one channel of a sample fit."""
     outputs, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
     size = prod(axis.large for axis in geometry.axes)
+    if geometry.large_channels // geometry.groups * kernel > _MOST_PRODUCTS:
+        return False
     return 0 < outputs <= _POSITIONS and kernel * _pitch(outputs, lanes) <= _COLUMNS and size < _COLUMNS
 
 

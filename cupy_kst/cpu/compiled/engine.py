@@ -33,6 +33,8 @@ Array = NDArray[Any]
 
 # About as many positions of a row as are made at once.
 _LINE = 64
+# Channels of a product whose sums of some dozens each are added up one after the other.
+_MOST_FOLDED = 1 << 21
 
 
 @cache
@@ -161,6 +163,8 @@ def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, ou
 def folds(geometry: Geometry, operation: Operation) -> bool:
     """Return whether the sums of a few rows of positions fit a thread's memory, of a transposed convolution."""
     del operation
+    if geometry.small_channels // geometry.groups > _MOST_FOLDED:
+        return False
     plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
     return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
 

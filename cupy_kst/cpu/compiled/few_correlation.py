@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..sums import CHAIN
 from .kernels import fill, jit
+from .lines import accumulate, copy
 from .microkernel import TAPS, dot_microkernel
 from .tasks import take
 
@@ -34,6 +36,27 @@ def _lay_out(box, axes, groups, channels, numbers, lanes, places, smalls, counts
 
 
 @jit
+def _dot(
+    small, origin, pitch, smalls, buffer, places, counts, vectors, offsets, elements, channels, sums, lanes, resume
+):  # fmt: skip
+    """Add up the products of vectors for all filter elements, and add the sums to those that are there if `resume`."""
+    for e in range(0, elements, TAPS):
+        last, at = min(TAPS, elements - e) - 1, e * channels * lanes
+        if channels == 1:
+            _dot_1(
+                small, origin, pitch, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at, resume,
+            )  # fmt: skip
+        elif channels == 2:
+            _dot_2(
+                small, origin, pitch, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at, resume,
+            )  # fmt: skip
+        else:
+            _dot_3(
+                small, origin, pitch, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at, resume,
+            )  # fmt: skip
+
+
+@jit
 def correlate_few(
     small, large, out, lanes, most, small_channels, large_channels, held, taps, shares, numbers, axes, phases, boxes,
     offsets, buffer, sums, counter,
@@ -41,10 +64,11 @@ def correlate_few(
     """Do tasks: all channels of the small map, all taps of `held` channels of the large one, in a share of the boxes.
 
     No box has more than `most` vectors. The scratch memory holds a vector of sums for each product of a channel and a
-    filter element.
+    filter element, and as many totals, to which the sums of `CHAIN` chains are added.
     """
     groups, parts = numbers[1], (large_channels + held - 1) // held
     of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
+    totals = small_channels * (held * taps + TAPS) * lanes
     places, smalls, counts = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int32)
     while True:
         task = take(counter)
@@ -55,30 +79,28 @@ def correlate_few(
         count = min(held, large_channels - channel)
         begin, elements = share * boxes.shape[0] // shares, count * taps
         origin = group * small_channels * of_small
+        size = (elements + TAPS - 1) // TAPS * TAPS * small_channels * lanes
+        # Chains whose sums are in the totals, and of which the others are.
+        added, chains = 0, 0
         for b in range(begin, (share + 1) * boxes.shape[0] // shares):
-            box, again = boxes[b], b > begin
+            box = boxes[b]
             start = (group * large_channels + channel) * of_large
             fill(large, start, count, large_channels, numbers, axes, phases, box, buffer, lanes)
             vectors = _lay_out(box, axes, groups, small_channels, numbers, lanes, places, smalls, counts)
-            for e in range(0, elements, TAPS):
-                last, at = min(TAPS, elements - e) - 1, e * small_channels * lanes
-                # fmt: off
-                if small_channels == 1:
-                    _dot_1(
-                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
-                        again,
-                    )
-                elif small_channels == 2:
-                    _dot_2(
-                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
-                        again,
-                    )
-                else:
-                    _dot_3(
-                        small, origin, of_small, smalls, buffer, places, counts, vectors, offsets, e, last, sums, at,
-                        again,
-                    )
-                # fmt: on
+            for v in range(0, vectors, CHAIN):
+                if chains == CHAIN:
+                    if added > 0:
+                        accumulate(sums, 0, sums, totals, size)
+                    else:
+                        copy(sums, 0, sums, totals, size)
+                    added, chains = added + chains, 0
+                _dot(
+                    small, origin, of_small, smalls[v:], buffer, places[v:], counts[v:], min(CHAIN, vectors - v),
+                    offsets, elements, small_channels, sums, lanes, chains > 0,
+                )  # fmt: skip
+                chains += 1
+        if added > 0:
+            accumulate(sums, totals, sums, 0, size)
         for m in range(small_channels):
             row = (share * groups + group) * small_channels + m
             to = (row * large_channels + channel) * taps

@@ -95,7 +95,7 @@ def fold_plan(geometry: Geometry, shape: Rows, itemsize: int, threads: int) -> F
         classes,
         taps,
         tasks=samples * groups * len(parts) * shares,
-        scratch=starts[-1] + len(reads[2].firsts) * line_pitch,
+        scratch=starts[-1] + (len(reads[2].firsts) + 1) * line_pitch,
         macs=samples * geometry.small_channels * out_channels * kernel * pixels,
     )
 

@@ -9,6 +9,7 @@ product are all filter elements of all output channels.
 
 from __future__ import annotations
 
+from ..sums import CHAIN
 from .kernels import CHANNELS, WIDE, jit, turn
 from .lines import accumulate, add, add_pairs, clear, copy, prefetch
 from .microkernel import dense_microkernel
@@ -155,11 +156,21 @@ def _make_exact(scratch, sums, rows, pitch, row_pitch, lines, left, gap, width):
 
 
 @jit
+def _put_aside(scratch, line, totals, size, resume):
+    """Add a line of sums to totals, which are theirs unless `resume`, and set it to zero."""
+    if resume:
+        accumulate(scratch, line, scratch, totals, size)
+    else:
+        copy(scratch, line, scratch, totals, size)
+    clear(scratch, line, size)
+
+
+@jit
 def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, line_pitch, left, gap, padded):
     """Add up the sums of one output channel where they land, and set its outputs in a part of the map.
 
     Rows that are `padded`, with zeros between them, are added up all at once, others one by one without what lies
-    beyond their ends.
+    beyond their ends. The sums of `CHAIN` taps are added to totals, behind the lines of all classes.
     """
     kernel_h, kernel_w = axes[1, 2], axes[2, 2]
     height, row_pitch = part[7] - part[6], part[11] - part[10] + gap
@@ -168,6 +179,7 @@ def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, 
     pairs = last_x - first_x == 2 and step_x == 2
     # Outputs of a part begin at a multiple of the step.
     low = part[8] // step_x
+    totals = line + (last_x - first_x) * line_pitch
     for z in range(axes[0, 3], axes[0, 4]):
         for q_z in range(classes[z, 1]):
             o_z = classes[z, 0] + q_z * step_z
@@ -182,7 +194,10 @@ def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, 
                         high = min(classes[x, 1], (part[9] - classes[x, 0] + step_x - 1) // step_x)
                         length = max(0, high - low)
                         t = line + (x - first_x) * line_pitch
-                        clear(scratch, t, (together - 1) * row_pitch + length)
+                        size = (together - 1) * row_pitch + length
+                        clear(scratch, t, size)
+                        # Taps that were added to the line, and whether there are totals of others.
+                        added, resume = 0, False
                         for tz in range(classes[z, 2], classes[z, 3]):
                             i_z = q_z + taps[tz, 1]
                             if i_z < part[2] or i_z >= part[3]:
@@ -197,6 +212,10 @@ def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, 
                                 of_row = (taps[tz, 0] * kernel_h + taps[ty, 0]) * kernel_w
                                 into = t + (begin_y - q) * row_pitch - low
                                 for tx in range(classes[x, 2], classes[x, 3]):
+                                    if added == CHAIN:
+                                        _put_aside(scratch, t, totals, size, resume)
+                                        added, resume = 0, True
+                                    added += 1
                                     shift = taps[tx, 1]
                                     begin, end = low, high
                                     if not padded:
@@ -205,6 +224,8 @@ def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, 
                                         scratch, at + (of_row + taps[tx, 0]) * pitch + lead + begin + shift, scratch,
                                         into + begin, max(0, (rows - 1) * row_pitch + end - begin),
                                     )  # fmt: skip
+                        if resume:
+                            accumulate(scratch, totals, scratch, t, size)
                     for row in range(together):
                         o_y = classes[y, 0] + (q + row) * step_y
                         start = to + (o_z * axes[1, 1] + o_y) * axes[2, 1]

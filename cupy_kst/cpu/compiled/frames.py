@@ -74,9 +74,7 @@ def minimal_of(geometry: Geometry, char: str) -> Frame:
 
 @lru_cache(maxsize=256)
 def minimal_tables(geometry: Geometry, itemsize: int, several: int) -> MinimalPlan:
-    from .microkernel import DEPTH
-
-    return minimal_plan(geometry, space(geometry, itemsize), DEPTH, several)
+    return minimal_plan(geometry, space(geometry, itemsize), several)
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...geometry import Geometry
 from ..form import Setting
+from ..sums import CHAIN
 from ..taps import reads
 from .frames import channels_shape, turned
 from .memory import address, lines
@@ -128,9 +129,11 @@ def _division(geometry: Geometry, itemsize: int) -> _Division:
     tasks = groups * ceil(blocks / stack) * parts
     shares = max(1, min(ceil(_LEAST_TASKS / tasks), most))
     if few:
-        sums = rows * (held * taps + MOST_SUMMED) * shape.lanes
+        sums = 2 * rows * (held * taps + MOST_SUMMED) * shape.lanes
     else:
-        sums = shape.block * ((stack + 1) * (held * taps + MOST_SUMMED + shape.lanes) + DEPTH) + shape.lanes * LINE
+        chains = int(-(-plan.boxes[:, 9] // DEPTH).max()) * ceil(len(plan.boxes) / shares)
+        blocks_held = stack + 1 + (stack if chains > CHAIN else 0)
+        sums = shape.block * (blocks_held * (held * taps + MOST_SUMMED + shape.lanes) + DEPTH) + shape.lanes * LINE
     return _Division(plan, few, held, stack, buffer, buffer + lines(sums * itemsize), shares * tasks, shares, macs)
 
 

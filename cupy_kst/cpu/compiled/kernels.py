@@ -19,8 +19,6 @@ _MANY = registers() >= 32
 WIDE, FEW = (0, (8, 3) if _MANY else (4, 3)), (1, (4, 4) if _MANY else (2, 4))
 ONE, CHANNELS = (2, (1, 8)), (3, (6, 4) if _MANY else (4, 3))
 _DEPTH = DEPTH
-# The same where positions are in lanes: fewer, since there the inputs are to stay in the first cache.
-_ROWS_DEPTH = 256
 
 _wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
 _few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
@@ -132,7 +130,7 @@ def _by_rows(
             now = count * (tile + 1) // tiles - done
             for b in range(some):
                 for c in range(per_row):
-                    depth = min(_ROWS_DEPTH, classes[row + c, 3] - begun)
+                    depth = min(_DEPTH, classes[row + c, 3] - begun)
                     if depth <= 0 and begun > 0:
                         continue
                     k = classes[row + c, 2] + begun
@@ -160,7 +158,7 @@ def _by_rows(
                         _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
                     # fmt: on
             done += now
-        begun += _ROWS_DEPTH
+        begun += _DEPTH
 
 
 @jit

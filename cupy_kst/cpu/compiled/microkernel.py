@@ -16,10 +16,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from ..sums import CHAIN
 from .intrinsics import intrinsic
 
-# Products after which sums are put aside, so that what is read between stays in the cache for the next of the sums.
-DEPTH = 512
+# Products of a chain, after which sums are put aside: what is read between stays in the cache for the next of the sums.
+DEPTH = CHAIN
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -72,8 +73,9 @@ def microkernel(scalars: int, vectors: int, positions_in_lanes: bool, ahead: boo
     sum_pitch, resume)``: step ``k`` of `depth` reads `source` at ``source_base + places[first_place + i] +
     offsets[first + k]``, and the next `weights`. With `positions_in_lanes` each place begins a vector, and a weight is
     spread over lanes; else each place is one number that is spread, and weights are vectors. The sums of scalar ``i``
-    are stored at ``sum_base + i*sum_pitch``, vector by vector; they start from what is there if `resume`, else from
-    zero. With `ahead` it asks for the weights of the same step of the next `DEPTH` products, which follow.
+    are stored at ``sum_base + i*sum_pitch``, vector by vector. If `resume` they are added to what is there, as the sum
+    of a chain, so that a call is one of at most `DEPTH` products. With `ahead` it asks for the weights of
+    the same step of the next `DEPTH` products, which follow.
     """
 
     @intrinsic
@@ -270,10 +272,8 @@ class _Builder:
         apart = self._vector.count if self._positions_in_lanes else 1
         starts = [builder.gep(source, [_I64(i * apart)]) for i in range(self._places)]
         targets = self._targets(builder, sums, pitch)
-        initial = self._initial(builder, targets, resume)
-        finals = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights, initial)
-        for value, target in zip(finals, targets, strict=True):
-            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        sums = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights)
+        self._store(builder, sums, targets, resume)
         return context.get_dummy_value()
 
     def generate_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
@@ -286,10 +286,8 @@ class _Builder:
         weights, sums = self._rows(builder, pointer(6, base), weight_pitch, rows), pointer(10, sum_base)
         starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(self._places)]
         targets = self._targets(builder, sums, pitch)
-        initial = self._initial(builder, targets, resume)
-        finals = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights, initial)
-        for value, target in zip(finals, targets, strict=True):
-            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        sums = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights)
+        self._store(builder, sums, targets, resume)
         return context.get_dummy_value()
 
     def generate_dense_rows(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
@@ -302,10 +300,8 @@ class _Builder:
         weights = self._rows(builder, pointer(4, weight_base), weight_pitch, rows)
         starts = [builder.gep(source, [_I64(i * self._vector.count)]) for i in range(self._places)]
         targets = self._targets(builder, sums, pitch)
-        initial = self._initial(builder, targets, resume)
-        finals = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights, initial)
-        for value, target in zip(finals, targets, strict=True):
-            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        sums = self._loop(builder, depth, starts, lambda step: builder.mul(step, source_pitch), weights)
+        self._store(builder, sums, targets, resume)
         return context.get_dummy_value()
 
     def generate_dot(self, context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
@@ -334,9 +330,7 @@ class _Builder:
             pairs = [(one, each) for one in ones for each in others]
             return [self._add_product(builder, *pair, total) for pair, total in zip(pairs, totals, strict=True)]
 
-        finals = self._repeat(builder, depth, self._initial(builder, targets, resume), step)
-        for value, target in zip(finals, targets, strict=True):
-            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        self._store(builder, self._repeat(builder, depth, step), targets, resume)
         return context.get_dummy_value()
 
     def _load_there(self, builder: ir.IRBuilder, pointer: Any, there: Any) -> Any:
@@ -376,10 +370,8 @@ class _Builder:
         weights, sums = pointer(7, weight_base), pointer(9, sum_base)
         starts = [builder.gep(source, [self._index(builder, places, i)]) for i in range(self._places)]
         targets = self._targets(builder, sums, pitch)
-        initial = self._initial(builder, targets, resume)
-        finals = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights, initial)
-        for value, target in zip(finals, targets, strict=True):
-            builder.store(value, self._as_vector(builder, target), align=self._alignment)
+        sums = self._loop(builder, depth, starts, lambda step: self._index(builder, offsets, step), weights)
+        self._store(builder, sums, targets, resume)
         return context.get_dummy_value()
 
     @property
@@ -402,29 +394,24 @@ class _Builder:
         zeros = ir.Constant(ir.VectorType(_I32, self._vector.count), [0] * self._vector.count)
         return builder.shuffle_vector(one, undefined, zeros)
 
-    def _initial(self, builder: ir.IRBuilder, targets: list[Any], resume: Any) -> list[Any]:
-        zero = ir.Constant(self._vector, [0.0] * self._vector.count)
+    def _store(self, builder: ir.IRBuilder, sums: list[Any], targets: list[Any], resume: Any) -> None:
+        """Store sums, added to what is there if `resume`."""
         before = builder.block
         with builder.if_then(builder.trunc(resume, ir.IntType(1)) if resume.type.width > 1 else resume):
-            loaded = [self._load(builder, target) for target in targets]
+            totals = [builder.fadd(self._load(builder, to), each) for to, each in zip(targets, sums, strict=True)]
             inside = builder.block
-        values = []
-        for each in loaded:
-            value = builder.phi(self._vector)
-            value.add_incoming(zero, before)
-            value.add_incoming(each, inside)
-            values.append(value)
-        return values
+        values = [builder.phi(self._vector) for _ in sums]
+        for value, each, total, target in zip(values, sums, totals, targets, strict=True):
+            value.add_incoming(each, before)
+            value.add_incoming(total, inside)
+            builder.store(value, self._as_vector(builder, target), align=self._alignment)
 
-    def _loop(
-        self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offset: _Offset, weights: Any, initial: list[Any]
-    ) -> list[Any]:
-        """Return the sums after `depth` steps, by packed weights or by those of rows that begin at `weights`."""
+    def _loop(self, builder: ir.IRBuilder, depth: Any, starts: list[Any], offset: _Offset, weights: Any) -> list[Any]:
+        """Return the sums of `depth` steps, by packed weights or by those of rows that begin at `weights`."""
         if not isinstance(weights, list):
             return self._repeat(
                 builder,
                 depth,
-                initial,
                 lambda step, weight, sums: self._step(builder, starts, offset(step), weight, sums),
                 weights,
             )
@@ -433,11 +420,11 @@ class _Builder:
         def by_rows(step: Any, _: Any, sums: list[Any]) -> list[Any]:
             return self._step(builder, starts, offset(step), [builder.gep(row, [step]) for row in weights], sums)
 
-        return self._repeat(builder, depth, initial, by_rows)
+        return self._repeat(builder, depth, by_rows)
 
-    def _repeat(
-        self, builder: ir.IRBuilder, depth: Any, initial: list[Any], each: _Step, weights: Any = None
-    ) -> list[Any]:
+    def _repeat(self, builder: ir.IRBuilder, depth: Any, each: _Step, weights: Any = None) -> list[Any]:
+        """Return the sums of `depth` steps, all zero without any."""
+        initial = [ir.Constant(self._vector, [0.0] * self._vector.count)] * (self._scalars * self._vectors)
         before = builder.block
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)

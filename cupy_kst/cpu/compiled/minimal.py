@@ -60,7 +60,7 @@ def _transform(scratch, passes, kinds, stage, other, to):
 
 @jit
 def _multiply(
-    scratch, planes, places, box, points, first, count, inputs, offsets, channels, packed, weight, width, sums, plane
+    scratch, planes, places, box, points, first, count, offsets, channels, packed, weight, width, sums, plane
 ):  # fmt: skip
     """Set the sums of `count` points at all tiles of a box."""
     for p in range(count):
@@ -68,12 +68,14 @@ def _multiply(
         at = sums + p * plane
         if products == 0:
             clear(scratch, at, box[9] * width)
-        for each in range(begin, begin + products):
-            for c in range(0, channels, _DEPTH):
-                sum_by_channels(
-                    box[9], scratch, planes + inputs[each] + c, places, box[8], offsets, 0, min(_DEPTH, channels - c),
-                    packed, weight + (each * channels + c) * width, scratch, at, width, each > begin or c > 0,
-                )  # fmt: skip
+        # The inputs of a point's products follow each other in the table of offsets, as their weights do.
+        depth = products * channels
+        for k in range(0, depth, _DEPTH):
+            start = begin * channels + k
+            sum_by_channels(
+                box[9], scratch, planes, places, box[8], offsets, start, min(_DEPTH, depth - k), packed,
+                weight + start * width, scratch, at, width, k > 0,
+            )  # fmt: skip
 
 
 @jit
@@ -137,8 +139,8 @@ def filter_boxes(
             count, channel = min(width, out_channels - block * width), group * out_channels + block * width
             for z in range(slices.shape[0]):
                 _multiply(
-                    scratch, planes, places, box, points, z * per_slice, per_slice, inputs, offsets, channels, packed,
-                    weight, width, sums, plane,
+                    scratch, planes, places, box, points, z * per_slice, per_slice, offsets, channels, packed, weight,
+                    width, sums, plane,
                 )  # fmt: skip
                 for each in range(box[4] * box[10]):
                     n, q = box[0] + each // box[10], box[16] + each % box[10]

@@ -59,8 +59,8 @@ class MinimalPlan:
         return self.shape, self.order
 
 
-def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> MinimalPlan:
-    """Return the tables of a call, the same for all calls of this geometry; `depth` products are added up at once."""
+def minimal_plan(geometry: Geometry, space: Space, threads: int) -> MinimalPlan:
+    """Return the tables of a call, the same for all calls of this geometry."""
     axes, of, shape = space.axes, geometry.axes, space.shape
     groups, samples, channels = geometry.groups, geometry.samples, space.channels
     out_channels = geometry.out_channels // groups
@@ -88,7 +88,7 @@ def minimal_plan(geometry: Geometry, space: Space, depth: int, threads: int) -> 
         products.points,
         products.inputs,
         np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
-        np.arange(depth, dtype=np.int32),
+        (products.inputs[:, None] + np.arange(channels)).ravel().astype(np.int32),
         products.elements,
         products.ends,
         tasks=len(boxes) * groups * parts,
