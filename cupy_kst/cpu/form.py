@@ -38,8 +38,8 @@ class Form:
         what `pack` makes of it, bias (groups, channels, 1, 1, 1).
     workspace : callable
         Takes a Geometry and a Setting, and returns the bytes that `run` and `pack` hold at once beside these arrays, at
-        most, where all values and sums are finite: what a thread keeps for its next call counts, the tables that the process
-        keeps of a geometry do not.
+        most, where all values and sums are finite: what a thread keeps for its next call counts, the tables that the
+        process keeps of a geometry do not.
     pack : callable, optional
         Makes of a weight what `run` takes; without it `run` takes the weight as it is.
     compiled : bool
