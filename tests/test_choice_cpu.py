@@ -131,14 +131,18 @@ def test_an_estimate_grows_with_the_work() -> None:
         assert one < many
 
 
-# Input's size, kernel, stride, padding, output padding, dilation.
+# Input's height and width, kernel, stride, padding, output padding, dilation.
 _ODD = [
-    (4, 4, 2, 1, 0, 1),
-    (3, 2, 3, 0, 2, 1),
-    (1, 4, 1, 0, 0, 1),
-    (1, 3, 7, 1, 0, 1),
-    (5, 3, 2, 2, 1, 2),
-    (2, 5, 4, 2, 0, 3),
+    (4, 4, 4, 2, 1, 0, 1),
+    (3, 3, 2, 3, 0, 2, 1),
+    (1, 1, 4, 1, 0, 0, 1),
+    (1, 1, 3, 7, 1, 0, 1),
+    (5, 5, 3, 2, 2, 1, 2),
+    (2, 2, 5, 4, 2, 0, 3),
+    (1, 4, 4, 2, 0, 0, 1),
+    (4, 1, 4, 2, 0, 0, 1),
+    (1, 3, 5, 2, 1, 1, 2),
+    (6, 1, 3, 1, 0, 0, 1),
 ]
 
 
@@ -146,9 +150,9 @@ _ODD = [
 @pytest.mark.parametrize("method", ["ks_deconv", "conv_v2"])
 def test_a_weight_that_is_not_finite_is_found_in_the_output(method: str, case: tuple[int, ...]) -> None:
     """By every form that "auto" may take, wherever in the weight it is."""
-    size, kernel, stride, padding, extra, dilation = case
+    height, width, kernel, stride, padding, extra, dilation = case
     generator = np.random.default_rng(0)
-    shapes = (2, 4, size, size), (4, 6, kernel, kernel)
+    shapes = (2, 4, height, width), (4, 6, kernel, kernel)
     options = (stride, padding, extra, 2, dilation)
     x, w = (generator.integers(1, 5, shape).astype("f4") for shape in shapes)
     one = Geometry.conv_transpose(x.shape, w.shape, *options)

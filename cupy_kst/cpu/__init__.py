@@ -144,13 +144,9 @@ def memory(
     return Memory(name, copies + FORMS[method][name].workspace(geometry, setting))
 
 
-def _is_finite(weight: Array, dtype: DType, packed: Packed | None) -> bool:
-    def finite() -> bool:
-        with np.errstate(all="ignore"):
-            # A sum that overflows counts as not finite, which is slower and as right.
-            return bool(np.isfinite(weight.sum(dtype=dtype.compute)))
-
-    return finite() if packed is None else packed.get("finite", finite)
+def _is_finite(array: Array | None) -> bool:
+    """Return whether all numbers of an array are finite, as they are if there is none."""
+    return array is None or bool(np.isfinite(array).all())
 
 
 def _is_finite_at_first(geometry: Geometry, output: Role, out: Array) -> bool:
@@ -188,7 +184,8 @@ def run(
     packed : Packed, optional
         Keeps what is made of the weight alone.
     form : str, optional
-        One of `form_names`; without it the first.
+        One of `form_names`. Without it the first, and where its sums overflow although what it reads is finite, the
+        first of those that combine nothing.
     auto : bool
         Whether another method may compute it, if the weight is not finite.
     """
@@ -196,37 +193,41 @@ def run(
     if form is not None and form not in names:
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
     chosen = FORMS[method][form or names[0]]
-    doubtful = arrays.get("weight") if auto and method in _EXACT and not chosen.exact else None
-    if doubtful is not None and packed is not None and not _is_finite(doubtful, dtype, packed):
-        chosen = _exact(method)
+    doubtful = auto and method in _EXACT and not chosen.exact
+    if doubtful and packed is not None:
+        doubtful = False
+        if not packed.get("finite", lambda: _is_finite(arrays["weight"])):
+            chosen = _exact(method)
     inputs, output = OPERATIONS[METHODS[method].operation]
     shapes = grouped_shapes(geometry)
     out = arrays[output]
     assert out is not None
-
-    def made(name: Role) -> Any:
-        array = _as_compute(arrays.get(name), dtype, shapes[name])
-        return chosen.pack(array) if name == "weight" and chosen.pack is not None and array is not None else array
-
     straight = dtype.compute == dtype.storage and out.flags.c_contiguous
     target = out.reshape(shapes[output]) if straight else np.empty(shapes[output], dtype.compute)
-    given = (
-        made(name)
-        if packed is None or name != "weight"
-        else packed.get((chosen.name, "weight"), lambda: made("weight"))
-        for name in inputs
-    )
+
+    def compute(chosen: Form) -> bool:
+        """Write the target, and return whether a form that looks saw sums that are not finite."""
+
+        def made(name: Role) -> Any:
+            array = _as_compute(arrays.get(name), dtype, shapes[name])
+            return chosen.pack(array) if name == "weight" and chosen.pack is not None and array is not None else array
+
+        given = (
+            made(name)
+            if packed is None or name != "weight"
+            else packed.get((chosen.name, "weight"), lambda: made("weight"))
+            for name in inputs
+        )
+        return bool(chosen.run(geometry, *given, target))
+
     # A library call that meets an infinity says so in its result, not in warnings.
     with np.errstate(all="ignore"):
-        chosen.run(geometry, *given, target)
-        if (
-            doubtful is not None
-            and packed is None
-            and not _is_finite_at_first(geometry, output, target)
-            and not _is_finite(doubtful, dtype, None)
-        ):
-            chosen = _exact(method)
-            chosen.run(geometry, *map(made, inputs), target)
+        overflowed = compute(chosen)
+        if overflowed or (doubtful and not _is_finite_at_first(geometry, output, target)):
+            if doubtful and not _is_finite(arrays["weight"]):
+                compute(_exact(method))
+            elif overflowed and form is None and all(_is_finite(arrays[name]) for name in inputs if name != "bias"):
+                compute(next(each for each in map(FORMS[method].__getitem__, names) if not each.combines))
         if not straight:
             out[...] = target.reshape(out.shape)
 

@@ -38,8 +38,8 @@ class Form:
         what `pack` makes of it, bias (groups, channels, 1, 1, 1).
     workspace : callable
         Takes a Geometry and a Setting, and returns the bytes that `run` and `pack` hold at once beside these arrays, at
-        most, where all values are finite: what a thread keeps for its next call counts, the tables that the process
-        keeps of a geometry do not.
+        most, where all values and sums are finite: what a thread keeps for its next call counts, the tables that the
+        process keeps of a geometry do not.
     pack : callable, optional
         Makes of a weight what `run` takes; without it `run` takes the weight as it is.
     compiled : bool
@@ -47,16 +47,20 @@ class Form:
     exact : bool
         Whether a weight that is not finite reaches those outputs alone that it is multiplied for, because none of its
         elements is multiplied by zeros that are not of the input.
+    combines : bool
+        Whether it combines inputs, and weights, before they are multiplied, so that its sums may overflow where those
+        of other forms do not. Then `run` returns whether one did.
     suits : callable
         Takes a Geometry and its operation, and tells whether the form can compute it.
     """
 
     name: str
-    run: Callable[..., None]
+    run: Callable[..., bool | None]
     workspace: Callable[[Geometry, Setting], int]
     pack: Callable[[Array], Any] | None = None
     compiled: bool = False
     exact: bool = False
+    combines: bool = False
     suits: Callable[[Geometry, Operation], bool] = lambda geometry, operation: True
 
 

@@ -80,16 +80,16 @@ def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
     return filters(geometry) and bool(sum(frames.space(geometry, 4).sizes) <= room(geometry))
 
 
-def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution of `input` to `out`."""
+def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> bool:
+    """Write the transposed convolution of `input` to `out`, and return whether minimal filtering overflowed."""
     call = weight.call(turned(geometry, True))
-    convolve(call.frame, input, call.place, bias, out)
+    return convolve(call.frame, input, call.place, bias, out)
 
 
-def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> None:
-    """Write the convolution of `input` to `out`."""
+def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> bool:
+    """Write the convolution of `input` to `out`, and return whether minimal filtering overflowed."""
     call = weight.call(turned(geometry, False))
-    convolve(call.frame, input, call.place, bias, out)
+    return convolve(call.frame, input, call.place, bias, out)
 
 
 def conv_transpose_bytes(geometry: Geometry, setting: Setting) -> int:
@@ -172,10 +172,15 @@ def folds(geometry: Geometry, operation: Operation) -> bool:
 _compiled = partial(Form, compiled=True)
 CONV_TRANSPOSE = _compiled("compiled", conv_transpose, conv_transpose_bytes, pack, suits=suits)
 CONV_TRANSPOSE_MINIMAL = _compiled(
-    "compiled_minimal", conv_transpose, conv_transpose_minimal_bytes, pack_minimal, suits=suits_minimal
+    "compiled_minimal",
+    conv_transpose,
+    conv_transpose_minimal_bytes,
+    pack_minimal,
+    combines=True,
+    suits=suits_minimal,
 )
 FOLD = _compiled("compiled_fold", fold, fold_bytes, exact=True, suits=folds)
 CONV = _compiled("compiled", conv, conv_bytes, pack, suits=suits)
-CONV_MINIMAL = _compiled("compiled_minimal", conv, conv_minimal_bytes, pack_minimal, suits=suits_minimal)
+CONV_MINIMAL = _compiled("compiled_minimal", conv, conv_minimal_bytes, pack_minimal, combines=True, suits=suits_minimal)
 CONV_ROWS = _compiled("compiled_rows", conv_rows, conv_rows_bytes, suits=suits)
 CORRELATE = _compiled("compiled", correlate, correlate_bytes, suits=suits)

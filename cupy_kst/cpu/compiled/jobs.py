@@ -1,7 +1,8 @@
 """What threads of the pool do, by records: words that hold sizes and the addresses of arrays.
 
 Handing over a record takes a fraction of the time in which a function unpacks as many arrays. The first words are those
-of the pool (see `threads.together`), the scratch memory's address, and its bytes for each thread.
+of the pool (see `threads.together`), the scratch memory's address, its bytes for each thread, and whether a thread has
+found sums that are not finite.
 """
 
 # Numba finds out the types.
@@ -253,4 +254,4 @@ def _compiled(name: str, kind: str) -> Any:
 
 def record(name: str, kind: str, words: Sequence[int]) -> Array:
     """Return a record of the job of a name, for arrays of a kind (``"f"`` or ``"d"``)."""
-    return np.array([0, 0, _compiled(name, kind).address, 0, 0, *words], np.int64)
+    return np.array([0, 0, _compiled(name, kind).address, 0, 0, 0, *words], np.int64)

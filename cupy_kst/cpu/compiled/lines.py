@@ -67,6 +67,11 @@ class Line:
         undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
         return self.shuffle(self._builder.insert_element(undefined, number, _I32(0)), undefined, [0] * width)
 
+    def widen(self, vector: Any) -> Any:
+        """Return a whole vector of a narrower one's numbers, and zeros."""
+        width = vector.type.count
+        return self.shuffle(vector, ir.Constant(vector.type, [0.0] * width), [min(i, width) for i in range(self.lanes)])
+
     def _cast(self, pointer: Any, width: int) -> Any:
         return self._builder.bitcast(pointer, ir.VectorType(self.element, width).as_pointer())
 
@@ -181,6 +186,33 @@ def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: A
         return context.get_dummy_value()
 
     return types.void(source, types.int64, source.dtype, target, types.int64, types.int64), generate
+
+
+@intrinsic
+def add_watched(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: Any, length: Any) -> Any:
+    """Do what `add` does, and return whether all numbers of the source are finite."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = Line(context, builder, signature.args[0].dtype)
+        inputs = line.pointer(signature.args[0], args[0], args[1])
+        outputs = line.pointer(signature.args[3], args[3], args[4])
+        # A number times zero is zero, or NaN if it is not finite, and so is the sum of all: one instruction a vector.
+        zeros = ir.Constant(ir.VectorType(line.element, line.lanes), [0.0] * line.lanes)
+        watched, contract = cgutils.alloca_once_value(builder, zeros), ("contract",)
+
+        def move(width: int, index: Any) -> None:
+            numbers = line.load(inputs, index, width)
+            line.store(builder.fadd(numbers, line.spread(args[2], width)), outputs, index)
+            multiple = builder.fmul(line.widen(numbers), zeros, flags=contract)
+            builder.store(builder.fadd(multiple, builder.load(watched), flags=contract), watched)
+
+        line.each(args[5], move)
+        total = builder.load(watched)
+        different = builder.fcmp_unordered("uno", total, total)
+        bits = builder.bitcast(different, ir.IntType(line.lanes))
+        return builder.icmp_signed("==", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(source, types.int64, source.dtype, target, types.int64, types.int64), generate
 
 
 @intrinsic

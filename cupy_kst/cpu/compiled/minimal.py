@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .atomics import store
 from .kernels import fill, jit, sum_by_channels, turn
-from .lines import add, clear, copy, subtract, turn_sums
+from .lines import add_watched, clear, copy, subtract, turn_sums
 from .microkernel import DEPTH
 from .tasks import take
+from .work import OVERFLOWED
 
 _DEPTH = DEPTH
+# In bytes.
+_OVERFLOWED = 8 * OVERFLOWED
 _turn_sums_2, _turn_sums_4 = turn_sums(1), turn_sums(2)
 
 
@@ -83,8 +87,11 @@ def _write(
     scratch, sums, width, lanes, terms, apart, pairs_apart, table, box, turned, run, bias, channel, count, out, to,
     size, across,
 ):  # fmt: skip
-    """Set the outputs of a slice in a box, of `count` channels from `channel` on."""
-    beside = box[14]
+    """Set the outputs of a slice in a box, of `count` channels from `channel` on.
+
+    Return whether the sums are finite that they are made of. What is read beside them for whole squares is not asked.
+    """
+    beside, finite = box[14], True
     for r in range(0, box[13], beside):
         line = to + box[15] + r // beside * across
         for i in range(0, beside, run):
@@ -97,7 +104,8 @@ def _write(
                     else:
                         _turn_sums_4(scratch, sums + c, apart, pairs_apart, table, first, scratch, into, run)
             for m in range(count):
-                add(scratch, turned + m * run, bias[channel + m], out, line + m * size + i, some)
+                finite &= add_watched(scratch, turned + m * run, bias[channel + m], out, line + m * size + i, some)
+    return finite
 
 
 @jit
@@ -148,7 +156,9 @@ def filter_boxes(
                         continue
                     of_channel = (n * groups * out_channels + channel) * map_size
                     to = of_channel + (slices[z, 0] + q * slices[z, 1]) * height * across
-                    _write(
+                    finite = _write(
                         scratch, sums + each * box[11] * width, width, lanes, terms, apart, pairs_apart, table, box,
                         turned, run, bias, channel, count, out, to, map_size, across,
                     )  # fmt: skip
+                    if not finite:
+                        store(counter.ctypes.data + _OVERFLOWED, 1)

@@ -11,8 +11,9 @@ from .frames import Frame
 
 Array = NDArray[Any]
 
-# The first word of a record that is its function's.
-ARGUMENTS = 5
+# The word of a record that is set where sums are not finite, by functions that look, and the first one that is the
+# function's own.
+OVERFLOWED, ARGUMENTS = 5, 6
 # Products that take less time than waking a thread.
 ALONE_MACS = 1 << 19
 
@@ -35,7 +36,8 @@ def _several(count: int, tasks: int, macs: float) -> int:
     return min(count, tasks) if macs > ALONE_MACS else 1
 
 
-def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: Array) -> None:
+def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: Array) -> bool:
+    """Write what a frame computes to `out`, and return whether sums were found that are not finite."""
     record = frame.record.copy()
     record[ARGUMENTS] = memory.address(input)
     record[ARGUMENTS + 1] = weight
@@ -43,3 +45,4 @@ def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: A
         record[ARGUMENTS + 2] = memory.address(bias)
     record[ARGUMENTS + 3] = memory.address(out)
     do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
+    return bool(record[OVERFLOWED])
