@@ -1,10 +1,10 @@
-"""Every compiled form of every operation, layers that divide all that its plan can divide, and what plans divide."""
+"""How an operation is compiled, and what its plan divides: what tests of all compiled forms need to know of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import ceil, prod
+from math import ceil
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,7 +20,6 @@ from cupy_kst.cpu.compiled import (
     correlation,
     dense,
     dense_plan,
-    few_correlation,
     fold_plan,
     folding,
     frames,
@@ -87,9 +86,7 @@ class Layer(NamedTuple):
             weight = (self.outputs, self.input[1] // self.groups, *self.kernel)
             return Geometry.conv(self.input, weight, *options, self.dilation, self.groups)
         weight = (self.input[1], self.outputs // self.groups, *self.kernel)
-        return Geometry.conv_transpose(
-            self.input, weight, *options, self.output_padding, self.groups, self.dilation
-        )
+        return Geometry.conv_transpose(self.input, weight, *options, self.output_padding, self.groups, self.dilation)
 
 
 # A length, and the parts that it is divided into.
@@ -124,10 +121,13 @@ class Form(NamedTuple):
 
 def _boxes(table: Any) -> dict[str, Division]:
     axes = ("samples", "depth", "height", "width")
-    return {name: (int((table[:, i] + table[:, i + 4]).max()), int(table[:, i + 4].max())) for i, name in enumerate(axes)}
+    return {
+        name: (int((table[:, i] + table[:, i + 4]).max()), int(table[:, i + 4].max())) for i, name in enumerate(axes)
+    }
 
 
-def _of_plain(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
+def of_plain(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
+    """Return what the plan of a product with packed weights divides, or of one whose rows are not packed."""
     kind = frames.choose(geometry, 4, rows)
     found = frames.plain(geometry, kind, "f", rows).plan
     numbers, shape = found.numbers, found.shape
@@ -146,11 +146,13 @@ def _of_plain(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
     }
 
 
-def _of_rows(geometry: Geometry) -> dict[str, Division]:
-    return _of_plain(geometry, rows=True)
+def of_rows(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a product with rows that are not packed divides."""
+    return of_plain(geometry, rows=True)
 
 
-def _of_dense(geometry: Geometry) -> dict[str, Division]:
+def of_dense(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a product with gathered columns divides."""
     numbers = [int(each) for each in frames.dense(geometry, "f", 1).plan.numbers]
     samples, _, channels, out_channels, _, kernel, outputs, together, shares, held = numbers[:10]
     return {
@@ -164,7 +166,8 @@ def _of_dense(geometry: Geometry) -> dict[str, Division]:
     }
 
 
-def _of_fold(geometry: Geometry) -> dict[str, Division]:
+def of_fold(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a product of all taps divides."""
     found = frames.folding(geometry, "f", 1).plan
     _, _, channels, out_channels, kernel, shares, few = (int(each) for each in found.numbers[:7])
     left, gap = (int(each) for each in found.numbers[13:15])
@@ -179,14 +182,15 @@ def _of_fold(geometry: Geometry) -> dict[str, Division]:
         **axes,
         "input channels": (channels, folding.DEPTH),
         "output channels among tasks": (out_channels, shares),
-        "rows packed at once": (rows, folding.WIDE_ROWS),
+        "rows packed at once": (rows, folding.WIDE_ROWS // block * block),
         "rows": (rows, block),
         "tiles": (positions, folding.POSITIONS) if few else (ceil(positions / LANES), folding.VECTORS),
         "positions in vectors": (positions, LANES),
     }
 
 
-def _of_minimal(geometry: Geometry) -> dict[str, Division]:
+def of_minimal(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of minimal filtering divides."""
     found = frames.minimal(geometry, "f", 1).plan
     _, channels, out_channels, blocks, parts = (int(each) for each in found.numbers[:5])
     run = int(found.numbers[16])
@@ -200,7 +204,8 @@ def _of_minimal(geometry: Geometry) -> dict[str, Division]:
     }
 
 
-def _of_correlation(geometry: Geometry) -> dict[str, Division]:
+def of_correlation(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a weight's gradient divides."""
     found = gradients._correlation(geometry, "f")
     boxes, words = found.tables[0].boxes, found.record[ARGUMENTS:]
     width, stack, rows, columns, held, taps = (int(each) for each in words[12:18])
@@ -218,7 +223,8 @@ def _of_correlation(geometry: Geometry) -> dict[str, Division]:
     }
 
 
-def _of_few_correlation(geometry: Geometry) -> dict[str, Division]:
+def of_few_correlation(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a weight's gradient of few channels divides."""
     found = gradients._correlation(geometry, "f")
     boxes, words = found.tables[0].boxes, found.record[ARGUMENTS:]
     rows, columns, held, taps = (int(each) for each in words[12:16])
@@ -231,130 +237,21 @@ def _of_few_correlation(geometry: Geometry) -> dict[str, Division]:
     }
 
 
-def _run_packed(pack: Any) -> Callable[..., None]:
+def run_packed(pack: Any) -> Callable[..., None]:
+    """Return the product with weights that `pack` lays out."""
+
     def run(geometry: Geometry, input: Any, weight: Any, bias: Any, out: Any) -> None:
         operation = compiled.conv_transpose if geometry.transposed else compiled.conv
-        operation(geometry, input, pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:])), bias, out)
+        operation(
+            geometry, input, pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:])), bias, out
+        )
 
     return run
 
 
-def _run_correlate(geometry: Geometry, small: Any, large: Any, bias: Any, out: Any) -> None:
+def run_correlate(geometry: Geometry, small: Any, large: Any, bias: Any, out: Any) -> None:
+    """Write the gradient of a weight."""
     compiled.correlate(geometry, small, large, out)
-
-
-_plain, _minimal = _run_packed(compiled.pack), _run_packed(compiled.pack_minimal)
-
-_AXES = frozenset({"samples", "depth", "height", "width"})
-_BLOCKS = frozenset({"output channels", "blocks among tasks", "blocks at once"})
-_SUMS = frozenset({"products", "tiles"})
-_LONG, _WIDE, _CHANNELS = 9 * LANES + 5, kernels.WIDE[1][0], kernels.CHANNELS[1][1] * LANES
-
-
-def _plain_layers(outputs: int, several: int, deep: int) -> tuple[Layer, ...]:
-    """Return rows, images, a volume and samples that boxes divide, channels that blocks divide, and deep sums."""
-    return (
-        *(Layer((1, 3, _LONG), outputs, (5,), stride, 2) for stride in (1, 2, 3)),
-        Layer((2, 3, _LONG + 1), outputs, (4,), 2, 1),
-        Layer((1, 3, _LONG), 2 * outputs, (3,), 2, 1, 1 if outputs % 2 else 2, 1, 1),
-        *(Layer((1, 3, 7, 10), outputs, (3, 3), stride, 1) for stride in (1, 2)),
-        Layer((1, 2, 11, 11), outputs, (3, 2), (2, 3), 1, 1, (1, 2)),
-        Layer((1, 2, 5, 2, 3), outputs, (3, 2, 2), 1, (1, 0, 0)),
-        Layer((1, 2, 5, 4, 5), outputs, (3, 2, 2), 1, (1, 0, 0)),
-        Layer((1, 2, 5, 4, 5), outputs, (3, 3, 3), 2, 1),
-        Layer((5, 3, 7), outputs, (3,), 1, 1),
-        Layer((5, 3, 13), outputs, (3,), 2, 1),
-        Layer((1, deep, 4, 5), outputs, (5, 5), 1, 2),
-        Layer((1, 2, 13, 19), several, (3, 3), 1, 1),
-        Layer((2, 2, 13, 19), several, (3, 3), 1, 1),
-    )
-
-
-# With few output channels boxes are larger.
-_LONGER = (Layer((1, 1, 27 * 16 * LANES + 5), 1, (4,), 2, 1), Layer((1, 1, 27 * 16 * LANES + 5), 1, (3,), 1, 1))
-
-
-def _plain_form(op: str, kind: int, outputs: int, several: int, deep: int, divides: frozenset[str]) -> Form:
-    layers = _plain_layers(outputs, several, deep) + (_LONGER if kind in (kernels.FEW[0], kernels.ONE[0]) else ())
-    return Form(op, layers, divides, _of_plain, _plain, kind)
-
-
-FORMS: dict[str, Form] = {}
-for _op in ("conv_transpose", "conv"):
-    FORMS |= {
-        f"{_op}, wide": _plain_form(
-            _op, kernels.WIDE[0], 2 * _WIDE + 3, 7 * _WIDE - 1, 11, _AXES | _BLOCKS | _SUMS | {"rows in vectors"}
-        ),
-        f"{_op}, few": _plain_form(_op, kernels.FEW[0], 3, 4, 11, _AXES | _SUMS | {"rows in vectors"}),
-        f"{_op}, one": _plain_form(_op, kernels.ONE[0], 1, 1, 11, _AXES | _SUMS | {"rows in vectors"}),
-        f"{_op}, channels": _plain_form(
-            _op,
-            kernels.CHANNELS[0],
-            _CHANNELS + 3,
-            3 * _CHANNELS - 1,
-            21,
-            (_AXES | _SUMS | _BLOCKS) - {"blocks at once"},
-        ),
-    }
-_MINIMAL = (
-    Layer((5, 3, 4, 4), 9, (4, 4), 2, 1),
-    Layer((1, 3, 4, 4), 3 * _CHANNELS - 1, (4, 4), 2, 1),
-    Layer((5, 3, 19, 21), _CHANNELS + 3, (4, 4), 2, 1),
-    Layer((1, 3, 43, 41), 9, (4, 4), 2, 1),
-    Layer((1, 3, 4, 323), 9, (4, 4), 2, 1),
-    Layer((1, 2, 23, 12, 13), 9, (4, 4, 4), 2, 1),
-    Layer((2, 7, 9, 25), 9, (5, 3), 2, (2, 1)),
-    Layer((1, 3, 5, 4, 5), 9, (4, 4, 4), 2, 1),
-    Layer((1, 3, 15 * LANES + 1), 9, (6,), 3, 1),
-    Layer((1, 600, 4, 5), 9, (4, 4), 2, 1),
-    Layer((2, 6, 9, 9), 8, (3, 3), 1, 1, 2),
-)
-FORMS |= {
-    f"{op}, minimal": Form(op, _MINIMAL, _AXES | {"output channels", "blocks among tasks", "input channels", "tiles",
-                           "outputs in order"}, _of_minimal, _minimal)
-    for op in ("conv_transpose", "conv")
-}  # fmt: skip
-FORMS |= {
-    "conv, wide rows": Form("conv", _plain_layers(2 * _WIDE + 3, 7 * _WIDE - 1, 11), _AXES | _BLOCKS | _SUMS | {"rows in vectors"},
-                            _of_rows, compiled.conv_rows, kernels.WIDE[0], False),
-    "conv, few rows": Form("conv", _plain_layers(3, 4, 11) + _LONGER, _AXES | _SUMS | {"rows in vectors"},
-                           _of_rows, compiled.conv_rows, kernels.FEW[0], False),
-    "conv, one row": Form("conv", _plain_layers(1, 1, 11) + _LONGER, _AXES | _SUMS | {"rows in vectors"},
-                          _of_rows, compiled.conv_rows, kernels.ONE[0], False),
-    "conv, dense": Form("conv", (
-        Layer((5, 3, 4, 5), 9, (3, 3), 1, 1), Layer((3, 7, 6, 6), 83, (3, 3), 1, 1), Layer((1, 29, 3, 3), 9, (5, 5), 1, 1),
-        Layer((7, 4, 9), 12, (3,), 2, 1, 2), Layer((1, 3, 5, 5), 9, (3, 3)), Layer((2, 3, 3, 4, 3), 10, (2, 3, 3), 1, 1),
-    ), frozenset({"samples", "input channels", "output channels among tasks", "output channels", "products", "tiles",
-                  "positions in vectors"}), _of_dense, compiled.conv_rows, None, True),
-    "conv_transpose, fold": Form("conv_transpose", (
-        Layer((1, 300, 9, 9), 21, (5, 5), 2, 2), Layer((1, 140, 3, 7), 47, (4, 4), 2, 1), Layer((1, 130, 7 * LANES + 3), 5, (4,), 2, 1),
-        Layer((1, 5, 13 * LANES + 1), 5, (3,), 3, 1), Layer((1, 5, 17, 33), 7, (3, 3), 1, 1),
-        Layer((2, 6, 11, 21), 6, (3, 4), (3, 2), 1, 2), Layer((1, 5, 11, 4, 5), 7, (3, 2, 3), 2, 1),
-        Layer((1, 3, 17, 33), 91, (3, 3), 2, 1, 1, 1, 1),
-    ), frozenset({"depth", "height", "width", "input channels", "output channels among tasks", "rows packed at once", "rows",
-                  "tiles", "positions in vectors"}), _of_fold, compiled.fold),
-    "conv_transpose, fold of few positions": Form("conv_transpose", (
-        Layer((1, 300, 1, 13 if LANES > 13 else LANES), 28 * LANES + 3, (3, 4), 2, 1), Layer((2, 150, 3, LANES // 4), 8 * LANES + 6, (4, 4), 2, 1, 2),
-        Layer((1, 3, 1, 1), 8 * LANES + 1, (4, 4), 2, 1),
-    ), frozenset({"input channels", "output channels among tasks", "rows packed at once", "rows",
-                  *(("tiles",) if LANES > folding.POSITIONS else ())}), _of_fold, compiled.fold),
-    "conv_weight, blocks": Form("conv_weight", (
-        Layer((1, 9 * LANES + 3, 9, 9), 7, (3, 3), 2, 1), Layer((5, _CHANNELS + 2 * LANES + 1, 5, 7), 45, (5, 5), 1, 2),
-        Layer((1, 3 * _CHANNELS - 1, 6, 4 * LANES - 2), 5, (1, 3), (1, 2), 1), Layer((1, LANES - 1, 2405), 3, (3,), 1, 1),
-        Layer((3, LANES + 3, 5, 11, 13), 4, (2, 3, 3), 2, 1, 1), Layer((7, 2 * LANES + 2, 9, 9), 6, (3, 3), 2, 1, 2),
-        Layer((1, 3 * LANES - 1, 9, 9), 3, (3, 3), 2, 1), Layer((5, LANES, 3, 3), 3, (3, 3), 1, 1),
-        Layer((1, LANES, 5, 2, 3), 3, (3, 2, 3), 1, 1), Layer((1, 4 * LANES - 3, 9, 9), 3, (3, 3), 2, 1),
-    ), _AXES | {"channels of the small map", "blocks among tasks", "channels of the large map", "boxes among tasks",
-                "positions", *(f"taps of {n} vectors" for n in range(1, kernels.CHANNELS[1][1] + 1))},
-        _of_correlation, _run_correlate),
-    "conv_weight, few channels": Form("conv_weight", (
-        Layer((5, 1, 9, 21), 67, (5, 5), 1, 2), Layer((1, 2, 700), 5, (3,), 2, 1), Layer((3, 3, 5, 11, 13), 4, (2, 3, 3), 2, 1),
-        Layer((7, 6, 19, 37), 4, (3, 3), 2, 1, 2), Layer((7, 3, 9, 9), 5, (3, 3), 1, 1), Layer((1, 2, 45, 19), 3, (3, 3), 2, 1),
-        Layer((5, 2, 3, 3), 3, (3, 3), 1, 1), Layer((1, 2, 5, 2, 3), 3, (3, 2, 3), 1, 1),
-    ), _AXES | {"channels of the large map", "boxes among tasks", "rows in vectors",
-                *(f"taps of {n} channels" for n in (1, 2, 3))},
-        _of_few_correlation, _run_correlate),
-}  # fmt: skip
 
 
 def met(form: Form) -> set[str]:

@@ -18,6 +18,7 @@ from cupy_kst.gpu import runtime
 
 from . import emulator
 from .fake_cupy import Fake, FakeCuPy, Kernels
+from .poison import poison
 
 # Compiling a kernel for the emulator takes seconds, once: neither a deadline nor "too slow" tells anything here. One
 # failure is shown as it is, whereas "2 distinct failures" are a group that names the cause of none.
@@ -73,6 +74,14 @@ def _no_gpu() -> str:
         except RuntimeError as error:
             return str(error)
     return ""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _poisoned() -> Iterator[None]:
+    """Outputs and memory that a call forgets to set are NaN in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        poison(patch)
+        yield
 
 
 @pytest.fixture(name="fake")

@@ -24,7 +24,8 @@ from cupy_kst.cpu.compiled import packed as packed_weights
 from cupy_kst.cpu.filtering import filters
 from cupy_kst.testing import check
 
-from .compiled_forms import FORMS, Form, Layer, small_parts
+from .compiled_forms import Form, Layer, small_parts
+from .compiled_layers import FORMS
 
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 _GAP = 1 << 12
@@ -54,9 +55,6 @@ class _Fences:
         # Tables live as long as the frames that name them, the rest for a call.
         self._tables: list[Any] = []
         self._scratches: deque[Any] = deque(maxlen=8)
-        # By the bytes of a frame's scratch memory, where its parts end.
-        self._ends: dict[int, tuple[int, ...]] = {}
-        self._before = 0
         for module in (frames, gradients, packed_weights):
             module.address = self._address
         for module in (frames, gradients):
@@ -76,15 +74,11 @@ class _Fences:
 
     def _lines(self, size: int) -> int:
         """Return the bytes of a part, with a gap behind it unless the fence is to be there."""
-        gap = 0 if self.at_end else _GAP
-        self._ends[self._before + size + 2 * gap] = (self._before, self._before + gap + size)
-        self._ends.setdefault(size + gap, (size,))
-        self._before = size
-        return size + gap
+        return size if self.at_end else _Bytes(size + _GAP, [size])
 
     def _scratch(self, size: int) -> tuple[Any, int]:
         held = fenced(size, np.uint8, self.at_end)
-        self._scratches.append(held)
+        self._scratches.append((held, getattr(size, "ends", [])))
         return held, memory.address(held)
 
     def call(self, form: Form, geometry: Geometry, what: object, *arrays: Any) -> Any:
@@ -100,12 +94,30 @@ class _Fences:
         out = fenced(shape, arrays[0].dtype, self.at_end)
         self._scratches.clear()
         form.run(geometry, *given, out)
-        for held in self._scratches:
-            for end in () if self.at_end else self._ends.get(held.size, ()):
+        for held, ends in self._scratches:
+            for end in ends:
                 assert (held[end : end + _GAP] == 255).all(), f"{what}: scratch memory is written behind its part"
         for before, after in zip(arrays, given, strict=True):
             assert before is None or before.tobytes() == after.tobytes(), f"{what}: an input is written"
         return np.array(out)
+
+
+class _Bytes(int):
+    """Bytes of parts of scratch memory one after the other, and where each of them ends."""
+
+    ends: list[int]
+
+    def __new__(cls, size: int, ends: list[int]) -> _Bytes:
+        made = super().__new__(cls, size)
+        made.ends = ends
+        return made
+
+    def __add__(self, other: int) -> _Bytes:
+        return _Bytes(int(self) + int(other), [*self.ends, *(int(self) + end for end in getattr(other, "ends", []))])
+
+    def __mul__(self, threads: int) -> _Bytes:
+        assert threads == 1
+        return self
 
 
 class _Numpy:

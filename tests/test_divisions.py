@@ -12,10 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from .compiled_forms import FORMS, met
+from .compiled_forms import met
+from .compiled_layers import FORMS
 from .fences import begin, check_drawn, check_layers
 
 every_form = pytest.mark.parametrize("name", FORMS)
