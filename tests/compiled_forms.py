@@ -26,16 +26,16 @@ from cupy_kst.cpu.compiled import (
     gradients,
     kernels,
     microkernel,
+    minimal_plan,
     plan,
 )
 from cupy_kst.cpu.compiled.work import ARGUMENTS
 
 LANES = microkernel.vector_bytes() // 4
 
-_CACHES = (
-    *(plan.plan, frames.plain, frames.minimal, frames.dense, frames.folding, frames.fills_few_lanes),
-    *(gradients._correlation, fold_plan.fold_plan, dense_plan.dense_plan, tiling.space_of),
-)
+# Modules that plan calls, and that keep what they planned.
+PLANNING: tuple[Any, ...] = (plan, frames, gradients, fold_plan, dense_plan, minimal_plan, tiling)
+
 # What a part of a large layer has at most, so small that layers of a test have several.
 _SMALL: tuple[tuple[Any, str, int], ...] = (
     (plan, "_BOX_POSITIONS", 24),
@@ -63,8 +63,10 @@ def small_parts() -> Iterator[None]:
 
 
 def _forget() -> None:
-    for cache in _CACHES:
-        cache.cache_clear()
+    for module in PLANNING:
+        for each in vars(module).values():
+            if hasattr(each, "cache_clear"):
+                each.cache_clear()
 
 
 class Layer(NamedTuple):

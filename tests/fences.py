@@ -12,6 +12,7 @@ import faulthandler
 import mmap
 import os
 from collections import deque
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from cupy_kst.cpu.compiled import packed as packed_weights
 from cupy_kst.cpu.filtering import filters
 from cupy_kst.testing import check
 
-from .compiled_forms import Form, Layer, small_parts
+from .compiled_forms import PLANNING, Form, Layer, small_parts
 from .compiled_layers import FORMS
 
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
@@ -57,8 +58,9 @@ class _Fences:
         self._scratches: deque[Any] = deque(maxlen=8)
         for module in (frames, gradients, packed_weights):
             module.address = self._address
-        for module in (frames, gradients):
-            module.lines = self._lines
+        for module in PLANNING:
+            if hasattr(module, "lines"):
+                module.lines = self._lines
         packed_weights.empty = lambda size, dtype: fenced(size, dtype, self.at_end)
         gradients.np = _Numpy(self)
         memory.scratch = self._scratch
@@ -156,26 +158,31 @@ def check_layers(name: str) -> None:
 
 
 def _check_layer(form: Form, layer: Layer, dtype: str) -> None:
-    geometry = layer.geometry(form.op)
+    given, expected = _case(form.op, layer)
+    arrays = (None if each is None else each.astype(dtype) for each in given)
+    found = _fences.call(form, layer.geometry(form.op), layer, *arrays)
+    np.testing.assert_array_equal(found, expected, err_msg=f"{layer} in {dtype}")
+
+
+@lru_cache(maxsize=64)
+def _case(op: str, layer: Layer) -> tuple[tuple[Any, ...], Any]:
+    """Return arrays of small integers, and what the definition makes of them."""
+    geometry = layer.geometry(op)
     generator = np.random.default_rng(0)
 
     def integers(*shape: int) -> Any:
-        return generator.integers(-3, 4, shape).astype(dtype)
+        return generator.integers(-3, 4, shape).astype("float32")
 
     options = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
-    if form.op == "conv_weight":
+    if op == "conv_weight":
         small, large = integers(*geometry.small_shape), integers(*geometry.large_shape)
-        given: tuple[Any, ...] = small, large, None
         expected = reference.conv_transpose_weight(small, geometry.weight_shape, large, **options)
-    else:
-        maps = geometry.small_shape if form.op == "conv_transpose" else geometry.large_shape
-        given = integers(*maps), integers(*geometry.weight_shape), integers(geometry.out_channels)
-        if form.op == "conv_transpose":
-            expected = reference.conv_transpose(*given, **options, output_padding=layer.output_padding)
-        else:
-            expected = reference.conv(*given, **options)
-    found = _fences.call(form, geometry, layer, *given)
-    np.testing.assert_array_equal(found, expected, err_msg=f"{layer} in {dtype}")
+        return (small, large, None), expected
+    maps = geometry.small_shape if op == "conv_transpose" else geometry.large_shape
+    given = integers(*maps), integers(*geometry.weight_shape), integers(geometry.out_channels)
+    if op == "conv_transpose":
+        return given, reference.conv_transpose(*given, **options, output_padding=layer.output_padding)
+    return given, reference.conv(*given, **options)
 
 
 def check_drawn(name: str, **limits: Any) -> None:
