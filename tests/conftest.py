@@ -18,9 +18,13 @@ from cupy_kst.gpu import runtime
 
 from . import emulator
 from .fake_cupy import Fake, FakeCuPy, Kernels
+from .poison import poison
 
-# Compiling a kernel for the emulator takes seconds, once: neither a deadline nor "too slow" tells anything here.
-settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Compiling a kernel for the emulator takes seconds, once: neither a deadline nor "too slow" tells anything here. One
+# failure is shown as it is, whereas "2 distinct failures" are a group that names the cause of none.
+settings.register_profile(
+    "local", deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False
+)
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None, print_blob=True)
 # What the user tuned would change what these tests see.
 os.environ["CUPY_KST_TUNED"] = "0"
@@ -70,6 +74,14 @@ def _no_gpu() -> str:
         except RuntimeError as error:
             return str(error)
     return ""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _poisoned() -> Iterator[None]:
+    """Outputs and memory that a call forgets to set are NaN in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        poison(patch)
+        yield
 
 
 @pytest.fixture(name="fake")

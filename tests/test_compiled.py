@@ -480,54 +480,6 @@ def test_weight_gradient_in_parts_of_the_positions(shape: tuple[int, ...]) -> No
     np.testing.assert_array_equal(_correlate(geometry, small, large), expected)
 
 
-# Arrays between pages that may not be touched, at the beginning of what lies between them or at its end.
-_FENCED = """
-import ctypes, mmap
-import numpy as np
-from cupy_kst import Geometry
-from cupy_kst.cpu import compiled, reference
-
-library = ctypes.CDLL(None, use_errno=True)
-fences = []
-
-def fenced(array, at_end):
-    page = mmap.PAGESIZE
-    pages = -(-array.nbytes // page)
-    memory = mmap.mmap(-1, (pages + 2) * page)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for fence in (address, address + (pages + 1) * page):
-        assert library.mprotect(ctypes.c_void_p(fence), ctypes.c_size_t(page), 0) == 0
-    fences.append(memory)
-    start = page + (pages * page - array.nbytes if at_end else 0)
-    placed = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
-    placed[...] = array
-    return placed
-
-generator = np.random.default_rng(0)
-for number in range(90):
-    at_end, stride, channels = bool(number % 2), number // 2 % 3 + 1, number // 6 % 5 + 1
-    size, kernel, padding = generator.integers(1, 40, 2), generator.integers(1, 6, 2), int(generator.integers(0, 3))
-    size, kernel = map(int, np.maximum(size, kernel)), tuple(map(int, kernel))
-    shape, weight_shape = (number // 30 + 1, channels, *size), (3 * channels, channels, *kernel)
-    geometry = Geometry.conv(shape, weight_shape, stride, padding, 1, 1)
-    large, weight, small = (
-        fenced(generator.integers(-3, 4, each).astype("f4"), at_end)
-        for each in (shape, weight_shape, geometry.output_shape)
-    )
-    out = fenced(np.empty(weight_shape, "f4"), at_end)
-    compiled.correlate(geometry, small, large, out[None])
-    expected = reference.conv_weight(large, weight_shape, small, stride, padding, 1, 1)
-    assert np.array_equal(out, expected), (shape, weight_shape, stride, padding)
-    out = fenced(np.empty(geometry.output_shape, "f4"), at_end)
-    compiled.conv(geometry, large, compiled.pack(weight[None, :, :, None]), None, out)
-    assert np.array_equal(out, reference.conv(large, weight, None, stride, padding, 1, 1)), (shape, weight_shape)
-"""
-
-
-def test_nothing_outside_the_arrays_is_touched() -> None:
-    subprocess.run([sys.executable, "-c", _FENCED], check=True, timeout=300)
-
-
 # (channels of the small map, of the large one, groups): blocks, narrow ones, and few in parts of the maps.
 _CHANNELS = [(130, 60, 1), (40, 6, 2), (3, 12, 1), (8, 8, 8)]
 

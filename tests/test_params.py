@@ -25,7 +25,7 @@ def test_layout_is_that_of_the_c_struct(wide: bool) -> None:
         f"    for (int i = 0; i <= {len(params.FIELDS)}; i++) out[i] = offsets[i];\n}}\n"
     )
     runtime = emulator.Emulator()
-    out = np.empty(len(params.FIELDS) + 1, np.int32)
+    out = np.full(len(params.FIELDS) + 1, -1, np.int32)
     runtime.launch(runtime.compile(text, "layout"), (1, 1, 1), (1, 1, 1), (out,))
     assert out.tolist() == [dtype.fields[name][1] for name in params.FIELDS] + [dtype.itemsize]
 

@@ -40,7 +40,7 @@ def test_every_half_widens_to_its_value(runtime: emulator.Emulator) -> None:
     # One NaN of each sign: the emulator takes some of the others for memory that was never written.
     bits[(bits & 0x7FFF) > 0x7C00] |= 0x7E00
     bits[(bits & 0x7FFF) > 0x7C00] &= 0xFE00
-    widened = run(runtime, "widen", bits, np.empty(bits.size, np.float32))
+    widened = run(runtime, "widen", bits, np.full(bits.size, np.nan, np.float32))
     np.testing.assert_array_equal(widened, bits.view(np.float16).astype(np.float32))
 
 
@@ -52,7 +52,7 @@ def test_floats_narrow_to_the_nearest_half(runtime: emulator.Emulator) -> None:
     edges = np.array([0, 65504, 65519.996, 65520, np.inf, 1e-8, 2**-25, 2**-24], np.float32)
     values = np.concatenate([around, -around, drawn, edges, -edges])
     values = np.resize(values, -(-values.size // 64) * 64).astype(np.float32)
-    narrowed = run(runtime, "narrow", values, np.empty(values.size, np.uint16)).view(np.float16)
+    narrowed = run(runtime, "narrow", values, np.full(values.size, 0xFFFF, np.uint16)).view(np.float16)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         np.testing.assert_array_equal(narrowed, values.astype(np.float16))
 
@@ -61,7 +61,7 @@ def test_every_bfloat16_widens_to_its_value(runtime: emulator.Emulator) -> None:
     bits = np.arange(2**16).astype(np.uint16)
     bits[(bits & 0x7FFF) > 0x7F80] |= 0x7FC0
     bits[(bits & 0x7FFF) > 0x7F80] &= 0xFFC0
-    widened = run(runtime, "widen", bits, np.empty(bits.size, np.float32), "bfloat16")
+    widened = run(runtime, "widen", bits, np.full(bits.size, np.nan, np.float32), "bfloat16")
     np.testing.assert_array_equal(widened.view(np.uint32), bits.view("bfloat16").astype(np.float32).view(np.uint32))
 
 
@@ -71,7 +71,7 @@ def test_floats_narrow_to_the_nearest_bfloat16(runtime: emulator.Emulator) -> No
         [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, *np.random.default_rng(0).integers(0, 2**16, 10)], np.uint32
     )
     values = (np.arange(2**16, dtype=np.uint32)[:, None] << 16 | tails).reshape(-1).view(np.float32)
-    narrowed = run(runtime, "narrow", values, np.empty(values.size, np.uint16), "bfloat16")
+    narrowed = run(runtime, "narrow", values, np.full(values.size, 0xFFFF, np.uint16), "bfloat16")
     with np.errstate(over="ignore", invalid="ignore"):
         right = values.astype("bfloat16").view(np.uint16)
     nan = np.isnan(values)

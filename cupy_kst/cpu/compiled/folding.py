@@ -87,22 +87,24 @@ def _multiply_few(
     """The same for few positions, with rows in lanes, read where the input lies; `aside` holds them turned."""
     tiles, width = (positions + POSITIONS - 1) // POSITIONS, ROW_VECTORS * lanes
     aside_pitch = (rows + width - 1) // width * width
+    # In whole blocks, whose last one would reach into the rows that are packed next.
+    wide = WIDE_ROWS // width * width
     for c in range(0, depth, DEPTH):
         deep, some = min(DEPTH, depth - c), start + c * channel_pitch
         block = deep * width + lanes
-        for r in range(0, rows, WIDE_ROWS):
+        for r in range(0, rows, wide):
             _pack(
                 weight,
                 first + c * row_pitch + r,
                 row_pitch,
                 deep,
-                min(WIDE_ROWS, rows - r),
+                min(wide, rows - r),
                 width,
                 scratch,
                 panel,
                 block,
             )
-            for m in range(r, min(r + WIDE_ROWS, rows), width):
+            for m in range(r, min(r + wide, rows), width):
                 w, done = panel + (m - r) // width * block, 0
                 for tile in range(tiles):
                     now = positions * (tile + 1) // tiles - done

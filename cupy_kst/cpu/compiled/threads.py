@@ -38,8 +38,9 @@ def together(record: NDArray[Any], threads: int) -> None:
 
     if len(_helpers.wakes) < threads - 1:
         _helpers.hire(threads - 1)
-    _helpers.wake(threads - 1)
-    lead(_helpers.mail, threads - 1, record)
+    helpers = min(threads - 1, len(_helpers.wakes))
+    _helpers.wake(helpers)
+    lead(_helpers.mail, helpers, record)
 
 
 class _Helpers:
@@ -51,12 +52,15 @@ class _Helpers:
         self._lock = Lock()
 
     def hire(self, helpers: int) -> None:
-        """Start threads until there are as many."""
+        """Start threads until there are as many, or the process may have no more."""
         with self._lock:
             while len(self.wakes) < helpers:
                 wake: SimpleQueue[None] = SimpleQueue()
-                # Unlike those of `threading`, these are not waited for when the interpreter ends.
-                start_new_thread(_help, (self.mail, len(self.wakes), wake))
+                try:
+                    # Unlike those of `threading`, these are not waited for when the interpreter ends.
+                    start_new_thread(_help, (self.mail, len(self.wakes), wake))
+                except RuntimeError:
+                    return
                 self.wakes.append(wake)
 
     def wake(self, helpers: int) -> None:
