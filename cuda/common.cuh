@@ -7,6 +7,7 @@
 //   INDEX              int, or long long (the wide build: a sample of 2**31 elements or more)
 //   THREADS            threads of a block
 //   CHANNELS_LAST      1 if a map's pixels are rows of its channels, 0 if its channels are planes
+//   GENERIC            1 in the generic build, 0 in a specialised one
 //   KD KH KW           filter taps of each axis           SD SH SW   stride
 //   DD DH DW           dilation                           GD GH GW   gcd of stride and dilation
 //   VD VH VW           inverse of dilation/gcd modulo stride/gcd

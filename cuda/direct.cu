@@ -22,7 +22,7 @@ extern "C" __global__ void PER_POSITION direct(
     x += map_offset(at.sample, p.large_channels, at.channel / p.group_small * p.group_large, plane);
     weight += plane_offset(at.channel, p.group_large, 0, filter);
     y += map_offset(at.sample, p.small_channels, at.channel, p.small_d * p.small_h * p.small_w);
-    Compute sum = bias ? load(bias + at.channel) : Compute{};
+    LongSum sum(bias ? load(bias + at.channel) : Compute{});
     for (Index kd = 0, d = at.d * SD - p.lo_d; kd < KD; kd++, d += DD) {
         if (d < 0 || d >= p.large_d)
             continue;
@@ -33,9 +33,9 @@ extern "C" __global__ void PER_POSITION direct(
                 if (w < 0 || w >= p.large_w)
                     continue;
                 const Index from = (d * p.large_h + h) * p.large_w + w, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(x + from * pixel, step, weight + tap, filter, p.group_large, sum);
+                add_tap(sum, x + from * pixel, step, weight + tap, filter, p.group_large);
             }
         }
     }
-    store(y + ((at.d * p.small_h + at.h) * p.small_w + at.w) * pixel_step(p.small_channels), sum);
+    store(y + ((at.d * p.small_h + at.h) * p.small_w + at.w) * pixel_step(p.small_channels), sum.value());
 }

@@ -22,14 +22,15 @@ first_tap(Index padded, Index taps, Index stride, Index dilation, Index common, 
 // bias + sum over taps and channels of x[c, d, h, w] * weight[c, kd, kh, kw], for an x and a weight that begin at the
 // group's first input channel. Channels are innermost: whether a tap is on the input is settled once for all of them.
 __device__ __forceinline__ Compute gather(
-    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight, Compute sum, Index od, Index oh,
-    Index ow)
+    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight, Compute bias, Index od,
+    Index oh, Index ow)
 {
     const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
     const Tap h = first_tap(oh + p.lo_h, KH, SH, DH, GH, VH);
     const Tap w = first_tap(ow + p.lo_w, KW, SW, DW, GW, VW);
     const Index step = channel_step(p.small_d * p.small_h * p.small_w), pixel = pixel_step(p.small_channels);
     const Index filter = p.group_large * KD * KH * KW;
+    LongSum sum(bias);
     for (Index kd = d.index, id = d.input; kd < KD; kd += SD / GD, id -= DD / GD) {
         if (id < 0 || id >= p.small_d)
             continue;
@@ -40,11 +41,11 @@ __device__ __forceinline__ Compute gather(
                 if (iw < 0 || iw >= p.small_w)
                     continue;
                 const Index from = (id * p.small_h + ih) * p.small_w + iw, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(x + from * pixel, step, weight + tap, filter, p.group_small, sum);
+                add_tap(sum, x + from * pixel, step, weight + tap, filter, p.group_small);
             }
         }
     }
-    return sum;
+    return sum.value();
 }
 
 // Write the output at (d, h, w) of a place's sample and channel.

@@ -1,4 +1,5 @@
-// Values of the storage type in the compute type, and a multiply-add that keeps subnormal floats under -ftz=true.
+// Values of the storage type in the compute type, and multiply-adds and sums that keep subnormal floats under
+// -ftz=true.
 #pragma once
 #include "common.cuh"
 #include "sixteen.cuh"
@@ -48,4 +49,20 @@ __device__ __forceinline__ Complex<Real> multiply_add(Complex<Real> a, Complex<R
     c.re = multiply_add(negated(a.im), b.im, c.re);
     c.im = multiply_add(a.im, b.re, c.im);
     return c;
+}
+
+// On the device a multiply-add by one; the emulator counts multiply-adds, and this is none of a method's products.
+template <class Real>
+__device__ __forceinline__ Real add(Real a, Real b)
+{
+#ifdef KST_EMULATOR
+    return a + b;
+#else
+    return multiply_add(a, Real(1), b);
+#endif
+}
+template <class Real>
+__device__ __forceinline__ Complex<Real> add(Complex<Real> a, Complex<Real> b)
+{
+    return {add(a.re, b.re), add(a.im, b.im)};
 }

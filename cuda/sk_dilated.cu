@@ -254,7 +254,7 @@ extern "C" __global__ void PER_TILE multiply_taps(
         source.large.step_h *= source.count_h > 1 ? SH : 0;
         source.large.step_w *= source.count_w > 1 ? SW : 0;
         source.begin(first);
-        add_stages(sums, source, stages - first < most ? stages - first : most, tile);
+        add_stages(sums, source, stages - first < most ? stages - first : most, 1, TILE_K, tile);
     }
     const Index taps = KD * KH * KW;
     const long long to = plane_offset(0, 0, group * p.group_small + row, p.group_large * taps);

@@ -65,7 +65,7 @@ extern "C" __global__ void PER_POSITION convolve_parts(
     x += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
     filters += plane_offset(group * p.group_small, of_group, channel, td * th * tw);
     parts += map_offset(at.sample, p.large_channels * SUB_FILTERS, at.channel, p.grid_d * p.grid_h * p.grid_w);
-    Compute sum = bias ? load(bias + at.channel / SUB_FILTERS) : Compute();
+    LongSum sum(bias ? load(bias + at.channel / SUB_FILTERS) : Compute());
     for (Index jd = 0; jd < td; jd++)
         for (Index jh = 0; jh < th; jh++)
             for (Index jw = 0; jw < tw; jw++) {
@@ -73,10 +73,10 @@ extern "C" __global__ void PER_POSITION convolve_parts(
                 const bool on_map = d >= 0 && d < p.small_d && h >= 0 && h < p.small_h && w >= 0 && w < p.small_w;
                 const Storage* from = on_map ? x + ((d * p.small_h + h) * p.small_w + w) * pixel : &padding;
                 const Index tap = (jd * th + jh) * tw + jw;
-                sum = add_tap(from, on_map ? step : 0, filters + tap, filter, p.group_small, sum);
+                add_tap(sum, from, on_map ? step : 0, filters + tap, filter, p.group_small);
             }
     const Index to = (at.d * p.grid_h + at.h) * p.grid_w + at.w;
-    store(parts + to * pixel_step(p.large_channels * SUB_FILTERS), sum);
+    store(parts + to * pixel_step(p.large_channels * SUB_FILTERS), sum.value());
 }
 
 // Positions that outputs are made of along one axis.

@@ -132,8 +132,12 @@ struct MapByFilter {
         taps_h = {0, height.taps};
         taps_w = {0, width.taps};
 #endif
-        return (taps_d.end - taps_d.first) * (taps_h.end - taps_h.first) * (taps_w.end - taps_w.first) *
-               tiles_of(channels, TILE_K);
+        return taps() * tiles_of(channels, TILE_K);
+    }
+
+    __device__ __forceinline__ Index taps() const
+    {
+        return (taps_d.end - taps_d.first) * (taps_h.end - taps_h.first) * (taps_w.end - taps_w.first);
     }
 
     // Go to a stage that there is.
@@ -251,11 +255,12 @@ __device__ __forceinline__ Sums biased(const Storage* __restrict__ bias, Index c
 // Add the block's share of the product: one of as many parts of its stages as the grid has blocks along y.
 __device__ __forceinline__ void add_share(Sums& sums, MapByFilter& source, Tile& tile)
 {
-    const Index stages = source.begin(), most = tiles_of(stages, (int)gridDim.y), first = most * (Index)blockIdx.y;
+    const long long stages = source.begin(), most = (stages + gridDim.y - 1) / gridDim.y, first = most * blockIdx.y;
     if (first >= stages)
         return;
-    source.go_to(first);
-    add_stages(sums, source, stages - first < most ? stages - first : most, tile);
+    source.go_to((Index)first);
+    const Index own = (Index)(stages - first < most ? stages - first : most);
+    add_stages(sums, source, own, source.taps(), source.channels, tile);
 }
 
 // Where a tile is written by 16 bytes: rows of channels, by way of shared memory.

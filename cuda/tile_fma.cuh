@@ -3,8 +3,15 @@
 #pragma once
 #include "numeric.cuh"
 
-// As many blocks a multiprocessor as leave a thread 128 registers; 64-bit indices or larger elements take more.
-#define PER_TILE __launch_bounds__(TILE_THREADS, sizeof(Index) == 4 && sizeof(Compute) == 4 ? 512 / TILE_THREADS : 1)
+// As many blocks a multiprocessor as leave a thread 128 registers; 64-bit indices or larger elements take more, and so
+// does a block of several classes in the build that has no literals, which makes first calls.
+#if defined INTERLEAVED && GENERIC
+#define RESIDENT_THREADS 384
+#else
+#define RESIDENT_THREADS 512
+#endif
+#define PER_TILE                                                                                                       \
+    __launch_bounds__(TILE_THREADS, sizeof(Index) == 4 && sizeof(Compute) == 4 ? RESIDENT_THREADS / TILE_THREADS : 1)
 
 // Elements of 16 bytes: rows of a buffer stay aligned, and threads that store down a column meet different banks.
 #define ROW_PAD ((int)(16 / sizeof(Compute)))
@@ -39,9 +46,43 @@ __device__ __forceinline__ int tile_column(int j)
     return tile_index<THREAD_N>((int)threadIdx.x / LANES_M, LANES_N, j);
 }
 
+// What no compiler knows to be zero.
+__device__ __forceinline__ int unknown_zero()
+{
+    int zero = (int)gridDim.z - 1;
+#ifndef KST_EMULATOR
+    asm volatile("" : "+r"(zero));  // found where it is needed, so that it takes no register before
+#endif
+    return zero;
+}
+
+__device__ __forceinline__ int some_bits(float value) { return (int)__float_as_uint(value); }
+__device__ __forceinline__ int some_bits(double value) { return (int)__double_as_longlong(value); }
+template <class Real>
+__device__ __forceinline__ int some_bits(Complex<Real> value)
+{
+    return some_bits(value.im);
+}
+
 // What one thread sums.
 struct Sums {
     Compute at[THREAD_M][THREAD_N];
+
+    // Visit each sum with its number; a visit returns what it leaves. No number is known when the text is compiled, and
+    // a row's is not before that row's before is left, so that few sums are loaded at once: there are no registers for
+    // more.
+    template <class Visit>
+    __device__ __forceinline__ void each(const Visit& visit)
+    {
+        int zero = unknown_zero();
+#pragma unroll
+        for (int i = 0; i < THREAD_M; i++) {
+#pragma unroll
+            for (int j = 0; j < THREAD_N - 1; j++)
+                visit(zero + i * THREAD_N + j, at[i][j]);
+            zero &= some_bits(visit(zero + i * THREAD_N + THREAD_N - 1, at[i][THREAD_N - 1]));
+        }
+    }
 
     __device__ __forceinline__ void add_product(const Tile& tile, int buffer)
     {
@@ -63,23 +104,61 @@ struct Sums {
     }
 };
 
-// Add the product of `stages` stages. A Source has fetch(tile, buffer), which takes the next stage from memory into
-// registers, and put(tile, buffer), which takes it on into shared memory; both are called by all threads of a block.
-template <class Source>
-__device__ __forceinline__ void add_stages(Sums& sums, Source& source, long long stages, Tile& tile)
+// Real numbers of the shortest runs: a complex product adds two to each part of its sum. The most runs where a product
+// has many taps.
+#define RUN_NUMBERS 240
+#define MOST_RUNS (1 << 14)
+
+// The stages of a run of a long sum: n numbers are summed in about sqrt(n / 240) runs, of at most sqrt(n * 240)
+// numbers. An output at a border sums part of the taps: where not all of these, `taps` in turn, are in a run, its
+// numbers may all be in one, so that runs stay short.
+__device__ __forceinline__ int stages_of_run(long long stages, Index taps, Index deep)
+{
+    const int least = RUN_NUMBERS / ((deep < TILE_K ? (int)deep : TILE_K) * parts_of(Compute{}));
+    long long runs = 1;
+    while (runs * runs * least < stages)
+        runs++;
+    const long long run = (stages + runs - 1) / runs, share = stages / MOST_RUNS;
+    return (int)(run >= taps || stages <= least ? run : share < least ? least : share);
+}
+
+// Add the product of `stages` stages, of up to `deep` products and of `taps` in turn. A Source has fetch(tile, buffer),
+// which takes the next stage from memory into registers, and put(tile, buffer), which takes it on into shared memory;
+// both are called by all threads of a block.
+//
+// Long sums are made in two levels, so that rounding errors are bounded as those of long_sum.cuh: the sums of a run of
+// stages are added to those of all runs before. These wait in memory of the thread's own, as there are no registers for
+// both; what has an unknown index is none.
+template <class Source, class Count>
+__device__ __forceinline__ void add_stages(Sums& sums, Source& source, Count stages, Index taps, Index deep, Tile& tile)
 {
     if (stages <= 0)
         return;
+    const int run = stages_of_run(stages, taps, deep);
+    Compute before[THREAD_M * THREAD_N];
     source.fetch(tile, 0);
     source.put(tile, 0);
     __syncthreads();
-    int buffer = 0;
-    for (long long stage = 1; stage < stages; stage++) {
+    int buffer = 0, left = run;
+    bool later = false;
+    while (--stages > 0) {
         source.fetch(tile, buffer ^ 1);
         sums.add_product(tile, buffer);
         buffer ^= 1;
         source.put(tile, buffer);
         __syncthreads();
+        if (--left > 0)
+            continue;
+        sums.each([&](int number, Compute& sum) {
+            const Compute all = later ? add(sum, before[number]) : sum;
+            before[number] = all;
+            sum = Compute{};
+            return all;
+        });
+        left = run;
+        later = true;
     }
     sums.add_product(tile, buffer);
+    if (later)
+        sums.each([&](int number, Compute& sum) { return sum = add(sum, before[number]); });
 }

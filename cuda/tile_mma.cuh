@@ -221,7 +221,7 @@ struct Sums {
 // memory, and put(tile, buffer), which copies what cannot be copied in the background; both are called by all threads
 // of a block.
 template <class Source>
-__device__ __forceinline__ void add_stages(Sums& sums, Source& source, long long stages, Tile& tile)
+__device__ __forceinline__ void add_stages(Sums& sums, Source& source, long long stages, Index, Index, Tile& tile)
 {
     sums.begin();
 #pragma unroll

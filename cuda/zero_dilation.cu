@@ -11,6 +11,7 @@
 // gradient  [small_channels, large_channels / groups, KD, KH, KW]
 // Launch: dilate with a thread per element of dilated, then correlate_dilated with one per element of the gradient,
 // where small channels are the samples and `first_d` is the number of samples.
+#include "long_sum.cuh"
 #include "padding.cuh"
 
 extern "C" __global__ void PER_POSITION
@@ -40,20 +41,20 @@ extern "C" __global__ void PER_POSITION correlate_dilated(
     const Index dilated_pixel = pixel_step(p.small_channels), pixel = pixel_step(p.large_channels);
     const Index channel = at.sample / p.group_small * p.group_large + at.channel;
     const Index first_d = at.d * DD - p.lo_d, first_h = at.h * DH - p.lo_h, first_w = at.w * DW - p.lo_w;
-    Compute sum = Compute{};
+    LongSum sum(Compute{});
     for (Index n = 0; n < p.first_d; n++) {
         const Storage* one = dilated + map_offset(n, p.small_channels, at.sample, dilated_plane);
         const Storage* other = large + map_offset(n, p.large_channels, channel, plane);
         for (Index md = 0; md < dilated_d; md++)
             for (Index mh = 0; mh < dilated_h; mh++)
-                for (Index mw = 0; mw < dilated_w; mw++) {
+                sum.add_terms(dilated_w, [&](Index mw, Compute chain) {
                     const Index d = first_d + md, h = first_h + mh, w = first_w + mw;
                     const bool on_map = d >= 0 && d < p.large_d && h >= 0 && h < p.large_h && w >= 0 && w < p.large_w;
                     const Storage* from = on_map ? other + ((d * p.large_h + h) * p.large_w + w) * pixel : &padding;
                     const Index place = (md * dilated_h + mh) * dilated_w + mw;
-                    sum = multiply_add(load(one + place * dilated_pixel), load(from), sum);
-                }
+                    return multiply_add(load(one + place * dilated_pixel), load(from), chain);
+                });
     }
     gradient += plane_offset(at.sample, p.group_large, at.channel, KD * KH * KW);
-    store(gradient + (at.d * KH + at.h) * KW + at.w, sum);
+    store(gradient + (at.d * KH + at.h) * KW + at.w, sum.value());
 }

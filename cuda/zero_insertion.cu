@@ -49,13 +49,13 @@ extern "C" __global__ void PER_POSITION convolve_map(
     map += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
     weight += plane_offset(group * p.group_small, p.group_large, channel, KD * KH * KW);
     y += map_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
-    Compute sum = bias ? load(bias + at.channel) : Compute{};
+    LongSum sum(bias ? load(bias + at.channel) : Compute{});
     for (Index kd = 0; kd < KD; kd++)
         for (Index kh = 0; kh < KH; kh++)
             for (Index kw = 0; kw < KW; kw++) {
                 const Index d = at.d + (KD - 1 - kd) * DD, h = at.h + (KH - 1 - kh) * DH, w = at.w + (KW - 1 - kw) * DW;
                 const Index from = (d * map_h + h) * map_w + w, tap = (kd * KH + kh) * KW + kw;
-                sum = add_tap(map + from * pixel, step, weight + tap, filter, p.group_small, sum);
+                add_tap(sum, map + from * pixel, step, weight + tap, filter, p.group_small);
             }
-    store(y + ((at.d * p.large_h + at.h) * p.large_w + at.w) * pixel_step(p.large_channels), sum);
+    store(y + ((at.d * p.large_h + at.h) * p.large_w + at.w) * pixel_step(p.large_channels), sum.value());
 }

@@ -97,6 +97,13 @@ class Build(NamedTuple):
     def registers(self) -> int:
         return LAUNCHERS[self.stem].REGISTERS
 
+    def stack(self, kernel: str) -> int:
+        """Return a thread's bytes of local memory: where tiles on CUDA cores keep the sums of runs."""
+        values = dict(self.defines)
+        if not kernel.startswith("multiply_") or values["TENSOR"] != "0":
+            return 0
+        return int(values["THREAD_M"]) * int(values["THREAD_N"]) * DTYPES[self.dtype].compute.itemsize
+
     @property
     def text(self) -> str:
         constants = SPECIALISED.get(self.constants)

@@ -64,6 +64,7 @@ def text(
         "INDEX": "long long" if wide else "int",
         "THREADS": str(THREADS),
         "CHANNELS_LAST": str(int(channels_last)),
+        "GENERIC": str(int(constants is None)),
         **_constant_lines(constants, "LL" if wide else ""),
         **dict(defines),
     }
