@@ -48,17 +48,22 @@ def classes_bytes(geometry: Geometry, itemsize: int, trimmed: bool) -> int:
     shapes, borders = grouped_shapes(geometry), _borders(geometry, trimmed)
     source = padded_shape(shapes["small"], borders)
     d, h, w = (-axis.input_step for axis in geometry.axes)
-    divide = trimmed_class if trimmed else whole_class
-    sizes = (
-        {(len(part.taps), len(part.outputs)) for one in classes_with_taps(axis) for part in divide(axis, one)}
-        for axis in geometry.axes
-    )
     blocks = []
-    for parts in product(*sizes):
+    for parts in product(*(_sizes(axis, trimmed) for axis in geometry.axes)):
         taps, outputs = zip(*parts, strict=True)
         weight, out = (*shapes["weight"][:3], *taps), (*shapes["large"][:3], *outputs)
         blocks.append(convolve_bytes(source, weight, out, itemsize, (d, h, w)))
     return pad_bytes(shapes["small"], borders, itemsize) + max(blocks, default=0)
+
+
+def _sizes(axis: Axis, trimmed: bool) -> set[tuple[int, int]]:
+    """Return the numbers of taps and of outputs that parts of an axis' classes have."""
+    if trimmed:
+        parts = (part for one in classes_with_taps(axis) for part in trimmed_class(axis, one))
+        return {(len(part.taps), len(part.outputs)) for part in parts}
+    classes = class_table(axis)
+    some = classes.counts > 0
+    return set(zip(classes.counts[some].tolist(), classes.lengths[some].tolist(), strict=True))
 
 
 class _Schedule(NamedTuple):
