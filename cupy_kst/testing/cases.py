@@ -143,9 +143,9 @@ def cases(
     max_elements : int
         Most elements of the input, and of the output, but for cases with a long axis.
     max_axis : int
-        Longest axis. Above 40, every case is drawn with one long axis, of up to so many positions, at and past the edges of
-        blocks of 64, 128 and so on, or unless ``max_channels=1`` up to 130 channels of a group. All other axes are
-        no longer than 2 then, and only `max_axis` bounds the elements.
+        Longest axis. Above 40, every case is drawn with one long axis, of up to so many positions, at and past the
+        edges of blocks of 64, 128 and so on, or unless ``max_channels=1`` up to 130 channels of a group. All other
+        axes are no longer than 2 then, and only `max_axis` bounds the elements.
 
     Returns
     -------
@@ -257,13 +257,15 @@ def _channels(draw: st.DrawFn, allowed: Restrictions, room: int, long: bool) -> 
 
 def _long_depth(draw: st.DrawFn, most: int) -> int:
     """Draw a number of channels above the usual, if they may be so many."""
-    return USUAL + _depth(draw, most - USUAL) if most > USUAL else max(1, most)
+    if most <= USUAL:
+        return max(1, most)
+    return USUAL + preferred(draw, most - USUAL, tuple(size - USUAL for size in _BLOCKS if USUAL < size <= most), 2)
 
 
 def _depth(draw: st.DrawFn, most: int) -> int:
     """Draw a number of channels: two times in three, if they may be so many, those of whole blocks, or one more."""
     most = max(1, most)
-    return preferred(draw, most, tuple(size for size in _BLOCKS if size <= most))
+    return preferred(draw, most, tuple(size for size in _BLOCKS if size <= most), 2)
 
 
 def _one(draw: st.DrawFn, values: tuple[T, ...]) -> T:

@@ -20,8 +20,8 @@ from typing import Any
 
 Call = Callable[[], Any]
 
-# Lines at which a call is stopped at most, in one function and in all, and seconds to wait there: the other may wait for
-# a lock of the first.
+# Lines at which a call is stopped at most, in one function and in all, and seconds to wait there: the other may wait
+# for a lock of the first.
 _STOPS_OF_ONE, _STOPS = 24, 96
 _PATIENCE_S = 0.05
 # Calls of each thread at the same time, and seconds after which there are no more.
