@@ -198,7 +198,7 @@ def test_a_conjugated_weight_is_found_and_shown() -> None:
     def conjugated(input, weight, *rest):
         return right(input, weight.conj(), *rest)
 
-    with pytest.raises(AssertionError, match=r"1 of 1 outputs differ, the first at \(0, 0, 0\): -1j, not 1j") as caught:
+    with pytest.raises(AssertionError, match=r"1 of 1 outputs differ, the worst at \(0, 0, 0\): -1j, not 1j") as caught:
         check(conjugated, dtypes=("complex64",))
     program = _program_of(caught.value)
     assert (
@@ -243,7 +243,7 @@ def test_the_program_runs_by_itself_for_a_function_that_can_be_imported(tmp_path
     (tmp_path / "mine.py").write_text(
         "from cupy_kst.cpu import reference\n"
         "def halved(input, weight, bias, *options):\n"
-        "    return reference.conv_transpose(input, weight, bias, *options) / 2\n"
+        "    return (reference.conv_transpose(input, weight, bias, *options) / 2).astype(input.dtype)\n"
     )
     (tmp_path / "show.py").write_text(
         "from cupy_kst.testing import check\nfrom mine import halved\n"
@@ -296,16 +296,16 @@ def test_a_function_that_changes_its_inputs_does_not_change_the_report() -> None
         input[...] = weight[...] = 0
         return result
 
-    with pytest.raises(AssertionError, match=r"2\.0, not 1\.0") as caught:
+    with pytest.raises(AssertionError, match="it overwrites its weight") as caught:
         check(doubled, bias=False)
-    with pytest.raises(AssertionError, match="got"):
+    with pytest.raises(AssertionError, match="from"):
         exec(_program_of(caught.value), {"doubled": doubled})
 
 
 def test_the_same_seed_draws_the_same_cases_under_any_profile() -> None:
     def seen(seed: int) -> list:
         drawn = []
-        check(lambda *call: drawn.append(repr(call)) or right(*call), max_examples=30, seed=seed)
+        check(lambda *call: drawn.append(repr(call)) or right(*call), max_examples=30, seed=seed, threads=1)
         return drawn
 
     first = seen(0)
@@ -316,4 +316,4 @@ def test_the_same_seed_draws_the_same_cases_under_any_profile() -> None:
     finally:
         settings.load_profile(PROFILE)
     assert seen(1) != first
-    assert len(first) == 30
+    assert 30 <= len(first) <= 60

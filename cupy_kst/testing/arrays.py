@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from ..dtypes import DTYPES
 from ..methods import Op
-from .cases import OPERATIONS, Case, cases, largest_exact
+from .cases import Case, cases, largest_exact
+from .operations import OPERATIONS
+from .restrictions import NAMES
+from .wording import known_names
 
 Array = NDArray[Any]
 
@@ -98,4 +101,13 @@ def examples(
     ...     np.testing.assert_array_equal(2 * once, twice)
     >>> test_linear()
     """
-    return cases(op, **restrictions).flatmap(lambda case: st.tuples(st.just(case), arrays(case)))
+    known_names("examples", restrictions, NAMES)
+    return _examples(cases(op, **restrictions), arrays)
+
+
+@st.composite
+def _examples(
+    draw: st.DrawFn, of_cases: st.SearchStrategy[Case], arrays: Callable[[Case], st.SearchStrategy[Arrays]]
+) -> tuple[Case, Arrays]:
+    case = draw(of_cases)
+    return case, draw(arrays(case))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, NamedTuple
+from typing import Any, TypeVar
 
 import ml_dtypes
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from ..cpu import reference
-from ..dtypes import supported
 from ..methods import Op
+from .axes import USUAL, Axis, Limits, conv_axis, conv_transpose_axis, preferred
+from .operations import OPERATIONS
+from .restrictions import PaddingForm, Restrictions, restricted
 
-PaddingForm = Literal["pairs", "symmetric", "none"]
+# Channels past two blocks of 64: with more, sums of products take the definition too long.
+_MANY_CHANNELS = 130
+_BLOCKS = tuple(block + past for block in (8, 16, 32, 64, 128) for past in (0, 1))
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,9 @@ class Case:
 def cases(
     op: Op = "conv_transpose",
     *,
-    ranks: Sequence[int] = (1, 2, 3),
-    dtypes: Sequence[str] = ("float32",),
-    batches: Sequence[int | None] = (1, None, 2, 0, 3),
+    ranks: int | Sequence[int] = (1, 2, 3),
+    dtypes: Any = ("float32",),
+    batches: int | Sequence[int | None] | None = (1, None, 2, 0, 3),
     max_kernel: int = 5,
     max_stride: int = 4,
     max_dilation: int = 4,
@@ -112,6 +115,7 @@ def cases(
     output_padding: bool = True,
     bias: bool = True,
     max_elements: int = 400,
+    max_axis: int = 40,
 ) -> st.SearchStrategy[Case]:
     """Draw valid calls: odd and even sizes, strides above the kernel, dilations that share a factor with the stride.
 
@@ -121,11 +125,11 @@ def cases(
     ----------
     op : str
         ``"conv_transpose"``, ``"conv"``, or a gradient of either's input or weight: ``"conv_input"`` and so on.
-    ranks : sequence of int
+    ranks : int or sequence of int
         Numbers of spatial axes.
-    dtypes : sequence of str
+    dtypes : str, type or numpy.dtype, or sequence of them
         Element types.
-    batches : sequence of int or None
+    batches : int or None, or sequence of them
         Batch sizes; None is an input without a batch dimension.
     max_kernel, max_stride, max_dilation : int
         Largest values on any axis; ``max_dilation=1`` draws no dilation.
@@ -137,11 +141,20 @@ def cases(
     output_padding, bias : bool
         Whether these are drawn.
     max_elements : int
-        Most elements of the input, and of the output.
+        Most elements of the input, and of the output, but for cases with a long axis.
+    max_axis : int
+        Longest axis. Above 40, every case is drawn with one long axis, of up to so many positions, at and past the
+        edges of blocks of 64, 128 and so on, or unless ``max_channels=1`` up to 130 channels of a group. All other
+        axes are no longer than 2 then, and only `max_axis` bounds the elements.
 
     Returns
     -------
     SearchStrategy of Case
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a keyword is not what it can be, or `max_elements` is less than the largest batch.
 
     Examples
     --------
@@ -154,79 +167,53 @@ def cases(
     ...     assert geometry.axes[2].large >= (geometry.axes[2].small - 1) * case.stride[1] + 1
     >>> test_unpadded_output_reaches_past_the_last_input()
     """
-    if op not in OPERATIONS:
-        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATIONS))}")
-    if not set(ranks) <= {1, 2, 3}:
-        raise ValueError(f"ranks={ranks!r}: there are 1, 2 and 3")
-    for dtype in dtypes:
-        supported(dtype)
-    if op.endswith("_weight"):
-        # So that sums of whole numbers over all samples and positions can be exact.
-        max_elements = min(max_elements, *(largest_exact(dtype) - 1 for dtype in dtypes))
-    limits = _Limits(max_kernel, max_stride, max_dilation, padding, output_padding, extent=max_elements)
-    return _cases(op, ranks, dtypes, batches, limits, max_groups, max_channels, bias, max_elements)
-
-
-class _Limits(NamedTuple):
-    """What one axis may be; `extent` is the most that input and output may have."""
-
-    max_kernel: int
-    max_stride: int
-    max_dilation: int
-    padding: PaddingForm
-    output_padding: bool
-    extent: int
-
-
-class _Axis(NamedTuple):
-    in_size: int
-    out_size: int
-    kernel: int
-    stride: int
-    dilation: int
-    lo: int
-    hi: int
-    output_padding: int
+    return _cases(
+        restricted(
+            op=op,
+            ranks=ranks,
+            dtypes=dtypes,
+            batches=batches,
+            max_kernel=max_kernel,
+            max_stride=max_stride,
+            max_dilation=max_dilation,
+            max_groups=max_groups,
+            max_channels=max_channels,
+            padding=padding,
+            output_padding=output_padding,
+            bias=bias,
+            max_elements=max_elements,
+            max_axis=max_axis,
+        )
+    )
 
 
 @st.composite
-def _cases(
-    draw: st.DrawFn,
-    op: Op,
-    ranks: Sequence[int],
-    dtypes: Sequence[str],
-    batches: Sequence[int | None],
-    limits: _Limits,
-    max_groups: int,
-    max_channels: int,
-    bias: bool,
-    max_elements: int,
-) -> Case:
-    rank, dtype, batch = draw(st.sampled_from(ranks)), draw(st.sampled_from(dtypes)), draw(st.sampled_from(batches))
+def _cases(draw: st.DrawFn, allowed: Restrictions) -> Case:
+    is_long = allowed.max_axis > USUAL
+    # An empty batch has no edge of a block.
+    batches = tuple(size for size in allowed.batches if size != 0 or not is_long) or allowed.batches
+    rank, dtype, batch = _one(draw, allowed.ranks), _one(draw, allowed.dtypes), _one(draw, batches)
     samples = max(1, batch or 0)
-    if limits.padding == "pairs" and draw(st.booleans()):
-        limits = limits._replace(padding="symmetric")
+    room = _room(allowed, dtype) // samples
     # Sizes first, channels from what is left: faults are more often in sizes.
-    limits = limits._replace(extent=_extent(max_elements // samples, rank))
-    transposed = op.startswith("conv_transpose")
-    axes = [draw(_conv_transpose_axis(limits) if transposed else _conv_axis(limits)) for _ in range(rank)]
-    room = max_elements // samples // max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
-    groups = draw(st.integers(1, max(1, min(max_groups, room))))
-    most = max(1, min(max_channels, room // groups))
+    long = draw(st.integers(0, rank - (allowed.max_channels == 1))) if is_long else None
+    axes = _axes(draw, allowed, rank, room, long)
+    room //= max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
+    groups = _up_to(draw, min(allowed.max_groups, room))
     # So that sums of whole numbers can be exact, with room for a bias.
     summed = (largest_exact(dtype) - 1) // prod(axis.kernel for axis in axes)
-    rows = draw(st.integers(1, max(1, min(most, summed)))) * groups
-    columns = draw(st.integers(1, max(1, min(most, summed))))
+    rows, columns = _channels(draw, allowed, min(room // groups, summed), long == rank)
+    transposed = allowed.op.startswith("conv_transpose")
     pads = tuple((axis.lo, axis.hi) for axis in axes)
     return Case(
-        op,
+        allowed.op,
         (
             *(() if batch is None else (batch,)),
-            rows if transposed else columns * groups,
+            (rows if transposed else columns) * groups,
             *(axis.in_size for axis in axes),
         ),
-        (rows, columns, *(axis.kernel for axis in axes)),
-        bias and "bias" in OPERATIONS[op].arguments and draw(st.booleans()),
+        (rows * groups, columns, *(axis.kernel for axis in axes)),
+        allowed.bias and "bias" in OPERATIONS[allowed.op].arguments and draw(st.booleans()),
         dtype,
         tuple(axis.stride for axis in axes),
         tuple(lo for lo, _ in pads) if all(lo == hi for lo, hi in pads) else pads,
@@ -237,96 +224,74 @@ def _cases(
     )
 
 
+def _axes(draw: st.DrawFn, allowed: Restrictions, rank: int, room: int, long: int | None) -> list[Axis]:
+    """Draw the spatial axes, one of them long where `long` is its index, and all short where `long` is the rank."""
+    axis = conv_transpose_axis if allowed.op.startswith("conv_transpose") else conv_axis
+    padding = allowed.padding
+    if padding == "pairs" and draw(st.booleans()):
+        padding = "symmetric"
+    extent = _extent(room, rank, min(USUAL, allowed.max_axis))
+    limits = Limits(
+        allowed.max_kernel, allowed.max_stride, allowed.max_dilation, padding, allowed.output_padding, extent
+    )
+    if long is None:
+        return [axis(draw, limits) for _ in range(rank)]
+    short = limits._replace(extent=min(extent, 2))
+    if long == rank:
+        return [axis(draw, short) for _ in range(rank)]
+    axes = [axis(draw, short) for _ in range(rank - 1)]
+    left = room // prod(each.size for each in axes)
+    axes.insert(long, axis(draw, limits._replace(extent=min(allowed.max_axis, left))))
+    return axes
+
+
+def _channels(draw: st.DrawFn, allowed: Restrictions, room: int, long: bool) -> tuple[int, int]:
+    """Draw the channels of a group, rows and columns of its weight; one of the two are many where `long` says so."""
+    most = min(allowed.max_channels, room)
+    if not long:
+        rows, columns = _depth(draw, most), _depth(draw, most)
+        return rows, columns
+    many, few = _long_depth(draw, min(_MANY_CHANNELS, allowed.max_axis, room)), _up_to(draw, min(2, most))
+    return (many, few) if draw(st.booleans()) else (few, many)
+
+
+def _long_depth(draw: st.DrawFn, most: int) -> int:
+    """Draw a number of channels above the usual, if they may be so many."""
+    if most <= USUAL:
+        return max(1, most)
+    return USUAL + preferred(draw, most - USUAL, tuple(size - USUAL for size in _BLOCKS if USUAL < size <= most), 2)
+
+
+def _depth(draw: st.DrawFn, most: int) -> int:
+    """Draw a number of channels: two times in three, if they may be so many, those of whole blocks, or one more."""
+    most = max(1, most)
+    return preferred(draw, most, tuple(size for size in _BLOCKS if size <= most), 2)
+
+
+def _one(draw: st.DrawFn, values: tuple[T, ...]) -> T:
+    return draw(st.sampled_from(values)) if len(values) > 1 else values[0]
+
+
+def _up_to(draw: st.DrawFn, most: int) -> int:
+    return draw(st.integers(1, most)) if most > 1 else 1
+
+
+def _room(allowed: Restrictions, dtype: str) -> int:
+    """Return how many elements a map may have."""
+    # With a long axis, 3 samples of 3 axes have other axes of at most 2.
+    most = max(allowed.max_elements, 12 * allowed.max_axis) if allowed.max_axis > USUAL else allowed.max_elements
+    # So that sums of whole numbers over all samples and positions can be exact.
+    return min(most, largest_exact(dtype) - 1) if allowed.op.endswith("_weight") else most
+
+
 def largest_exact(dtype: str) -> int:
     """Return up to where an element type, or each part of a complex one, can tell all whole numbers apart."""
     return int(2 / ml_dtypes.finfo(dtype).eps)
 
 
-def _extent(elements: int, rank: int) -> int:
-    """Return the edge of a cube of `elements`; at most 40, as longer rows hold nothing new."""
-    extent = 2
-    while extent < 40 and (extent + 1) ** rank <= elements:
+def _extent(elements: int, rank: int, most: int) -> int:
+    """Return the edge of a cube of `elements`, at most `most`."""
+    extent = 1
+    while extent < most and (extent + 1) ** rank <= elements:
         extent += 1
     return extent
-
-
-@st.composite
-def _conv_transpose_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
-    extent = limits.extent
-    kernel = draw(st.integers(1, min(limits.max_kernel, extent)))
-    stride = draw(st.integers(1, limits.max_stride))
-    # The span of the filter fits the output, so that outputs inside have all their taps.
-    dilation = draw(st.integers(1, max(1, min(limits.max_dilation, (extent - 1) // max(1, kernel - 1)))))
-    span = dilation * (kernel - 1) + 1
-    longest = extent if limits.padding == "none" else extent + extent // 2
-    in_size = draw(st.integers(1, min(extent, 1 + (longest - span) // stride)))
-    full = (in_size - 1) * stride + span
-    most_extra = max(stride, dilation) - 1 if limits.output_padding else 0
-    if limits.padding == "none":
-        most_extra = min(most_extra, extent - full)
-    extra = draw(st.integers(0, most_extra))
-    lo, hi = draw(_pads(limits, full + extra))
-    return _Axis(in_size, full + extra - lo - hi, kernel, stride, dilation, lo, hi, extra)
-
-
-@st.composite
-def _conv_axis(draw: st.DrawFn, limits: _Limits) -> _Axis:
-    extent = limits.extent
-    kernel = draw(st.integers(1, min(limits.max_kernel, extent)))
-    stride = draw(st.integers(1, limits.max_stride))
-    dilation = draw(st.integers(1, max(1, min(limits.max_dilation, (extent - 1) // max(1, kernel - 1)))))
-    span = dilation * (kernel - 1) + 1
-    in_size = draw(st.integers(span if limits.padding == "none" else 1, extent))
-    # The pads that the filter needs to fit, and those that leave `extent` outputs.
-    least, most = max(0, span - in_size), (extent - 1) * stride + span - in_size
-    if limits.padding == "none":
-        lo = hi = 0
-    elif limits.padding == "symmetric":
-        lo = hi = draw(_often_small(-(-least // 2), max(-(-least // 2), min(most, 2 * extent) // 2)))
-    else:
-        lo = draw(_often_small(0, min(most, 2 * extent)))
-        hi = draw(_often_small(max(0, least - lo), max(0, least - lo, min(most, 2 * extent) - lo)))
-    out_size = (in_size + lo + hi - span) // stride + 1
-    return _Axis(in_size, out_size, kernel, stride, dilation, lo, hi, 0)
-
-
-@st.composite
-def _pads(draw: st.DrawFn, limits: _Limits, uncropped: int) -> tuple[int, int]:
-    """Draw pads that leave between 1 and `extent` outputs."""
-    needed = max(0, uncropped - limits.extent)
-    if limits.padding == "none":
-        return 0, 0
-    if limits.padding == "symmetric":
-        pad = draw(_often_small(-(-needed // 2), (uncropped - 1) // 2))
-        return pad, pad
-    lo = draw(_often_small(0, uncropped - 1))
-    return lo, draw(_often_small(max(0, needed - lo), uncropped - 1 - lo))
-
-
-def _often_small(lowest: int, highest: int) -> st.SearchStrategy[int]:
-    return st.integers(lowest, min(highest, lowest + 3)) | st.integers(lowest, highest)
-
-
-class _Operation(NamedTuple):
-    """What strategies and `check` know of an operation: its definition, and what it takes, in that order."""
-
-    definition: Callable[..., NDArray[Any]]
-    arguments: tuple[str, ...]
-    options: tuple[str, ...]
-
-
-_OF_CONV = ("stride", "padding", "dilation", "groups")
-_FORWARD = ("input", "weight", "bias")
-_INPUT = ("input_size", "weight", "grad_output")
-_WEIGHT = ("input", "weight_size", "grad_output")
-
-OPERATIONS: dict[str, _Operation] = {
-    "conv_transpose": _Operation(
-        reference.conv_transpose, _FORWARD, ("stride", "padding", "output_padding", "groups", "dilation")
-    ),
-    "conv": _Operation(reference.conv, _FORWARD, _OF_CONV),
-    "conv_input": _Operation(reference.conv_input, _INPUT, _OF_CONV),
-    "conv_weight": _Operation(reference.conv_weight, _WEIGHT, _OF_CONV),
-    "conv_transpose_input": _Operation(reference.conv_transpose_input, _INPUT, _OF_CONV),
-    "conv_transpose_weight": _Operation(reference.conv_transpose_weight, _WEIGHT, _OF_CONV),
-}
