@@ -103,7 +103,7 @@ def conv_transpose2d(
         Shape ``(batch, out_channels, out_height, out_width)`` where, on each axis,
         ``out = (in - 1)*stride - lo - hi + dilation*(kernel - 1) + output_padding + 1``.
         float16 and bfloat16 are multiplied and summed in float32. A sum of n products of one sign has a relative error
-        of ``8 * sqrt(n)`` units in the last place of the compute type at most; minimal filtering and tensor cores have
+        of ``9 * sqrt(n)`` units in the last place of the compute type at most; minimal filtering and tensor cores have
         rules of their own (docs/how_it_works.md, How exact sums are). Complex filters are not conjugated.
 
     Raises
@@ -266,7 +266,7 @@ def conv2d(
         Shape ``(batch, out_channels, out_height, out_width)`` where, on each axis,
         ``out = (in + lo + hi - dilation*(kernel - 1) - 1) // stride + 1``.
         float16 and bfloat16 are multiplied and summed in float32. A sum of n products of one sign has a relative error
-        of ``8 * sqrt(n)`` units in the last place of the compute type at most; minimal filtering and tensor cores have
+        of ``9 * sqrt(n)`` units in the last place of the compute type at most; minimal filtering and tensor cores have
         rules of their own (docs/how_it_works.md, How exact sums are). Complex filters are not conjugated.
 
     Raises

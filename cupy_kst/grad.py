@@ -121,7 +121,7 @@ def _conv_weight(
     Returns
     -------
     array
-        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``9 * sqrt(n)``
         units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
@@ -229,7 +229,7 @@ def _conv_transpose_weight(
     Returns
     -------
     array
-        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``8 * sqrt(n)``
+        Shape `weight_size`. On numbers of one sign the relative error of a sum of n products is at most ``9 * sqrt(n)``
         units in the last place of the compute type; tensor cores have a rule of their own (docs/how_it_works.md).
 
     Raises
@@ -261,7 +261,7 @@ def _bias(rank: int, grad_output: Any, *, data_format: DataFormat = "channels_fi
     -------
     array
         Shape ``(out_channels,)``, summed in the compute type. On numbers of one sign the relative error of a sum of n
-        numbers is at most ``8 * sqrt(n)`` units in the last place of that type, rounding to the dtype aside.
+        numbers is at most ``9 * sqrt(n)`` units in the last place of that type, rounding to the dtype aside.
 
     Raises
     ------
