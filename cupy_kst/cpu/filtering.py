@@ -196,7 +196,7 @@ def _minimal(read: AxisReads, axis: Axis, transposed: bool) -> AxisTiles:
         counts,
         int(runs.shifts.min()) // OUTPUTS,
         int(last.max()) // OUTPUTS,
-        (OUTPUTS, *read.order),
+        (OUTPUTS, *read.order, *(() if transposed else (axis.stride, axis.dilation, axis.pad_lo % axis.stride))),
         lambda: _minimal_terms(runs, transposed, np.cumsum(there).reshape(there.shape) - 1),
     )
 

@@ -209,7 +209,7 @@ def _single(axis: Axis) -> AxisReads:
     met = (rest == 0) & (elements < axis.kernel)
     elements = elements[met]
     none = np.zeros_like(elements)
-    order = (axis.kernel, axis.dilation, axis.pad_lo, axis.large, 1)
+    order = (-1, axis.kernel, axis.dilation, axis.pad_lo, axis.large)
     return AxisReads(
         1, axis.large, 1, axis.stride, outputs, np.ones_like(outputs), met.astype(np.int64), elements, none, none, order
     )
