@@ -79,7 +79,7 @@ class _Calls:
             self.filtered += 1
             return _run(geometry, input, weight, bias)
         self.others += 1
-        return define()
+        return define().astype(input.dtype)
 
 
 @pytest.fixture
