@@ -115,10 +115,11 @@ def preferred(draw: st.DrawFn, most: int, some: tuple[int, ...], weight: int) ->
     """Draw from 1 to `most`, or `weight` times as often one of `some`; in one draw, as each takes Hypothesis long."""
     if most == 1:
         return 1
-    if not some:
-        return draw(st.integers(1, most))
+    # The same range whether there are some or not, so that a failure's other numbers can shrink and leave this one.
     drawn = draw(st.integers(0, (1 + weight) * most - 1))
-    return drawn + 1 if drawn < most else some[(drawn - most) % len(some)]
+    if drawn < most or not some:
+        return drawn % most + 1
+    return some[(drawn - most) % len(some)]
 
 
 def _crop(draw: st.DrawFn, limits: Limits, uncropped: int) -> tuple[int, int]:
@@ -152,9 +153,8 @@ def _long_size(draw: st.DrawFn, limits: Limits) -> int:
     if limits.past:
         # With some room for what pads leave of it.
         return draw(st.integers(min(last + 8, extent), extent))
-    if sizes and draw(st.booleans()):
-        return draw(st.sampled_from(sizes))
-    return draw(st.integers(USUAL + 1, extent))
+    at_edge = draw(st.booleans())
+    return draw(st.sampled_from(sizes)) if sizes and at_edge else draw(st.integers(USUAL + 1, extent))
 
 
 @cache
