@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from cupy_kst.cpu.compiled import packed as packed_weights
 from cupy_kst.cpu.compiled.dense_plan import is_small
 from cupy_kst.cpu.compiled.microkernel import vector_bytes
 
+# What compiled code is given is laid out already.
+_check = partial(check, layouts="contiguous")
 __all__ = ["poisoned", "several_threads"]
 
 _DTYPES = ("float32", "float64")
@@ -116,36 +119,27 @@ _FUNCTIONS: dict[Any, Any] = {
 
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition(op: Any) -> None:
-    check(_FUNCTIONS[op], op=op, layouts="contiguous", dtypes=_DTYPES)
+    _check(_FUNCTIONS[op], op=op, dtypes=_DTYPES)
 
 
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_with_many_channels(op: Any) -> None:
-    check(
-        _FUNCTIONS[op],
-        op=op,
-        layouts="contiguous",
-        dtypes=_DTYPES,
-        ranks=(1, 2),
-        max_channels=150,
-        max_kernel=3,
-        max_elements=3000,
-    )
+    _check(_FUNCTIONS[op], op=op, dtypes=_DTYPES, ranks=(1, 2), max_channels=150, max_kernel=3, max_elements=3000)
 
 
 @pytest.mark.usefixtures("_small_boxes", "several_threads")
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:
-    check(_FUNCTIONS[op], op=op, layouts="contiguous", max_elements=2000)
+    _check(_FUNCTIONS[op], op=op, max_elements=2000)
 
 
 def test_a_fold_equals_the_definition() -> None:
-    check(_fold, op="conv_transpose", layouts="contiguous", dtypes=_DTYPES)
+    _check(_fold, op="conv_transpose", dtypes=_DTYPES)
 
 
 def test_a_fold_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
-    check(_fold, op="conv_transpose", layouts="contiguous", dtypes=_DTYPES, ranks=(1, 2), **limits)
+    _check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
 
 
 def test_a_fold_has_as_many_biases_as_outputs() -> None:
@@ -171,7 +165,7 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_small_parts", "several_threads")
 def test_a_fold_equals_the_definition_in_small_parts() -> None:
-    check(_fold, op="conv_transpose", layouts="contiguous", dtypes=_DTYPES, max_elements=2000)
+    _check(_fold, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
 
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding): positions in lanes, and rows in lanes.
@@ -231,13 +225,13 @@ def _gathered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("_gathered")
 def test_a_convolution_by_rows_equals_the_definition() -> None:
-    check(_rows, op="conv", layouts="contiguous", dtypes=_DTYPES)
+    _check(_rows, op="conv", dtypes=_DTYPES)
 
 
 @pytest.mark.usefixtures("_gathered")
 def test_a_convolution_by_rows_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
-    check(_rows, op="conv", layouts="contiguous", dtypes=_DTYPES, ranks=(1, 2), **limits)
+    _check(_rows, op="conv", dtypes=_DTYPES, ranks=(1, 2), **limits)
 
 
 @pytest.fixture
@@ -254,7 +248,7 @@ def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_small_boxes", "_small_columns", "several_threads", "_gathered")
 def test_a_convolution_by_rows_equals_the_definition_in_small_parts() -> None:
-    check(_rows, op="conv", layouts="contiguous", dtypes=_DTYPES, max_elements=2000)
+    _check(_rows, op="conv", dtypes=_DTYPES, max_elements=2000)
 
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding)
@@ -342,7 +336,7 @@ def test_each_form_equals_the_definition(
     form: tuple[int, tuple[int, int]], op: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _force(form, monkeypatch)
-    check(_FUNCTIONS[op], op=op, layouts="contiguous", max_channels=20, max_elements=1000)
+    _check(_FUNCTIONS[op], op=op, max_channels=20, max_elements=1000)
 
 
 def test_forms_are_chosen_by_channels_and_width() -> None:

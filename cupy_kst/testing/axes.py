@@ -15,7 +15,10 @@ USUAL = 40
 
 
 class Limits(NamedTuple):
-    """What one axis may be; `extent` is the most that input and output may have."""
+    """What one axis may be; `extent` is the most that input and output may have.
+
+    A long axis is past the last edge of a block where `past` says so, its input as well.
+    """
 
     max_kernel: int
     max_stride: int
@@ -23,6 +26,7 @@ class Limits(NamedTuple):
     padding: PaddingForm
     output_padding: bool
     extent: int
+    past: bool
 
 
 class Axis(NamedTuple):
@@ -47,9 +51,9 @@ def conv_transpose_axis(draw: st.DrawFn, limits: Limits) -> Axis:
     """Draw an axis of a transposed convolution; it is long if the extent is above the usual one."""
     extent = limits.extent
     longest = extent if limits.padding == "none" else extent + extent // 2
-    target = _long_size(draw, extent) if extent > USUAL else 0
+    target = _long_size(draw, limits) if extent > USUAL else 0
     # What is past an edge of the input is so of the output as well, but not the other way round.
-    by_input = bool(target) and draw(st.integers(0, 3)) > 0
+    by_input = bool(target) and (limits.past or draw(st.booleans()))
     if by_input:
         limits = limits._replace(max_stride=max(1, min(limits.max_stride, longest // target)))
     kernel, stride, dilation = _steps(draw, limits)
@@ -71,8 +75,8 @@ def conv_transpose_axis(draw: st.DrawFn, limits: Limits) -> Axis:
 def conv_axis(draw: st.DrawFn, limits: Limits) -> Axis:
     """Draw an axis of a convolution; it is long if the extent is above the usual one."""
     extent = limits.extent
-    target = _long_size(draw, extent) if extent > USUAL else 0
-    if target and draw(st.booleans()):
+    target = _long_size(draw, limits) if extent > USUAL else 0
+    if target and (limits.past or draw(st.booleans())):
         # The output is as long as the input then.
         limits = limits._replace(max_stride=1)
     kernel, stride, dilation = _steps(draw, limits)
@@ -111,10 +115,11 @@ def preferred(draw: st.DrawFn, most: int, some: tuple[int, ...], weight: int) ->
     """Draw from 1 to `most`, or `weight` times as often one of `some`; in one draw, as each takes Hypothesis long."""
     if most == 1:
         return 1
-    if not some:
-        return draw(st.integers(1, most))
+    # The same range whether there are some or not, so that a failure's other numbers can shrink and leave this one.
     drawn = draw(st.integers(0, (1 + weight) * most - 1))
-    return drawn + 1 if drawn < most else some[(drawn - most) % len(some)]
+    if drawn < most or not some:
+        return drawn % most + 1
+    return some[(drawn - most) % len(some)]
 
 
 def _crop(draw: st.DrawFn, limits: Limits, uncropped: int) -> tuple[int, int]:
@@ -140,16 +145,16 @@ def _often_small(draw: st.DrawFn, lowest: int, highest: int) -> int:
     return lowest + (drawn if drawn < size else (drawn - size) % 4)
 
 
-def _long_size(draw: st.DrawFn, extent: int) -> int:
+def _long_size(draw: st.DrawFn, limits: Limits) -> int:
     """Draw a size above the usual: any, or at the edge of a block of 64, 128 and so on, or past the last such edge."""
+    extent = limits.extent
     sizes = _edges(extent)
     last = max((size for size in sizes if size & (size - 1) == 0), default=USUAL)
-    parts = (USUAL + 1, extent), (last + 1, extent)
-    which = draw(st.integers(0, 3))
-    if which == 1 and sizes:
-        return draw(st.sampled_from(sizes))
-    lowest, highest = parts[which >= 2]
-    return draw(st.integers(min(lowest, highest), highest))
+    if limits.past:
+        # With some room for what pads leave of it.
+        return draw(st.integers(min(last + 8, extent), extent))
+    at_edge = draw(st.booleans())
+    return draw(st.sampled_from(sizes)) if sizes and at_edge else draw(st.integers(USUAL + 1, extent))
 
 
 @cache

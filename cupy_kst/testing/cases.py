@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ..methods import Op
 from .axes import USUAL, Axis, Limits, conv_axis, conv_transpose_axis, preferred
 from .operations import OPERATIONS
-from .restrictions import PaddingForm, Restrictions, restricted
+from .restrictions import LongAxis, PaddingForm, Restrictions, restricted
 
 # Channels past two blocks of 64: with more, sums of products take the definition too long.
 _MANY_CHANNELS = 130
@@ -116,6 +116,7 @@ def cases(
     bias: bool = True,
     max_elements: int = 400,
     max_axis: int = 40,
+    long_axis: LongAxis = "any",
 ) -> st.SearchStrategy[Case]:
     """Draw valid calls: odd and even sizes, strides above the kernel, dilations that share a factor with the stride.
 
@@ -146,6 +147,8 @@ def cases(
         Longest axis. Above 40, every case is drawn with one long axis, of up to so many positions, at and past the
         edges of blocks of 64, 128 and so on, or unless ``max_channels=1`` up to 130 channels of a group. All other
         axes are no longer than 2 then, and only `max_axis` bounds the elements.
+    long_axis : {"any", "last", "channels"}
+        Which axis that is: any, the last one and past the last edge of a block, or the channels.
 
     Returns
     -------
@@ -183,6 +186,7 @@ def cases(
             bias=bias,
             max_elements=max_elements,
             max_axis=max_axis,
+            long_axis=long_axis,
         )
     )
 
@@ -196,7 +200,7 @@ def _cases(draw: st.DrawFn, allowed: Restrictions) -> Case:
     samples = max(1, batch or 0)
     room = _room(allowed, dtype) // samples
     # Sizes first, channels from what is left: faults are more often in sizes.
-    long = draw(st.integers(0, rank - (allowed.max_channels == 1))) if is_long else None
+    long = _one(draw, _long_axes(allowed, rank)) if is_long else None
     axes = _axes(draw, allowed, rank, room, long)
     room //= max(prod(axis.in_size for axis in axes), prod(axis.out_size for axis in axes))
     groups = _up_to(draw, min(allowed.max_groups, room))
@@ -224,6 +228,13 @@ def _cases(draw: st.DrawFn, allowed: Restrictions) -> Case:
     )
 
 
+def _long_axes(allowed: Restrictions, rank: int) -> tuple[int, ...]:
+    """Return which axes may be long; the rank stands for channels."""
+    if allowed.long_axis == "last" or (allowed.long_axis == "channels" and allowed.max_channels == 1):
+        return (rank - 1,)
+    return (rank,) if allowed.long_axis == "channels" else tuple(range(rank + (allowed.max_channels > 1)))
+
+
 def _axes(draw: st.DrawFn, allowed: Restrictions, rank: int, room: int, long: int | None) -> list[Axis]:
     """Draw the spatial axes, one of them long where `long` is its index, and all short where `long` is the rank."""
     axis = conv_transpose_axis if allowed.op.startswith("conv_transpose") else conv_axis
@@ -232,7 +243,13 @@ def _axes(draw: st.DrawFn, allowed: Restrictions, rank: int, room: int, long: in
         padding = "symmetric"
     extent = _extent(room, rank, min(USUAL, allowed.max_axis))
     limits = Limits(
-        allowed.max_kernel, allowed.max_stride, allowed.max_dilation, padding, allowed.output_padding, extent
+        allowed.max_kernel,
+        allowed.max_stride,
+        allowed.max_dilation,
+        padding,
+        allowed.output_padding,
+        extent,
+        allowed.long_axis == "last",
     )
     if long is None:
         return [axis(draw, limits) for _ in range(rank)]

@@ -15,7 +15,7 @@ from .axes import USUAL
 from .judging import Numbers
 from .layouts import LAYOUTS
 from .program import name
-from .restrictions import NAMES
+from .restrictions import NAMES, LongAxis
 from .runner import Runner
 from .trial import Demand, Way
 
@@ -41,8 +41,8 @@ def check(
 
     Arrays hold small whole numbers, so the function must agree exactly, whatever its order of summation. Its result
     must have the element type of its arrays, and it must leave these as they are. One case in four is called again,
-    with other numbers in the same arrays. One case in five has a long axis; they come last. Then some cases are called
-    from two threads at once. What was tried is printed.
+    with other numbers in the same arrays. About one case in six has a long axis; these come last. Then some cases are
+    called from two threads at once. What was tried is printed.
 
     Parameters
     ----------
@@ -126,9 +126,11 @@ def check(
     quiet = wording.flag("quiet", quiet)
     arrays = real_arrays if numbers == "real" else integer_arrays
     max_axis = whole_number("max_axis", restrictions.pop("max_axis", 1100), 1)
-    some = [examples(arrays, op, dtypes=dtypes, ranks=ranks, max_axis=min(max_axis, USUAL), **restrictions)]
+    of_all = {"dtypes": dtypes, "ranks": ranks, **restrictions}
+    some = [examples(arrays, op, **of_all, max_axis=min(max_axis, USUAL))]
     if max_axis > USUAL:
-        some.append(examples(arrays, op, dtypes=dtypes, ranks=ranks, max_axis=max_axis, **restrictions))
+        long = get_args(LongAxis) if "long_axis" not in restrictions else (of_all.pop("long_axis"),)
+        some += [examples(arrays, op, **of_all, max_axis=max_axis, long_axis=each) for each in long]
     ways = st.sampled_from(_ways(wording.several("layouts", layouts, _layout)))
     demand = Demand(numbers, _factor(max_error))
     runner = Runner(

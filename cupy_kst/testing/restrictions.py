@@ -11,6 +11,7 @@ from . import wording
 from .operations import OPERATIONS
 
 PaddingForm = Literal["pairs", "symmetric", "none"]
+LongAxis = Literal["any", "last", "channels"]
 _COUNTS = ("max_kernel", "max_stride", "max_dilation", "max_groups", "max_channels", "max_elements", "max_axis")
 
 
@@ -32,6 +33,7 @@ class Restrictions:
     bias: bool
     max_elements: int
     max_axis: int
+    long_axis: LongAxis
 
 
 NAMES = tuple(field.name for field in fields(Restrictions))
@@ -41,6 +43,7 @@ def restricted(**given: Any) -> Restrictions:
     """Return the keywords of `cases` in one form, or raise a ValueError or TypeError that names one and its rule."""
     wording.one_of("op", given["op"], OPERATIONS)
     wording.one_of("padding", given["padding"], get_args(PaddingForm))
+    wording.one_of("long_axis", given["long_axis"], get_args(LongAxis))
     counts: Any = {name: whole_number(name, given[name], 1) for name in _COUNTS}
     batches = wording.several("batches", given["batches"], wording.batch)
     largest = max(1, *(size or 0 for size in batches))
@@ -52,6 +55,7 @@ def restricted(**given: Any) -> Restrictions:
         dtypes=wording.several("dtypes", given["dtypes"], wording.dtype_name),
         batches=batches,
         padding=given["padding"],
+        long_axis=given["long_axis"],
         output_padding=wording.flag("output_padding", given["output_padding"]),
         bias=wording.flag("bias", given["bias"]),
         **counts,

@@ -24,8 +24,8 @@ from .ways_out import ways_out
 
 # Cases that are put to a function from two threads at once.
 _AT_ONCE = 4
-# One case in so many is drawn by the last of several strategies.
-_RARE = 5
+# One case in so many is drawn by each strategy after the first.
+_RARE = 18
 _NOW_AND_THEN = "it is not so whenever it is called again"
 
 
@@ -49,11 +49,12 @@ class Runner:
 
     def run(self, at_once: bool) -> Tried:
         """Return what was tried, or raise an AssertionError that shows the smallest failure."""
-        rare = max(1, self._max_examples // _RARE) if len(self._strategies) > 1 else 0
+        usual, *rare = self._strategies
+        few = -(-self._max_examples // _RARE)
         try:
-            for strategy, cases in zip(self._strategies, (self._max_examples - rare, rare), strict=False):
-                if cases:
-                    self._in_turn(strategy, cases)
+            self._in_turn(usual, max(1, self._max_examples - few * len(rare)))
+            for strategy in rare[: self._max_examples - 1]:
+                self._in_turn(strategy, few)
             self._enough_compared()
             if at_once:
                 self._at_once()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .. import hints
 from ..dtypes import DTYPES, supported
 from ..options import whole_number
 
@@ -23,9 +23,8 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> None:
 
 def question(value: Any, choices: Iterable[str]) -> str:
     """Return the end of a message that asks whether the nearest choice is meant, "" where none is near."""
-    # At this cutoff "sym" is near to "symmetric", and "groups" to "max_groups".
-    close = get_close_matches(value.lower(), tuple(choices), 1, 0.5) if isinstance(value, str) else ()
-    return f"; is {close[0]!r} meant?" if close else ""
+    # So that "sym" is near to "symmetric".
+    return hints.question(value, choices, 0.5)
 
 
 def flag(name: str, value: Any) -> bool:
