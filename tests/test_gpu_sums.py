@@ -183,6 +183,39 @@ def test_other_forms_sum_within_the_bound(method: str, dtype: str, form: str, sm
     _check(_run(method, dtype, False, form, sanitize="plain"), dtype, _bound(dtype))
 
 
+# Sums over channels and taps on tiles: many channels of few taps, and many taps of one channel more than a stage's,
+# where the kernels come to all taps of the first channels before the last one's.
+SHAPES = [(100_000, 1), (33_333, 3), (11_111, 9), (9, 25), (9, 49), (9, 60)]
+
+
+@pytest.mark.parametrize(("channels", "taps"), SHAPES)
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize(("method", "form"), [("conv_v2", ""), ("conv_v2", "/split2"), ("ks_deconv", "")])
+def test_tiles_sum_channels_and_taps_within_the_bound(
+    method: str, form: str, dtype: str, channels: int, taps: int, small_tiles: None
+) -> None:
+    """One large number comes first, and each that follows it is half a unit in its last place."""
+    parts, op = 2 if dtype == "complex64" else 1, TABLE[method].operation
+    weight = np.full((2, channels, taps), parts * 2.0**-24)
+    weight[0, 0, 0] = weight[1, 0, -1] = 1
+    one = np.ones((1, channels, taps))
+    turned = (1 + 1j, 1 - 1j) if parts == 2 else (1, 1)
+    if op == "conv_transpose":
+        weight = weight.swapaxes(0, 1)
+    given, filters = (
+        (each * factor).astype(dtype, order="C") for each, factor in zip((one, weight), turned, strict=True)
+    )
+    pads = ((taps - 1, taps - 1),) if op == "conv_transpose" else (0,)
+    case = Case(op, given.shape, filters.shape, False, dtype, (1,), pads, (0,), 1, (1,), (1,))
+    got = emulate(method, case, Arrays(given, filters), form=f"{CUDA[dtype]}/8x8{form}", sanitize="plain")
+    terms = channels * taps
+    exact = parts * (1 + (terms - 1) * Fraction(parts, 2**24))
+    bound = C * sqrt(parts * terms) * 2.0**-23
+    for value in got.ravel():
+        _check_part(value.real, exact, exact, bound, value.real.dtype)
+        _check_part(value.imag, Fraction(0), exact, bound, value.real.dtype)
+
+
 @pytest.mark.parametrize(
     ("method", "micro", "channels_last"),
     [
