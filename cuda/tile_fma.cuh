@@ -46,7 +46,7 @@ __device__ __forceinline__ int tile_column(int j)
     return tile_index<THREAD_N>((int)threadIdx.x / LANES_M, LANES_N, j);
 }
 
-// What no compiler knows to be zero.
+// What no compiler knows to be zero: launches of tiles have one block along z.
 __device__ __forceinline__ int unknown_zero()
 {
     int zero = (int)gridDim.z - 1;
