@@ -13,7 +13,7 @@
 // y        [samples, small_channels, small_d, small_h, small_w]
 // Launch: pack_filter with a thread per element of weight, where its output channels are the samples; then
 // multiply_positions with grid.x = column tiles * groups * row tiles; trimmed, row tiles are of the samples, for every
-// position. Where grid.y splits the depth, add_partials comes last.
+// position. Where grid.y splits the depth, add_partials comes last. grid.z is 1.
 #include "partials.cuh"
 #include "tile_filter.cuh"
 

@@ -17,7 +17,7 @@
 // Launch: split_and_rotate with a thread per element of weight, where input channels are the samples; then
 // multiply_classes with grid.x = column tiles * classes * groups * row tiles of the first class, which has most
 // positions; trimmed, row tiles are of the samples, for every position of the first class; interleaved, one block makes
-// all classes along a row. Where grid.y splits the depth, add_partials comes last.
+// all classes along a row. Where grid.y splits the depth, add_partials comes last. grid.z is 1.
 #include "gather.cuh"
 #include "partials.cuh"
 #include "tile_interleave.cuh"

@@ -15,8 +15,8 @@
 //   partials  [splits, small_channels, large_channels / groups, KD, KH, KW]
 //   weight    [small_channels, large_channels / groups, KD, KH, KW]
 //
-// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps and grid.y = splits; where there are
-// several, add_partials of a weight, where the small map's channels are the samples.
+// Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps, grid.y = splits and grid.z = 1; where
+// there are several, add_partials of a weight, where the small map's channels are the samples.
 #define DEEP_A 0
 #define TURNED (!CHANNELS_LAST && sizeof(Storage) == 4)
 #include "partials.cuh"

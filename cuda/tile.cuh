@@ -20,6 +20,8 @@
 
 static_assert(TILE_M % THREAD_M == 0 && TILE_N % THREAD_N == 0, "threads divide a tile");
 
+__device__ __forceinline__ Index tiles_of(Index size, int tile) { return (size + tile - 1) / tile; }
+
 #if TENSOR
 #include "tile_mma.cuh"
 #else
@@ -43,8 +45,6 @@ __device__ __forceinline__ Index take(Index& number, Index count)
     number /= count;
     return taken;
 }
-
-__device__ __forceinline__ Index tiles_of(Index size, int tile) { return (size + tile - 1) / tile; }
 
 struct Range {
     Index first, end;

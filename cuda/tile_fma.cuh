@@ -46,7 +46,7 @@ __device__ __forceinline__ int tile_column(int j)
     return tile_index<THREAD_N>((int)threadIdx.x / LANES_M, LANES_N, j);
 }
 
-// What no compiler knows to be zero.
+// What no compiler knows to be zero: launches of tiles have one block along z.
 __device__ __forceinline__ int unknown_zero()
 {
     int zero = (int)gridDim.z - 1;
@@ -110,16 +110,19 @@ struct Sums {
 #define MOST_RUNS (1 << 14)
 
 // The stages of a run of a long sum: n numbers are summed in about sqrt(n / 240) runs, of at most sqrt(n * 240)
-// numbers. An output at a border sums part of the taps: where not all of these, `taps` in turn, are in a run, its
-// numbers may all be in one, so that runs stay short.
+// numbers. The last stages of each tap are shallow where TILE_K does not divide `deep`; as a run may hold none of
+// these, it has room for full ones. An output at a border sums part of the taps: where not all of these, `taps` in
+// turn, are in a run, its numbers may all be in one, so that runs stay short.
 __device__ __forceinline__ int stages_of_run(long long stages, Index taps, Index deep)
 {
-    const int least = RUN_NUMBERS / ((deep < TILE_K ? (int)deep : TILE_K) * parts_of(Compute{}));
+    const int full = (deep < TILE_K ? (int)deep : TILE_K) * parts_of(Compute{}), least = RUN_NUMBERS / full;
+    const long long numbers = stages * deep / tiles_of(deep, TILE_K) * parts_of(Compute{});
     long long runs = 1;
-    while (runs * runs * least < stages)
+    while (runs * runs * RUN_NUMBERS < numbers)
         runs++;
-    const long long run = (stages + runs - 1) / runs, share = stages / MOST_RUNS;
-    return (int)(run >= taps || stages <= least ? run : share < least ? least : share);
+    const long long run = numbers / runs / full, share = stages / MOST_RUNS;
+    const long long longer = run >= taps ? run : share;
+    return (int)(longer < least ? least : longer);
 }
 
 // Add the product of `stages` stages, of up to `deep` products and of `taps` in turn. A Source has fetch(tile, buffer),

@@ -100,7 +100,10 @@ class Array:
         return self._like(self.host.astype(dtype, order=order, copy=copy))
 
     def reshape(self, *shape: Any) -> Array:
-        return self._like(self.host.reshape(*shape))
+        reshaped = self.host.reshape(*shape)
+        if self.size and not np.shares_memory(reshaped, self.host):
+            self._note("copy")
+        return self._like(reshaped)
 
     def view(self, dtype: Any) -> Array:
         return self._like(self.host.view(dtype))
@@ -120,9 +123,10 @@ class Array:
         self.host ^= bits
         return self
 
-    def sum(self, **how: Any) -> Array:
-        self._note("sum")
-        return self._like(self.host.sum(**how))
+    def sum(self, axis: Any, dtype: Any, out: Array | None = None) -> Array:
+        total = self.host.sum(axis=axis, dtype=dtype, out=None if out is None else out.host)
+        self._note(f"sum {self.size} to {total.size}")
+        return self._like(total) if out is None else out
 
     def _note(self, what: str) -> None:
         assert Device.current() == self.device.id
@@ -191,7 +195,8 @@ class FakeCuPy:
     Attributes
     ----------
     log : list of str
-        What happened, in order: ``"empty"``, ``"synchronize"``, ``"compile NAME"``, ``"launch NAME"``.
+        What happened, in order: ``"empty"``, ``"synchronize"``, ``"compile NAME"``, ``"launch NAME"``,
+        ``"sum NUMBERS to RESULTS"``, ``"copy"`` of an array that cannot be reshaped where it is.
     time : int
         Launches that ran.
     capturing : Graph or None
@@ -264,6 +269,11 @@ class FakeCuPy:
     def empty(self, shape: Any, dtype: Any) -> Array:
         self.log.append("empty")
         return self.asarray(self._kernels.empty(shape, dtype))
+
+    def zeros(self, shape: Any, dtype: Any) -> Array:
+        made = self.empty(shape, dtype)
+        made.host[...] = 0
+        return made
 
     def ascontiguousarray(self, array: Array) -> Array:
         return array if array.flags.c_contiguous else array.astype(array.dtype, order="C")

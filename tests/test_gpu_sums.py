@@ -21,7 +21,7 @@ from cupy_kst.gpu import tiles
 from cupy_kst.gpu.tiles import Tile
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, Case
-from tests.engines import METHODS, emulate, every_dtype
+from tests.engines import METHODS, emulate, every_dtype, expected
 
 # What the documentation promises: errors of n numbers are at most C * sqrt(n) units of the compute type's last place.
 C = 8
@@ -181,6 +181,76 @@ def test_tiles_sum_within_the_bound(method: str, dtype: str, channels_last: bool
 )
 def test_other_forms_sum_within_the_bound(method: str, dtype: str, form: str, small_tiles: None) -> None:
     _check(_run(method, dtype, False, form, sanitize="plain"), dtype, _bound(dtype))
+
+
+# Sums over channels and taps on tiles: many channels of few taps, and many taps of one channel more than a stage's,
+# where the kernels come to all taps of the first channels before the last one's.
+SHAPES = [(100_000, 1), (33_333, 3), (11_111, 9), (9, 25), (9, 49), (9, 60)]
+
+
+@pytest.mark.parametrize(("channels", "taps"), SHAPES)
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize(("method", "form"), [("conv_v2", ""), ("conv_v2", "/split2"), ("ks_deconv", "")])
+def test_tiles_sum_channels_and_taps_within_the_bound(
+    method: str, form: str, dtype: str, channels: int, taps: int, small_tiles: None
+) -> None:
+    """One large number comes first, and each that follows it is half a unit in its last place."""
+    parts, op = 2 if dtype == "complex64" else 1, TABLE[method].operation
+    weight = np.full((2, channels, taps), parts * 2.0**-24)
+    weight[0, 0, 0] = weight[1, 0, -1] = 1
+    one = np.ones((1, channels, taps))
+    turned = (1 + 1j, 1 - 1j) if parts == 2 else (1, 1)
+    if op == "conv_transpose":
+        weight = weight.swapaxes(0, 1)
+    given, filters = (
+        (each * factor).astype(dtype, order="C") for each, factor in zip((one, weight), turned, strict=True)
+    )
+    pads = ((taps - 1, taps - 1),) if op == "conv_transpose" else (0,)
+    case = Case(op, given.shape, filters.shape, False, dtype, (1,), pads, (0,), 1, (1,), (1,))
+    got = emulate(method, case, Arrays(given, filters), form=f"{CUDA[dtype]}/8x8{form}", sanitize="plain")
+    terms = channels * taps
+    exact = parts * (1 + (terms - 1) * Fraction(parts, 2**24))
+    bound = C * sqrt(parts * terms) * 2.0**-23
+    for value in got.ravel():
+        _check_part(value.real, exact, exact, bound, value.real.dtype)
+        _check_part(value.imag, Fraction(0), exact, bound, value.real.dtype)
+
+
+@pytest.mark.parametrize(
+    ("method", "form", "stride", "wide"),
+    [
+        ("conv_v2", "f32/8x8", 1, False),
+        ("conv_v2", "f32/8x8/split2", 1, False),
+        ("conv_v2", "f32/8x8", 1, True),
+        ("ks_deconv", "f32/8x8", 1, False),
+        ("ks_deconv", "f32/8x8/split2", 1, False),
+        ("ks_deconv", "f32/32x32/interleaved", 2, False),
+        ("zero_insertion", "f32/8x8", 1, False),
+        ("sk_dilated", "f32/8x8", 1, False),
+        ("sk_dilated", "f32/8x8/split2", 1, False),
+    ],
+)
+def test_several_runs_add_every_term_and_the_bias_once(
+    method: str, form: str, stride: int, wide: bool, small_tiles: None
+) -> None:
+    """Sums of over a thousand integers are exact."""
+    op = TABLE[method].operation
+    if op == "conv_weight":
+        shapes, outputs, taps = ((3, 2, 402), (2, 2, 3)), 400, 3
+    else:
+        taps = 8 * stride + 1
+        shapes = (2, 130, 20), (130, 3, taps) if op == "conv_transpose" else (3, 130, taps)
+        outputs = (20 - 1) * stride + taps if op == "conv_transpose" else 20 - taps + 1
+    has_bias = op != "conv_weight"
+    case = Case(op, *shapes, has_bias, "float32", (stride,), (0,), (0,), 1, (1,), (outputs,))
+    draw = np.random.default_rng(taps).integers
+    given = draw(-3, 4, shapes[0]).astype("f4")
+    if has_bias:
+        arrays = Arrays(given, draw(-3, 4, shapes[1]).astype("f4"), np.array([10_000, 20_000, 30_000], "f4"))
+    else:
+        arrays = Arrays(given, grad_output=draw(-3, 4, case.output_shape).astype("f4"))
+    got = emulate(method, case, arrays, form=form, wide=wide, sanitize="plain")
+    np.testing.assert_array_equal(got, expected(case, arrays))
 
 
 @pytest.mark.parametrize(

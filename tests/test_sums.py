@@ -15,7 +15,6 @@ from cupy_kst import conv1d, conv_transpose1d, cpu, grad, methods, prepare
 from cupy_kst.cpu import compiled
 from cupy_kst.cpu.sums import CHAIN, add_up, matrix_product
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import sums as gpu_sums
 
 Array = NDArray[Any]
 
@@ -120,52 +119,6 @@ def test_gradients_of_biases_of_uniform_numbers(dtype: str) -> None:
         check(found[channel], right[channel], 2_000_000, dtype)
     swapped = numbers.astype(of.storage.newbyteorder()) if dtype != "bfloat16" else numbers
     np.testing.assert_array_equal(grad.conv2d_bias(swapped, data_format="channels_last"), found)
-
-
-class Counted:
-    """An array as CuPy's, whose sums are noted: how many numbers each result is made of."""
-
-    counts: list[int]
-
-    def __init__(self, array: Array, counts: list[int]) -> None:
-        self.array, self.counts = array, counts
-
-    ndim = property(lambda self: self.array.ndim)
-    shape = property(lambda self: self.array.shape)
-
-    def transpose(self, order: tuple[int, ...]) -> Counted:
-        return Counted(self.array.transpose(order), self.counts)
-
-    def reshape(self, *shape: int) -> Counted:
-        return Counted(self.array.reshape(*shape), self.counts)
-
-    def __getitem__(self, index: Any) -> Counted:
-        return Counted(self.array[index], self.counts)
-
-    def __add__(self, other: Counted) -> Counted:
-        return Counted(self.array + other.array, self.counts)
-
-    def astype(self, dtype: Any, copy: bool) -> Counted:
-        return Counted(self.array.astype(dtype, copy=copy), self.counts)
-
-    def sum(self, axis: Any, dtype: Any) -> Counted:
-        total = self.array.sum(axis=axis, dtype=dtype)
-        self.counts.append(self.array.size // max(1, total.size))
-        return Counted(total, self.counts)
-
-
-@pytest.mark.parametrize(
-    ("shape", "channel"),
-    [((3, 5, 700, 513), 1), ((3, 700, 513, 5), 3), ((70_001, 4, 1, 1), 1), ((5, 70_001), 0), ((0, 4, 9), 1), ((4,), 0)],
-)
-def test_cupy_adds_up_no_more_than_a_chain_at_once(shape: tuple[int, ...], channel: int) -> None:
-    numbers = np.random.default_rng(0).integers(-3, 4, shape).astype("float16")
-    counted = Counted(numbers, [])
-    found = gpu_sums.channel_sums(counted, channel, np.dtype("float32")).array
-    others = tuple(axis for axis in range(numbers.ndim) if axis != channel)
-    np.testing.assert_array_equal(found, numbers.sum(axis=others, dtype=np.float64) if others else numbers)
-    assert found.dtype == np.float32
-    assert max(counted.counts, default=0) <= CHAIN
 
 
 def ones(shape: tuple[int, ...], dtype: str) -> Array:
