@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Number
 from types import ModuleType
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.exceptions import TooHardError
 
 from .dtypes import spelt
-from .hints import stride_of_bias
+from .hints import out_layout, stride_of_bias
 
 Engine = Literal["numpy", "cupy"]
 
@@ -20,7 +21,7 @@ Engine = Literal["numpy", "cupy"]
 def engine_of(optional: Mapping[str, Any], **needed: Any) -> Engine:
     """Return which engine computes the arrays (an optional one may be None), or raise a TypeError with the way out."""
     given = {name: array for name, array in optional.items() if array is not None}
-    kinds = {name: _kind(name, array) for name, array in (needed | given).items()}
+    kinds = {name: _kind(name, array, needed) for name, array in (needed | given).items()}
     (first, kind), *others = kinds.items()
     for name, other in others:
         if other != kind:
@@ -36,7 +37,7 @@ _MODULES = {"numpy": "NumPy", "cupy": "CuPy"}
 _MOST_WORK = 100_000
 
 
-def _kind(name: str, array: Any) -> Engine:
+def _kind(name: str, array: Any, needed: Mapping[str, Any]) -> Engine:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(0)")
     if isinstance(array, np.ndarray):
@@ -54,8 +55,9 @@ def _kind(name: str, array: Any) -> Engine:
     kind = type(array).__name__
     article = "an" if kind[0] in "aeiou" else "a"
     # A name with a space, such as "the prepared weight", is not an argument's.
-    made = f", as numpy.asarray({name}) makes" if name.isidentifier() else ""
-    stride = stride_of_bias(array) if name == "bias" else ""
+    bare = isinstance(array, (Number, np.generic))
+    made = f", as numpy.asarray({name}) makes" if name.isidentifier() and not bare else ""
+    stride = stride_of_bias(array, getattr(needed.get("weight"), "ndim", 0) - 2) if name == "bias" else ""
     raise TypeError(f"{name} is {article} {kind}: expected a NumPy or CuPy array{made}{stride}")
 
 
@@ -72,11 +74,21 @@ def channels_first(array: Any, rank: int, data_format: str) -> Any:
 
 
 def check_out(
-    module: ModuleType, out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Iterable[tuple[str, Any]]
+    module: ModuleType,
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: Iterable[tuple[str, Any]],
+    rank: int,
+    data_format: str,
 ) -> None:
-    """Raise a ValueError that names the rule if `out` can't take the result of `inputs`: names and arrays."""
+    """Raise a ValueError that names the rule if `out` can't take the result of `inputs`: names and arrays.
+
+    `data_format` is the layout of the result, "" for a weight; it has `rank` spatial axes.
+    """
     if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}: the output has shape {shape}")
+        hint = out_layout(out.shape, shape, rank, data_format)
+        raise ValueError(f"out has shape {out.shape}: the output has shape {shape}{hint}")
     if out.dtype != dtype:
         raise ValueError(
             f"out has dtype {spelt(out.dtype)}: the output has dtype {dtype.name}"

@@ -12,9 +12,10 @@ from . import arrays, cpu, dtypes
 from .arrays import Engine
 from .dtypes import DType, Precision
 from .geometry import AXES, Geometry
+from .hints import stride_of_bias
 from .labels import Labels, ShapeError, shape_in_format
 from .methods import OPERATIONS, Operation, Role, choose
-from .options import check_choice
+from .options import check_choice, counted
 from .packed import Packed
 
 
@@ -36,7 +37,9 @@ def check_bias(bias: Any, geometry: Geometry) -> None:
     channels = geometry.out_channels
     if bias is not None and bias.shape != (channels,):
         as_many = f"; bias.reshape({channels}) fits" if bias.size == channels else ""
-        raise ValueError(f"bias has shape {bias.shape}: the output has {channels} channels{as_many}")
+        if bias.ndim == 0 and isinstance(bias, np.ndarray):
+            as_many = as_many or stride_of_bias(bias[()], geometry.rank)
+        raise ValueError(f"bias has shape {bias.shape}: the output has {counted(channels, 'channel')}{as_many}")
 
 
 def compute(
@@ -146,7 +149,9 @@ class Settled:
             beside = next(array for _, array in given.values() if array is not None)
             out = arrays.empty_beside(module, beside, self.shape, self.dtype.storage)
         else:
-            arrays.check_out(module, out, self.shape, self.dtype.storage, given.values())
+            of_map = OPERATIONS[self.operation].output != "weight"
+            layout = self.data_format if of_map else ""
+            arrays.check_out(module, out, self.shape, self.dtype.storage, given.values(), self.geometry.rank, layout)
         if out.size == 0:
             return out
         by_role: dict[Role, Any] = {role: array for role, (_, array) in given.items()}

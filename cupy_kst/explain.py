@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice, product
+from math import prod
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -86,6 +87,7 @@ def explain(
     >>> print(explain((1, 256, 16, 16), (256, 128, 4, 4), stride=2, padding=1))  # doctest: +ELLIPSIS
     conv_transpose in float32: input (1, 256, 16, 16), weight (256, 128, 4, 4), output (1, 128, 32, 32)
     residue classes: 4, with sub-kernels of 2x2 taps
+      class: (output + padding) % stride on each axis
       class (1, 1): 2x2 taps [1::2, 1::2] of the filter make outputs [0::2, 0::2]
       class (1, 0): 2x2 taps [1::2, 0::2] of the filter make outputs [0::2, 1::2]
       class (0, 1): 2x2 taps [0::2, 1::2] of the filter make outputs [1::2, 0::2]
@@ -150,15 +152,17 @@ def describe(
         for shape in (geometry.input_shape, geometry.output_shape)
     )
     shapes = {"input": given, "weight": geometry.weight_shape, "output": made}
+    forward = "" if op in ("conv_transpose", "conv") else ", of the forward call"
     # No line ends within a shape.
     named = (f"{name} {shape}".replace(" ", _FIXED) for name, shape in shapes.items())
+    useful = next(iter(found.values())).useful_macs
     lines = [
-        f"{op} in {element.name}: {', '.join(named)}",
+        f"{op} in {element.name}{forward}: {', '.join(named)}",
         *(_sub_kernels(geometry) if operation == "conv_transpose" else []),
         *(choice(engine, device) for engine, device in engines.items()),
         *_HEADINGS,
         *map(line, methods_of(op).values()),
-        f"useful: {_scaled(next(iter(found.values())).useful_macs)} MACs of a tap and an input that both exist",
+        f"useful: {_scaled(useful)} MAC{'' if useful == 1 else 's'} of a tap and an input that both exist",
         "workspace: the most memory beside input, weight and output",
     ]
     if precision != "ieee" and element.name == "float32" and "numpy" in engines:
@@ -191,18 +195,32 @@ def _sub_kernels(geometry: Geometry) -> list[str]:
     """Return lines on the residue classes: how many taps they have, and which of the filter are whose."""
     axes = geometry.axes[-geometry.rank :]
     number = geometry.class_count
-    sizes: Counter[str] = Counter({"": 1})
+    sizes: dict[tuple[int, ...], int] = {(): 1}
     for axis in axes:
         times = Counter(one.taps for one in axis.classes)
-        sizes = Counter({f"{size}x{taps}": sizes[size] * times[taps] for size in sizes for taps in times})
-    if len(sizes) == 1:
-        shown = f"{next(iter(sizes))[1:]} taps"
-    else:
-        each = [f"{size[1:]} taps ({times:,} of them)" for size, times in sizes.most_common(_MOST_SUB_KERNELS)]
-        shown = ", ".join(each + ["..."] * (len(sizes) > _MOST_SUB_KERNELS))
+        sizes = {(*size, taps): sizes[size] * times[taps] for size in sizes for taps in times}
     classes = islice(product(*(axis.classes for axis in axes)), _MOST_SUB_KERNELS)
-    lines = [f"residue classes: {number:,}, with sub-kernels of {shown}", *(_class(axes, each) for each in classes)]
+    lines = [
+        f"residue classes: {number:,}, with sub-kernels of {_sizes_shown(sizes)}",
+        "  class: (output + padding) % stride on each axis",
+        *(_class(axes, each) for each in classes),
+    ]
     return lines if number <= _MOST_SUB_KERNELS else [*lines, f"  ... and {number - _MOST_SUB_KERNELS:,} more"]
+
+
+def _sizes_shown(sizes: Mapping[tuple[int, ...], int]) -> str:
+    """Return the sizes of sub-kernels with how many classes have each, those without taps as one, at the end."""
+    some = Counter({size: times for size, times in sizes.items() if all(size)})
+    each = [(_taps(size), times) for size, times in some.most_common(_MOST_SUB_KERNELS)]
+    rest = ["..."] * (len(some) > _MOST_SUB_KERNELS)
+    none = sum(times for size, times in sizes.items() if not all(size))
+    if len(some) + (none > 0) == 1:
+        return each[0][0] if each else "no taps"
+    return ", ".join([f"{taps} ({times:,})" for taps, times in each] + rest + [f"no taps ({none:,})"] * (none > 0))
+
+
+def _taps(size: Sequence[int]) -> str:
+    return f"{'x'.join(map(str, size))} tap{'' if prod(size) == 1 else 's'}"
 
 
 def _class(axes: Sequence[Axis], classes: Sequence[AxisClass]) -> str:
@@ -212,8 +230,7 @@ def _class(axes: Sequence[Axis], classes: Sequence[AxisClass]) -> str:
     if not all(one.taps for one in classes):
         return f"{name} no taps, so that outputs [{outputs}] are the bias alone"
     taps = ", ".join(f"{one.first_tap}::{axis.tap_step}" for axis, one in zip(axes, classes, strict=True))
-    size = "x".join(str(one.taps) for one in classes)
-    return f"{name} {size} taps [{taps}] of the filter make outputs [{outputs}]"
+    return f"{name} {_taps([one.taps for one in classes])} [{taps}] of the filter make outputs [{outputs}]"
 
 
 def _line(method: Method, geometry: Geometry, cost: Cost | None, takers: Sequence[str]) -> str:

@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 from .axis import Axis, AxisClass
-from .hints import conv_stride, layout_or_swap, other_layout
+from .hints import Sizing, channels_hint, conv_options, other_layout
 from .labels import Labels, ShapeError, shape_in_format
-from .options import Padding, is_sequence, per_axis, per_axis_padding, shape, whole_number
+from .options import Padding, counted, is_sequence, per_axis, per_axis_padding, shape, spatial_size, whole_number
 from .sizes import conv_axes, conv_transpose_axes
 
 AXES = 3
@@ -277,15 +277,19 @@ def check_output(geometry: Geometry, outputs: tuple[int, ...]) -> Geometry:
     if made == outputs:
         return geometry
     axes = geometry.axes[-rank:]
-    pads = [(axis.pad_lo, axis.pad_hi) for axis in axes]
 
     def hint(labels: Labels) -> str:
         found, wanted = (shape_in_format(each, rank, labels.data_format) for each in (outputs, made))
         layout = other_layout(found, wanted, rank, labels.data_format)
         if layout or geometry.transposed or len(made) != len(outputs) or made[:-rank] != outputs[:-rank]:
             return layout
-        sizes, spans = zip(*((axis.large, axis.dilation * (axis.kernel - 1) + 1) for axis in axes), strict=True)
-        return conv_stride(sizes, spans, pads, outputs[-rank:])
+        asked = conv_options(
+            [
+                Sizing(axis.large, axis.dilation * (axis.kernel - 1) + 1, wish, axis.stride, (axis.pad_lo, axis.pad_hi))
+                for axis, wish in zip(axes, outputs[-rank:], strict=True)
+            ]
+        )
+        return asked or labels.forward
 
     raise ShapeError(
         f"{{output_is}}: {{input}} and {{weight}} give shape {{made_shape}} with {_options(axes)}",
@@ -410,18 +414,21 @@ def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, 
 
 def _output_size(output_size: Any, rank: int, inputs: tuple[int, ...], weights: tuple[int, ...]) -> tuple[int, ...]:
     """Return a wished spatial size or whole shape."""
-    largest = 2**62
     if not is_sequence(output_size):
-        return per_axis("output_size", output_size, rank, 1, largest)
+        return spatial_size(output_size, rank)
     values = shape("output_size", output_size)
     if len(values) not in (rank, len(inputs)):
+        # Only such as may be whole shapes are in another order than the caller's.
+        given = "{output}" if len(values) in (rank + 1, rank + 2) else f"output_size={output_size!r}"
         raise ShapeError(
-            f"output_size={output_size!r}: expected {rank} spatial sizes or a shape of {len(inputs)} dimensions, as "
+            f"{given}: expected {counted(rank, 'spatial size')} or a shape of {len(inputs)} dimensions, as "
             "{input} has",
             rank,
             input=inputs,
+            output=values,
         )
-    per_axis("output_size", values[-rank:], rank, 1, largest)
+    if min(values[-rank:]) < 1:
+        raise ShapeError("{output}: each spatial size must be at least 1", rank, output=values)
     return values
 
 
@@ -444,7 +451,9 @@ def _conv_transpose(
             inputs, weights, rank, f"takes {weights[0]}", lambda of_map, rows, _: of_map == rows and not of_map % groups
         )
     if channels % groups:
-        raise ShapeError(f"groups={groups} does not divide the {channels} channels of {{input}}", rank, input=inputs)
+        raise ShapeError(
+            f"groups={groups} does not divide the {counted(channels, 'channel')} of {{input}}", rank, input=inputs
+        )
     for extra, step, spread in zip(output_padding, stride, dilation, strict=True):
         if extra >= max(step, spread):
             raise ValueError(
@@ -476,22 +485,30 @@ def _conv(
             rank,
             f"with groups={groups} takes {weights[1] * groups}",
             lambda of_map, rows, columns: of_map == columns * groups and not rows % groups,
+            groups,
         )
     if weights[0] % groups:
         raise ShapeError(
-            f"groups={groups} does not divide the {weights[0]} output channels of {{weight}}", rank, weight=weights
+            f"groups={groups} does not divide the {counted(weights[0], 'output channel')} of {{weight}}",
+            rank,
+            weight=weights,
         )
     axes = conv_axes(inputs, weights, stride, padding, dilation)
     return _possible(Geometry(False, rank, _batch(inputs, rank), weights[0], channels, groups, _three(axes)))
 
 
 def _channels_differ(
-    inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, takes: str, fits: Callable[[int, int, int], bool]
+    inputs: tuple[int, ...],
+    weights: tuple[int, ...],
+    rank: int,
+    takes: str,
+    fits: Callable[[int, int, int], bool],
+    groups: int = 0,
 ) -> ShapeError:
     return ShapeError(
-        f"{{input}} has {inputs[-rank - 1]} channels, but {{weight}} {takes}",
+        f"{{input}} has {counted(inputs[-rank - 1], 'channel')}, but {{weight}} {takes}",
         rank,
-        lambda labels: layout_or_swap(labels.data_format, inputs, weights, rank, labels.weight, fits),
+        lambda labels: channels_hint(labels.data_format, inputs, weights, rank, labels.weight, fits, groups),
         input=inputs,
         weight=weights,
     )
@@ -509,7 +526,7 @@ def _another_output(
     if output[: -rank - 1] != made[:-1]:
         wrong = f"its batch is {output[0]}, but that of {{input}} is {made[0]}"
     else:
-        wrong = f"it has {output[-rank - 1]} channels, but {{weight}} with groups={groups} makes {made[-1]}"
+        wrong = f"it has {counted(output[-rank - 1], 'channel')}, but {{weight}} with groups={groups} makes {made[-1]}"
 
     def hint(labels: Labels) -> str:
         channels, place = (output[-rank], "last") if labels.data_format == "channels_last" else (output[-1], "first")
@@ -527,7 +544,7 @@ def _possible(geometry: Geometry) -> Geometry:
         # A batch of zero makes no memory of all the rest, but NumPy reckons with it.
         elements = prod(max(size, 1) for size in each)
         if elements >= ELEMENTS:
-            what = f"{{{role}_is}}" if role != "made" else "the output would have shape {made_shape}"
+            what = f"{{{role}_is}}" if role != "made" else "{makes}"
             raise ShapeError(
                 f"{what}, {elements} elements, where an array has at most 2**59 - 1: {{input}} and {{weight}} with "
                 f"{_options(geometry.axes[-geometry.rank :])}",

@@ -20,7 +20,8 @@ from .cpu import sums as cpu_sums
 from .dtypes import Precision
 from .geometry import Geometry, check_output
 from .gpu import sums as gpu_sums
-from .labels import DataFormat, Labels, channels_first_shape, in_both_formats, settle
+from .hints import option_of_word
+from .labels import DataFormat, Labels, ShapeError, channels_first_shape, in_both_formats, settle
 from .options import check_choice, is_sequence, shape
 
 IntOrAxes = int | Sequence[int]
@@ -415,7 +416,11 @@ def _settle_conv(labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...],
 def _conv_to(
     inputs: tuple[int, ...], weights: tuple[int, ...], outputs: tuple[int, ...], options: tuple[Any, ...]
 ) -> Geometry:
-    return check_output(Geometry.conv(inputs, weights, *options), outputs)
+    try:
+        geometry = Geometry.conv(inputs, weights, *options)
+    except ShapeError as error:
+        raise error.beside(outputs) from None
+    return check_output(geometry, outputs)
 
 
 def _settle_conv_transpose(
@@ -439,7 +444,8 @@ def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise TypeError(f"{name}() {error}") from None
+                words = (option_of_word("", value) for value in args)
+                raise TypeError(f"{name}() {error}{next(filter(None, words), '')}") from None
             raise
 
     # What `inspect` looks for; mypy knows of no such attribute of functions.

@@ -40,6 +40,11 @@ class Labels(NamedTuple):
     output: str = "output_size"
     data_format: str = ""
 
+    @property
+    def forward(self) -> str:
+        """The end of a message on the options of a gradient, which callers leave out."""
+        return "; stride and padding are those of the forward call" if self.output == "grad_output" else ""
+
 
 def in_both_formats(input: str, weight: str, output: str) -> dict[str, Labels]:
     """Return labels by the format of the maps."""
@@ -54,7 +59,8 @@ class ShapeError(ValueError):
     ----------
     text : str
         The message, in which ``{input}`` stands for "input of shape (1, 2, 3)", ``{input_is}`` for "input has shape
-        (1, 2, 3)", and ``{input_shape}`` for the shape alone; ``{axes}`` for the axes of a map.
+        (1, 2, 3)", and ``{input_shape}`` for the shape alone; ``{axes}`` for the axes of a map, and ``{makes}`` for the
+        output that a call would make, `made`, beside that which the caller gave, if there is one.
     rank : int
         Number of spatial axes.
     hint : callable, optional
@@ -76,7 +82,7 @@ class ShapeError(ValueError):
     def told(self, labels: Labels) -> str:
         """Return the message for a caller who has these labels."""
         first = labels.data_format != "channels_last"
-        words = {"axes": "batch, in_channels, *spatial" if first else "batch, *spatial, in_channels"}
+        words: dict[str, str] = {"axes": "batch, in_channels, *spatial" if first else "batch, *spatial, in_channels"}
         for role, shape in self._shapes.items():
             shown = shape if role == "weight" else shape_in_format(shape, self._rank, labels.data_format)
             name = getattr(labels, role, role)
@@ -84,7 +90,15 @@ class ShapeError(ValueError):
             words[role] = f"{name}={shown}" if is_shape else f"{name} of shape {shown}"
             words[f"{role}_is"] = f"{name}={shown}" if is_shape else f"{name} has shape {shown}"
             words[f"{role}_shape"] = str(shown)
+        if "made" in self._shapes:
+            given = words.get("output_is")
+            made = words["made_shape"]
+            words["makes"] = f"{given}, but would need {made}" if given else f"the output would have shape {made}"
         return self._text.format(**words) + self._hint(labels)
+
+    def beside(self, output: Sizes) -> ShapeError:
+        """Return the error for a caller who gave an output of this shape, its channels in front."""
+        return ShapeError(self._text, self._rank, self._hint, **{**self._shapes, "output": output})
 
 
 def settle(make: Callable[..., T], labels: Labels, rank: int, shape: Sizes, *others: Any, **options: Any) -> T:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import Engine
 from .geometry import ELEMENTS, Geometry
-from .hints import question
+from .hints import bias_gradient, question
 from .labels import DataFormat, Labels, settle
 from .options import check_choice, shape_or_array, size_in_front
 
@@ -201,7 +201,8 @@ def methods(op: str | None = None) -> dict[str, Method]:
 def methods_of(op: Any) -> dict[str, Method]:
     """Return the methods of an operation by name, or raise a ValueError that lists the operations."""
     if not isinstance(op, str) or op not in OPERATION_OF:
-        raise ValueError(f"op={op!r}: there is {', '.join(map(repr, OPERATION_OF))}{question(op, OPERATION_OF)}")
+        known = ", ".join(map(repr, OPERATION_OF))
+        raise ValueError(f"op={op!r}: there is {known}{bias_gradient(op) or question(op, OPERATION_OF)}")
     return {name: method for name, method in METHODS.items() if method.operation == OPERATION_OF[op]}
 
 

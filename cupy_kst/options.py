@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 
-from .hints import question
+from .hints import option_of_word, question
 from .labels import channels_first_shape
 
 Rule = Literal["valid", "same", "same_lower"]
@@ -18,6 +18,7 @@ _RULES: tuple[Rule, ...] = ("valid", "same", "same_lower")
 
 # Kernels reckon in 64 bits at most: with options below this, no product of an option and an extent passes them.
 LARGEST = 2**31 - 1
+_LARGEST_SIZE = 2**62
 
 
 def check_choice(name: str, value: Any, choices: Any) -> None:
@@ -34,7 +35,9 @@ def whole_number(name: str, value: Any, minimum: int, maximum: int = LARGEST) ->
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}={value!r}: expected an int, got {type(value).__name__}") from None
+        raise TypeError(
+            f"{name}={value!r}: expected an int, got {type(value).__name__}{option_of_word(name, value)}"
+        ) from None
     if number < minimum:
         raise ValueError(f"{name}={value!r}: must be at least {minimum}")
     if number > maximum:
@@ -47,7 +50,9 @@ def per_axis(name: str, value: Any, rank: int, minimum: int, maximum: int = LARG
     if not is_sequence(value):
         return (whole_number(name, value, minimum, maximum),) * rank
     if len(value) != rank:
-        raise ValueError(f"{name}={value!r}: expected an int or {_count(rank, 'int')}, got {len(value)} values")
+        raise ValueError(
+            f"{name}={value!r}: expected an int or {counted(rank, 'int')}, got {counted(len(value), 'value')}"
+        )
     return tuple(_shown_whole(name, value, each, minimum, maximum) for each in value)
 
 
@@ -59,7 +64,16 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
         )
     if not is_sequence(value):
         raise TypeError(f"{name}={value!r}: expected a sequence of ints")
-    return tuple(_shown_whole(name, tuple(value), each, 0, 2**62) for each in value)
+    try:
+        return tuple(_shown_whole(name, tuple(value), each, 0, _LARGEST_SIZE) for each in value)
+    except TypeError:
+        if not any(map(is_sequence, value)):
+            raise
+        # The numbers of an array as nested lists may be many.
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of length {len(value)} that holds a sequence: expected a sequence of "
+            f"ints, such as numpy.asarray({name}).shape"
+        ) from None
 
 
 def shape_or_array(name: str, value: Any) -> tuple[int, ...]:
@@ -69,9 +83,23 @@ def shape_or_array(name: str, value: Any) -> tuple[int, ...]:
 
 def size_in_front(output_size: Any, rank: int, data_format: str) -> Any:
     """Return an output size, which if it is a whole shape in a format has its channels in front then."""
-    if data_format == "channels_first" or not is_sequence(output_size):
+    # What is no shape is told of as it was given.
+    if data_format == "channels_first" or not is_sequence(output_size) or len(output_size) not in (rank + 1, rank + 2):
         return output_size
     return channels_first_shape(shape("output_size", output_size), rank, data_format)
+
+
+def spatial_size(output_size: Any, rank: int) -> tuple[int, ...]:
+    """Return a wished size that is one int, or one per axis, as a tuple."""
+    if is_sequence(output_size):
+        return per_axis("output_size", output_size, rank, 1, _LARGEST_SIZE)
+    try:
+        return per_axis("output_size", output_size, rank, 1, _LARGEST_SIZE)
+    except TypeError:
+        raise TypeError(
+            f"output_size={output_size!r}: expected an int, {counted(rank, 'int')}, or the whole shape, got "
+            f"{type(output_size).__name__}{option_of_word('output_size', output_size)}"
+        ) from None
 
 
 def per_axis_padding(value: Any, rank: int) -> Padding:
@@ -88,7 +116,7 @@ def per_axis_padding(value: Any, rank: int) -> Padding:
     if pairs is None:
         example = ", ".join(["(lo, hi)"] * rank) + ("," if rank == 1 else "")
         raise ValueError(
-            f"padding={value!r}: expected an int, {_count(rank, 'int')}, {_count(rank, 'pair')} written ({example}), "
+            f"padding={value!r}: expected an int, {counted(rank, 'int')}, {counted(rank, 'pair')} written ({example}), "
             "or 'valid', 'same', 'same_lower'"
         )
     return pairs
@@ -123,5 +151,6 @@ def _shown_whole(name: str, whole: Any, value: Any, minimum: int, maximum: int) 
         raise type(error)(f"{name}={whole!r}: each value {reason}") from None
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number > 1 else ''}"
+def counted(number: int, noun: str) -> str:
+    """Return a number with a noun, which is in the plural unless there is one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -20,7 +20,7 @@ from .labels import DataFormat
 from .methods import OPERATION_OF, Operation, choose
 from .options import check_choice, is_sequence, shape_or_array
 from .packed import Packed
-from .prepared_geometry import PreparedGeometry
+from .prepared_geometry import SMALLEST, PreparedGeometry
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
@@ -95,6 +95,9 @@ def prepare(
     >>> np.array_equal(upsample(x), conv_transpose2d(x, weight, stride=2, padding=1))
     True
     """
+    if isinstance(op, str) and op in ("conv_weight", "conv_transpose_weight"):
+        function = op.replace("_weight", "2d_weight")
+        raise ValueError(f"op={op!r}: a weight's gradient has no weight to prepare: call grad.{function}")
     check_choice("op", op, PreparedOp)
     check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
@@ -213,18 +216,18 @@ class Prepared:
 
         This, `costs` and `explain` take the shape of `x` in the layout of ``data_format``, or such an array.
         """
-        shape = shape_or_array("input_shape", input_shape)
+        shape = self._shape("input_shape", input_shape)
         settled = self._weight.calls.get(shape)
         return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
         """Return what `cupy_kst.costs` returns for a call on this shape, with the weight packed."""
-        geometry = self._geometry(shape_or_array("input_shape", input_shape))
+        geometry = self._geometry(self._shape("input_shape", input_shape))
         return count(self._op, geometry, self._dtype, self._on_cpu())
 
     def explain(self, input_shape: Sequence[int]) -> str:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
-        geometry = self._geometry(shape_or_array("input_shape", input_shape))
+        geometry = self._geometry(self._shape("input_shape", input_shape))
         device = None if self._engine == "numpy" else self._gpu().runtime.limits()
         options = Options(self._method, self._form, self._data_format, self._precision)
         return describe(self._op, geometry, self._dtype, options, {self._engine: device}, self._on_cpu())
@@ -270,7 +273,7 @@ class Prepared:
         weight = self._weight
         if getattr(shapes, "ndim", 1) != 1:
             raise TypeError("shapes is an array: expected a sequence of shapes")
-        each = [shape_or_array("each of shapes", shape) for shape in shapes]
+        each = [self._shape("each of shapes", shape) for shape in shapes]
         if self._engine == "numpy":
             for shape in each:
                 self(np.zeros_like(weight.array, shape=shape))
@@ -313,7 +316,8 @@ class Prepared:
 
     def _check(self) -> None:
         """Raise what every call would raise, by settling that on the smallest input."""
-        geometry = self._geometry(self._shapes.smallest_input())
+        geometry = self._shapes.of(self._shapes.smallest_input(), SMALLEST)
+        check_bias(self._bias, geometry)
         method = choose(self._method, self._operation, geometry, self._engine).name
         if self._form is None:
             return
@@ -323,6 +327,12 @@ class Prepared:
             cpu.check_form(method, self._dtype, self._form)
         else:
             form_of(method, self._dtype, self._form, self._precision, self._data_format == "channels_last")
+
+    def _shape(self, name: str, given: Any) -> tuple[int, ...]:
+        """Return a shape of ``x``, or that of an array, or raise what a call on the array would raise."""
+        if hasattr(given, "dtype") and getattr(given, "ndim", 1) != 1:
+            check_arrays({"x": given, _PREPARED: self._weight.array}, None)
+        return shape_or_array(name, given)
 
     def _geometry(self, input_shape: tuple[int, ...]) -> Geometry:
         geometry = self._shapes.of(input_shape)

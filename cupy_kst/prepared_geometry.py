@@ -10,9 +10,11 @@ import numpy as np
 
 from .geometry import Geometry, check_weight
 from .labels import Labels, ShapeError, settle, shape_in_format
-from .options import is_sequence, per_axis, per_axis_padding, size_in_front, whole_number
+from .options import counted, is_sequence, per_axis, per_axis_padding, size_in_front, spatial_size, whole_number
 
 Sizes = tuple[int, ...]
+# What errors call an input that no caller passed.
+SMALLEST = "the smallest input"
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class PreparedGeometry:
     options: Mapping[str, Any]
     data_format: str
 
-    def of(self, input_shape: Sizes) -> Geometry:
-        """Return the geometry for an ``x`` of this shape, or raise an error that names the rule."""
+    def of(self, input_shape: Sizes, name: str = "x") -> Geometry:
+        """Return the geometry for an ``x`` of this shape, or raise an error that names the rule and calls it `name`."""
         make = {"conv": self._conv, "conv_transpose_input": self._conv_of_gradient}.get(self.op, self._conv_transpose)
-        return settle(make, self._labels, self._rank, input_shape)
+        return settle(make, self._labels._replace(input=name), self._rank, input_shape)
 
     def smallest_input(self) -> Sizes:
         """Return the shape of the smallest ``x``, or raise what every call would raise."""
@@ -60,7 +62,9 @@ class PreparedGeometry:
         small = self._smallest_small(rests)
         if self.op != "conv_transpose_input":
             return shape_in_format(small, rank, self.data_format)
-        large = settle(self._conv_transpose, self._labels._replace(data_format="channels_first"), rank, small)
+        large = settle(
+            self._conv_transpose, self._labels._replace(input=SMALLEST, data_format="channels_first"), rank, small
+        )
         return shape_in_format(large.output_shape, rank, self.data_format)
 
     @property
@@ -94,10 +98,10 @@ class PreparedGeometry:
         whole = wished if is_sequence(wished) else ()
         if whole and len(whole) not in (rank, rank + 1, rank + 2):
             raise ValueError(
-                f"output_size={self.options['output_size']!r}: expected {rank} spatial sizes, or a shape of {rank + 2} "
-                f"dimensions, or of {rank + 1} without the batch"
+                f"output_size={self.options['output_size']!r}: expected {counted(rank, 'spatial size')}, or a shape of "
+                f"{rank + 2} dimensions, or of {rank + 1} without the batch"
             )
-        spatial = per_axis("output_size", whole[-rank:] or wished, rank, 1, 2**62)
+        spatial = spatial_size(whole[-rank:] or wished, rank)
         if any(size < rest for size, rest in zip(spatial, rests, strict=True)):
             wish = self.options["output_size"]
             raise ValueError(f"output_size={wish!r}: the smallest output, that of one input, has size {tuple(rests)}")
@@ -125,9 +129,7 @@ class PreparedGeometry:
         if wished is not None:
             sizes = tuple(wished) if is_sequence(wished) else (wished,) * rank
             if sizes != (shape[-rank:] if len(sizes) == rank else shape):
-                raise ShapeError(
-                    "{input_is}: it is the gradient of an output of {output}", rank, input=shape, output=sizes
-                )
+                raise ShapeError("{input_is}, but was prepared for {output}", rank, input=shape, output=sizes)
             return geometry
         extras = per_axis("output_padding", self.options["output_padding"], rank, 0)
         if not any(extras) or self.options["padding"] in ("same", "same_lower"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .axis import Axis
-from .hints import transposed_stride
+from .hints import Sizing, transposed_options
 from .labels import ShapeError
 from .options import Padding, Rule
 
@@ -106,7 +106,9 @@ def _asked(
     wished = output[-rank:]
     if any(output_padding):
         raise ShapeError(
-            f"output_size={wished} and output_padding={output_padding} both settle the output: give one of them", rank
+            f"{{output}} and output_padding={output_padding} both settle the output: give one of them",
+            rank,
+            output=output,
         )
     if isinstance(padding, str) and padding != "valid":
         raise _settled_twice(padding)
@@ -116,13 +118,15 @@ def _asked(
     smallest = tuple(span - lo - hi for span, (lo, hi) in zip(spans, pads, strict=True))
     largest = tuple(least + extra for least, extra in zip(smallest, most, strict=True))
     if not all(least <= size <= end for least, size, end in zip(smallest, wished, largest, strict=True)):
+        possible = f"is {smallest}" if smallest == largest else f"are {smallest} to {largest}"
+        spreads = dilation if any_extra else (1,) * rank
+        each = zip(inputs[-rank:], _spans(weights[2:], dilation), wished, stride, pads, spreads, strict=True)
+        hint = transposed_options([Sizing(*axis) for axis in each])
         raise ShapeError(
-            f"{{output_is}}: possible are {smallest} to {largest} for {{input}} and {{weight}} with stride={stride}, "
+            f"{{output_is}}: possible {possible} for {{input}} and {{weight}} with stride={stride}, "
             f"padding={tuple(pads)}, dilation={dilation}",
             rank,
-            lambda labels: transposed_stride(
-                inputs[-rank:], _spans(weights[2:], dilation), pads, wished, dilation, any_extra
-            ),
+            lambda labels: hint or labels.forward,
             input=inputs,
             weight=weights,
             output=output,

@@ -99,6 +99,11 @@ def merge(subkernels: Mapping[Residues, Any], stride: IntOrAxes, dilation: IntOr
     >>> np.array_equal(merge(segregate(weight, stride=2), stride=2), weight)
     True
     """
+    if not isinstance(subkernels, Mapping):
+        raise TypeError(
+            f"subkernels is a {type(subkernels).__name__}: expected a dict of residue class to array, as segregate "
+            "returns"
+        )
     if not subkernels:
         raise ValueError("subkernels is empty: a weight has one at least")
     module = arrays.engine_of({}, **{f"subkernels[{residues}]": each for residues, each in subkernels.items()})

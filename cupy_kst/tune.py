@@ -92,7 +92,10 @@ def tune(
 
     if find_spec("filelock") is None:
         raise RuntimeError(f"tune needs filelock: {from_extra('tune', 'filelock')}")
-    cupy = load_cupy()
+    try:
+        cupy = load_cupy()
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; explain shows the estimate without one") from error
     engine = gpu.engine(cupy.cuda.runtime.getDevice())
     task = Task(name, geometry, element, data_format == "channels_last", precision)
     return search(engine, CuPyBench(cupy), tuned.store(), task)

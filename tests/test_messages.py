@@ -96,6 +96,62 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
             "takes 12; is data_format='channels_last' meant, and is weight.swapaxes(0, 1) meant?",
         ),
     ],
+    "other groups": [
+        (
+            lambda: conv2d(ones(1, 6, 8, 8), ones(6, 1, 3, 3)),
+            "with groups=1 takes 1; is groups=6 meant, or is weight.swapaxes(0, 1) meant?",
+        ),
+        (lambda: conv2d(ones(1, 4, 8, 8), ones(6, 2, 3, 3)), "with groups=1 takes 2; is groups=2 meant?"),
+        (
+            lambda: conv2d(ones(1, 4, 8, 8), ones(6, 4, 3, 3), groups=2),
+            "with groups=2 takes 8; weight.shape[1] is in_channels // groups: is groups=1 meant, or a weight of shape "
+            "(6, 2, 3, 3)?",
+        ),
+        (
+            lambda: conv2d(X, ones(6, 4, 3, 3), None, 1, 0, 2, 2),
+            "is groups=1 meant, or a weight of shape (6, 2, 3, 3)?",
+        ),
+        (lambda: costs(X.shape, V.shape, op="conv", groups=2), "; weight_shape[1] is in_channels // groups: is groups"),
+        (
+            lambda: conv2d(ones(1, 8, 8, 4), V),
+            "takes 4; is groups=2 meant, or is data_format='channels_last' meant?",
+        ),
+    ],
+    "an output of the other layout": [
+        (
+            lambda: conv2d(L, V, out=ones(1, 12, 3, 3), **LAST),
+            "out has shape (1, 12, 3, 3): the output has shape (1, 3, 3, 12); with data_format='channels_last' the "
+            "channels of out are last, too",
+        ),
+        (
+            lambda: conv2d(X, V, out=ones(1, 3, 3, 12)),
+            "; with data_format='channels_first' the channels of out are first, too",
+        ),
+        (lambda: prepare(W)(X, out=ones(1, 7, 7, 12)), "; with data_format='channels_first' the channels of out are f"),
+    ],
+    "a word in another place": [
+        (
+            lambda: conv_transpose2d(X, W, None, "same"),
+            "stride='same': expected an int, got str; is padding='same' meant?",
+        ),
+        (lambda: conv2d(X, V, None, 1, 0, "channels_last"), "; is data_format='channels_last' meant?"),
+        (
+            lambda: grad.conv2d_bias(X, "channels_last"),
+            "conv2d_bias() too many positional arguments; is data_format='channels_last' meant?",
+        ),
+        (
+            lambda: conv_transpose2d(X, W, output_size="same"),
+            "output_size='same': expected an int, 2 ints, or the whole shape, got str; is padding='same' meant?",
+        ),
+    ],
+    "a gradient of another argument": [
+        (
+            lambda: prepare(V, op="conv_weight"),
+            "op='conv_weight': a weight's gradient has no weight to prepare: call grad.conv2d_weight",
+        ),
+        (lambda: prepare(W, op="conv_transpose_weight"), "no weight to prepare: call grad.conv_transpose2d_weight"),
+        (lambda: costs(X, W, op="conv_bias"), "; a bias's gradient is a sum, which has no methods: call grad.conv2d_b"),
+    ],
     "another rank": [
         (
             lambda: conv_transpose2d(X, ones(4, 3, 2)),
@@ -113,11 +169,15 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
     "a stride in the place of the bias": [
         (
             lambda: conv_transpose2d(X, W, 2),
-            "bias is an int: expected a NumPy or CuPy array, as numpy.asarray(bias) makes; the bias stands before the "
-            "stride: is stride=2 meant?",
+            "bias is an int: expected a NumPy or CuPy array; the bias stands before the stride: is stride=2 meant?",
         ),
         (lambda: conv2d(X, V, (2, 1)), "is stride=(2, 1) meant?"),
         (lambda: prepare(W, 2), "is stride=2 meant?"),
+        (lambda: conv_transpose2d(X, W, np.int64(2)), "array; the bias stands before the stride: is stride=2 meant?"),
+        (
+            lambda: conv_transpose2d(X, W, np.asarray(2)),
+            "the output has 12 channels; the bias stands before the stride",
+        ),
     ],
     "a bias of another shape": [
         (lambda: conv_transpose2d(X, W, ones(1, 12, 1, 1)), "the output has 12 channels; bias.reshape(12) fits"),
@@ -125,12 +185,33 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
     "an adjoint without its stride": [
         (
             lambda: grad.conv_transpose2d_input(X.shape, W, ones(1, 12, 11, 11)),
-            "grad_output has shape (1, 12, 11, 11): possible are (7, 7) to (7, 7) for input_size=(1, 4, 5, 5) and "
+            "grad_output has shape (1, 12, 11, 11): possible is (7, 7) for input_size=(1, 4, 5, 5) and "
             "weight of shape (4, 12, 3, 3) with stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1); "
             "is stride=2 meant?",
         ),
         (lambda: grad.conv_transpose2d_weight(X, W.shape, ones(1, 12, 11, 15)), "; is stride=(2, 3) meant?"),
         (lambda: grad.conv_transpose2d(X, W, ones(1, 12, 11, 11)), "; is stride=2 meant?"),
+        (
+            lambda: grad.conv_transpose2d_input((1, 4, 16, 16), ones(4, 6, 4, 4), ones(1, 6, 32, 32)),
+            "dilation=(1, 1); are stride=2 and padding=1 meant?",
+        ),
+        (
+            lambda: grad.conv_transpose2d_input((1, 4, 16, 16), ones(4, 6, 4, 4), ones(1, 6, 32, 32), stride=2),
+            "dilation=(1, 1); is padding=1 meant?",
+        ),
+        (
+            lambda: grad.conv2d_input((1, 6, 32, 32), ones(4, 6, 4, 4), ones(1, 4, 16, 16)),
+            "dilation=(1, 1); are stride=2 and padding=1 meant?",
+        ),
+        (lambda: grad.conv2d_input((1, 4, 11, 11), V, ones(1, 12, 11, 11)), "dilation=(1, 1); is padding=1 meant?"),
+        (
+            lambda: grad.conv2d_input((1, 4, 11, 11), V, ones(1, 12, 40, 11)),
+            "dilation=(1, 1); stride and padding are those of the forward call",
+        ),
+        (
+            lambda: grad.conv_transpose2d_weight(X, W.shape, ones(1, 12, 200, 7)),
+            "dilation=(1, 1); stride and padding are those of the forward call",
+        ),
         (
             lambda: grad.conv2d_input((1, 4, 11, 11), V, ones(1, 12, 5, 5)),
             "grad_output has shape (1, 12, 5, 5): input_size=(1, 4, 11, 11) and weight of shape (12, 4, 3, 3) give "
@@ -227,6 +308,13 @@ def test_what_may_have_been_meant_is_asked(call: Callable[[], Any], message: str
         lambda: costs(X, W, dtype="float8"),
         lambda: costs(X, W, dtype="int32"),
         lambda: conv_transpose2d(X, W, [0.5, 1.0]),
+        lambda: conv_transpose2d(X, W, 2.0),
+        lambda: conv_transpose2d(X, W, True),
+        lambda: conv_transpose2d(X, W, ones()),
+        lambda: conv_transpose2d(X, W, (2, 2, 2)),
+        lambda: conv_transpose2d(X, W, list(range(1, 13))),
+        lambda: prepare(W, stride=2, output_size=(1, 12, 100, 100))(X),
+        lambda: conv2d(X, V, out=ones(1, 3, 4, 12)),
         lambda: conv_transpose2d(X, W, ones(1, 12, 1, 2)),
         lambda: conv_transpose2d(X, W, stride=2, output_size=(1000, 11)),
         lambda: conv_transpose2d(X, W, stride=2, output_size=(2, 11)),
@@ -270,12 +358,54 @@ def test_nothing_is_asked_where_nothing_fits(call: Callable[[], Any]) -> None:
         (lambda: costs(X.shape, (4, 12)), "weight_shape=(4, 12): expected 3, 4 or 5 dimensions"),
         (
             lambda: Geometry.conv_transpose_to(X.shape, W.shape, (1, 12, 7, 9)),
-            "output_shape=(1, 12, 7, 9): possible are (7, 7) to (7, 7) for input_shape=(1, 4, 5, 5)",
+            "output_shape=(1, 12, 7, 9): possible is (7, 7) for input_shape=(1, 4, 5, 5)",
         ),
         (
             lambda: conv_transpose2d(X, W, stride=2, output_size=(16, 14)),
             "output_size=(16, 14): possible are (11, 11) to (12, 12) for input of shape (1, 4, 5, 5) and",
         ),
+        *(
+            (
+                lambda size=size: conv_transpose2d(L, W, stride=2, output_size=size, **LAST),
+                f"output_size={size}: expected 2 spatial sizes or a shape of 4 dimensions, as input of shape (1, 5, 5,",
+            )
+            for size in ((11, 12, 3), (3, 11, 12), (1, 1, 11, 12, 3), (11,), [])
+        ),
+        (
+            lambda: conv_transpose2d(L[0], W, stride=2, output_size=(1, 11, 12, 3), **LAST),
+            "output_size=(1, 11, 12, 3): expected 2 spatial sizes or a shape of 3 dimensions, as input of shape (5, 5,",
+        ),
+        (
+            lambda: conv_transpose2d(L, W, stride=2, output_size=(1, 0, 11, 12), **LAST),
+            "output_size=(1, 0, 11, 12): each spatial size must be at least 1",
+        ),
+        (
+            lambda: conv_transpose2d(L, W, stride=2, output_padding=1, output_size=(1, 11, 10, 12), **LAST),
+            "output_size=(1, 11, 10, 12) and output_padding=(1, 1) both settle the output",
+        ),
+        (
+            lambda: prepare(W, output_size=11.0),
+            "output_size=11.0: expected an int, 2 ints, or the whole shape, got flo",
+        ),
+        (
+            lambda: prepare(W, op="conv_transpose_input", stride=2, output_size=11)(ones(1, 12, 12, 11)),
+            "x has shape (1, 12, 12, 11), but was prepared for output_size=(11, 11)",
+        ),
+        (lambda: conv_transpose2d(X[:, :1], W), "input of shape (1, 1, 5, 5) has 1 channel, but weight"),
+        (lambda: conv2d(X, V, stride=(1,)), "stride=(1,): expected an int or 2 ints, got 1 value"),
+        (lambda: conv_transpose2d(X, W, 2.0), "bias is a float: expected a NumPy or CuPy array"),
+        (
+            lambda: costs(X.tolist(), W.shape),
+            "input_shape is a list of length 1 that holds a sequence: expected a sequence of ints, such as "
+            "numpy.asarray(input_shape).shape",
+        ),
+        (
+            lambda: merge([W], 2),
+            "subkernels is a list: expected a dict of residue class to array, as segregate returns",
+        ),
+        (lambda: prepare(W).explain(IMAGE), "x has dtype uint8 and the prepared weight has dtype float32: "),
+        (lambda: prepare(W).costs(X.astype("f8")), "x has dtype float64 and the prepared weight has dtype float32: "),
+        (lambda: prepare(W).compile([IMAGE]), "x has dtype uint8 and the prepared weight has dtype float32: "),
     ],
 )
 def test_arguments_have_the_names_that_the_caller_gave_them(call: Callable[[], Any], message: str) -> None:
@@ -306,7 +436,6 @@ ROWS = 2 * HUGE + 3
         (lambda: costs((1, 1, 2), (1, 2**29, 1), stride=2**30), f"would have shape (1, {2**29}, {2**30 + 1}), "),
         (lambda: conv_transpose3d(ones(1, 1, 2, 2, 2), ones(1, 1, 1, 1, 1), stride=2**20), BIG),
         (lambda: prepare(V, op="conv", padding=HUGE), f"stride=(1, 1), padding=(({HUGE}, {HUGE}), ({HUGE}, {HUGE}))"),
-        (lambda: prepare(W, dilation=HUGE), f"dilation=({HUGE}, {HUGE})"),
         (lambda: prepare(W, stride=HUGE)(X), "x of shape (1, 4, 5, 5) and weight of shape (4, 12, 3, 3) with stride="),
         (lambda: costs(X, W, dilation=HUGE), "input_shape=(1, 4, 5, 5) and weight_shape=(4, 12, 3, 3) with strid"),
         (lambda: explain(X, V, op="conv", padding=HUGE), f"the output would have shape (1, 12, {ROWS}, {ROWS}), "),
@@ -314,9 +443,13 @@ ROWS = 2 * HUGE + 3
         (lambda: grad.conv2d_input((1, 4, 2**40, 2**40), V, X), "input_size=(1, 4, 1099511627776, 1099511627776), "),
         (
             lambda: grad.conv2d_weight(X, V.shape, X, padding=HUGE),
-            f"the output would have shape (1, 12, {ROWS}, {ROWS}",
+            f"grad_output has shape (1, 4, 5, 5), but would need (1, 12, {ROWS}, {ROWS}), {12 * ROWS**2} {BIG}input",
         ),
-        (lambda: conv_transpose2d(X, W, output_size=2**40), "output_size=(1099511627776, 1099511627776): possible are"),
+        (
+            lambda: prepare(W, dilation=HUGE),
+            f"{BIG}the smallest input of shape (4, 1, 1) and weight of shape (4, 12, 3, 3) with stride=(1, 1), ",
+        ),
+        (lambda: conv_transpose2d(X, W, output_size=2**40), "output_size=(1099511627776, 1099511627776): possible is "),
         (lambda: conv_transpose2d(X, W, stride=2**40), "stride=1099511627776: must be at most 2147483647"),
         # The maps could be, but not what a method makes of them.
         (

@@ -108,7 +108,8 @@ def test_output_size_out_of_range_shows_the_range() -> None:
 @pytest.mark.parametrize("value", [17.0, np.float32(17), True, (17.0, 14), "17", {17, 14}])
 def test_output_sizes_that_are_no_ints(value: Any) -> None:
     refused(f"output_size={value!r}: ", kind=TypeError, stride=2, output_size=value)
-    refused("expected an int, got ", kind=TypeError, stride=2, output_size=value)
+    rule = "each value expected an int" if isinstance(value, tuple) else "expected an int, 2 ints, or the whole shape"
+    refused(f"{rule}, got ", kind=TypeError, stride=2, output_size=value)
 
 
 def test_output_size_of_wrong_length() -> None:
@@ -169,7 +170,7 @@ def test_zero(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["stride", "dilation", "output_padding"])
 @pytest.mark.parametrize("value", [(1,), (1, 1, 1), ()])
 def test_wrong_number_of_values(name: str, value: Any) -> None:
-    refused(f"{name}={value!r}: expected an int or 2 ints, got {len(value)} values", **{name: value})
+    refused(f"{name}={value!r}: expected an int or 2 ints, got {len(value)} value", **{name: value})
     refused(f"{name}=(1, 2): expected an int or 1 int, got 2 values", rank=1, **{name: (1, 2)})
 
 

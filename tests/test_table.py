@@ -76,7 +76,8 @@ def test_the_text_names_classes_and_who_takes_a_method() -> None:
     """On a GPU and on the CPU "auto" takes another method."""
     text = cupy_kst.explain((1, 8, 9, 9), (8, 1, 3, 3), stride=(2, 1), groups=8)
     lines = text.splitlines()
-    assert "residue classes: 2, with sub-kernels of 2x3 taps (1 of them), 1x3 taps (1 of them)" in lines
+    assert "residue classes: 2, with sub-kernels of 2x3 taps (1), 1x3 taps (1)" in lines
+    assert "  class: (output + padding) % stride on each axis" in lines
     assert "  class (0, 0): 2x3 taps [0::2, 0::1] of the filter make outputs [0::2, 0::1]" in lines
     assert "  class (1, 0): 1x3 taps [1::2, 0::1] of the filter make outputs [1::2, 0::1]" in lines
     takers = [(line.split()[0], line.partition("taken by ")[2]) for line in lines if line.startswith(("u", "k"))]
@@ -84,6 +85,17 @@ def test_the_text_names_classes_and_who_takes_a_method() -> None:
     assert "baseline, taken by both" in cupy_kst.explain((1, 8, 9, 9), (8, 1, 3, 3), method="zero_insertion")
     sparse = cupy_kst.explain((1, 1, 4), (1, 1, 1), stride=2)
     assert "  class (1): no taps, so that outputs [1::2] are the bias alone" in sparse.splitlines()
+    assert "  class (0): 1 tap [0::2] of the filter make outputs [0::2]" in sparse.splitlines()
+    assert "residue classes: 2, with sub-kernels of 1 tap (1), no taps (1)" in sparse.splitlines()
+    mixed = cupy_kst.explain((1, 4, 5, 5), (4, 6, 2, 2), stride=3)
+    assert "residue classes: 9, with sub-kernels of 1x1 tap (4), no taps (5)" in mixed.splitlines()
+    assert "useful: 1 MAC of a tap and an input that both exist" in cupy_kst.explain((1, 1, 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize("op", get_args(Op))
+def test_the_text_says_whose_shapes_a_gradient_has(op: Op) -> None:
+    text = cupy_kst.explain((1, 4, 5, 5), (4, 4, 3, 3), op=op)
+    assert (", of the forward call: input (1, 4, 5, 5)" in text) == op.endswith(("_input", "_weight"))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

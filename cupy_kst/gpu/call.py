@@ -40,6 +40,7 @@ class Call:
         self._cupy = load_cupy()
         self._device, self._weight = weight.device.id, weight
         self._shape, self._dtype = settled.shape, settled.dtype.storage
+        self._rank, self._data_format = settled.geometry.rank, settled.data_format
         self._from_small = settled.operation == "conv_transpose"
         with weight.device:
             self._bound = engine(self._device).bind(
@@ -62,7 +63,7 @@ class Call:
         if out is None:
             out = arrays.empty_beside(cupy, x, self._shape, self._dtype)
         else:
-            arrays.check_out(cupy, out, self._shape, self._dtype, (("x", x),))
+            arrays.check_out(cupy, out, self._shape, self._dtype, (("x", x),), self._rank, self._data_format)
         if workspace is not None:
             arrays.check_workspace(cupy, workspace, self.workspace_bytes, ALIGNMENT, {"x": x, "out": out})
         if cupy.cuda.runtime.getDevice() == device:
