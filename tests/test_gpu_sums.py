@@ -149,7 +149,9 @@ def test_one_running_sum_breaks_the_bound(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("method", PER_THREAD)
-@every_dtype
+@pytest.mark.parametrize(
+    "dtype", [dtype if dtype == "float32" else pytest.param(dtype, marks=pytest.mark.long) for dtype in DTYPES]
+)
 @FIRST_AND_LAST
 def test_threads_sum_within_the_bound(method: str, dtype: str, channels_last: bool) -> None:
     _check(_run(method, dtype, channels_last), dtype, _bound(dtype))
@@ -189,7 +191,7 @@ SHAPES = [(100_000, 1), (33_333, 3), (11_111, 9), (9, 25), (9, 49), (9, 60)]
 
 
 @pytest.mark.parametrize(("channels", "taps"), SHAPES)
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("complex64", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("method", "form"), [("conv_v2", ""), ("conv_v2", "/split2"), ("ks_deconv", "")])
 def test_tiles_sum_channels_and_taps_within_the_bound(
     method: str, form: str, dtype: str, channels: int, taps: int, small_tiles: None

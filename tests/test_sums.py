@@ -26,6 +26,7 @@ MANY, SEVERAL = 10_000_000, (320, 1025, 1 << 17)
 MULTIPLES = {"compiled_minimal": 3}
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+every_count = pytest.mark.parametrize("count", [*SEVERAL[:-1], pytest.param(SEVERAL[-1], marks=pytest.mark.long)])
 every_format = pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 
 
@@ -196,7 +197,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("op", "method", "form", "dtype"), FORMS)
-@pytest.mark.parametrize("count", SEVERAL)
+@every_count
 def test_depths_of_products(op: Any, method: str, form: str, dtype: str, count: int) -> None:
     """Sums over channels, and over taps, for one output channel and for more than fill a block of any form."""
     for numbers, right in many_kinds(count, dtype):
@@ -241,7 +242,7 @@ def can(method: str, form: str, call: Any, x: Array) -> bool:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
 @pytest.mark.parametrize("method", methods("conv_weight"))
-@pytest.mark.parametrize("count", SEVERAL)
+@every_count
 def test_gradients_of_weights(method: str, dtype: str, count: int) -> None:
     for numbers, right in many_kinds(count, dtype):
         for channels in (1, 3, 4, 70) if count < SEVERAL[-1] else (1, 4):
