@@ -191,6 +191,27 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
                 check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
 
 
+@pytest.mark.usefixtures("_nothing_held")
+@pytest.mark.parametrize(
+    ("method", "form", "input_shape", "weight_shape", "stride"),
+    [
+        ("unified", "fold", (1, 2, 60, 60), (2, 3, 80, 80), 4),
+        ("unified", "fold", (1, 2, 3000), (2, 3, 8192), 16),
+        ("sk_dilated", "taps", (1, 60, 256, 256), (60, 60, 1, 1), 1),
+        ("segregated", "columns", (1, 8192, 16, 16), (8192, 2, 2, 2), 2),
+        ("direct", "columns", (1, 20000, 8, 8), (20000, 16, 1, 1), 1),
+    ],
+)
+def test_sums_that_are_made_in_parts_are_told(
+    method: str, form: str, input_shape: Any, weight_shape: Any, stride: int
+) -> None:
+    geometry = Geometry.conv_transpose(input_shape, weight_shape, stride)
+    roles = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
+    arrays: dict[Role, Any] = {role: np.ones(shape, "f4") for role, shape in roles.items()}
+    said = cpu.memory(method, geometry, DTYPES["float32"], form)
+    check_peak(partial(cpu.run, method, geometry, DTYPES["float32"], arrays, None, form), said.workspace_bytes, 4, said)
+
+
 def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
     """Return what the public function of an operation makes of an input, a weight and the gradient of the output."""
     x, weight, gradient = arrays["input"], arrays["weight"], arrays["output"]

@@ -46,8 +46,9 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
         _set(first, products, None if bias is None else bias[part, outputs], target)
+        beside = np.empty(target.shape if others else 0, target.dtype)
         for classes in others:
-            beside = np.zeros(target.shape, target.dtype)
+            beside[...] = 0
             _set(classes, products, None, beside)
             target += beside
 
@@ -79,7 +80,10 @@ def workspace(geometry: Geometry, setting: Setting) -> int:
     several = 2 if block != list(shape) else 1
     # Those of all taps; or those of the class, of the tap before and of the tap, or with the bias.
     held = prod(kernel) * several if at_once else min(3, prod(kernel) * several)
-    return prod(block) * row_bytes * (held + 1)
+    # The sums of further taps of a class are added to those of the first ones.
+    taps = prod(int(class_table(axis).counts.max(initial=0)) for axis in geometry.axes)
+    beside = prod(axis.large for axis in geometry.axes) * setting.itemsize if taps > CHAIN else 0
+    return prod(block) * (row_bytes * (held + 1) + beside)
 
 
 def _rows(row_bytes: int, kernel: Sequence[int], at_once: bool) -> int:
@@ -134,6 +138,7 @@ def _schedule(geometry: Geometry) -> tuple[list[list[_Class]], bool]:
     They are in lists of a part of each class, whose sums are added up: the first is that of all classes.
     """
     axes: list[list[list[_AxisClass]]] = []
+    # A part has as many taps as the product of its axes' parts: what the last axis leaves is for those before it.
     most = CHAIN
     for axis in reversed(geometry.axes):
         axes.insert(0, _axis_classes(axis, most))
