@@ -152,7 +152,9 @@ def describe(
         for shape in (geometry.input_shape, geometry.output_shape)
     )
     shapes = {"input": given, "weight": geometry.weight_shape, "output": made}
-    forward = "" if op in ("conv_transpose", "conv") else ", of the forward call"
+    # A prepared gradient's geometry has what its call reads as the input.
+    own = operation == ("conv_transpose" if geometry.transposed else "conv")
+    forward = "" if own else ", of the forward call"
     # No line ends within a shape.
     named = (f"{name} {shape}".replace(" ", _FIXED) for name, shape in shapes.items())
     useful = next(iter(found.values())).useful_macs

@@ -113,7 +113,8 @@ def test_shapes_of_costs_and_explain_are_in_the_layout(op: Any) -> None:
         text = explain(turned, case.weight_shape, op=op, data_format="channels_last", **options)
         output = laid_out(case.output_shape, case.rank, "channels_last")
         # A long line is wrapped.
-        shown = f"{op} in float32: input {turned}, weight {case.weight_shape}, output {output} "
+        forward = "" if op in ("conv", "conv_transpose") else ", of the forward call"
+        shown = f"{op} in float32{forward}: input {turned}, weight {case.weight_shape}, output {output} "
         assert " ".join(text.split()).startswith(shown)
 
     same()
@@ -240,6 +241,6 @@ def test_calls_whose_size_a_prepared_weight_cannot_make_are_refused() -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         prepared(np.ones((2, 4, 6, 4), "f4"))
     of_input = prepare(W, stride=2, output_size=(12, 9), op="conv_transpose_input")
-    message = "x has shape (2, 12, 12, 10): it is the gradient of an output of output_size=(12, 9)"
+    message = "x has shape (2, 12, 12, 10), but was prepared for output_size=(12, 9)"
     with pytest.raises(ValueError, match=re.escape(message)):
         of_input(np.ones((2, 12, 12, 10), "f4"))

@@ -137,7 +137,7 @@ def test_what_it_is_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: prepare(W, op="conv_weight"), ValueError, "op='conv_weight': there is 'conv_transpose', 'conv', 'con"),
+        (lambda: prepare(W, op="conv_weight"), ValueError, "op='conv_weight': a weight's gradient has no weight to p"),
         (lambda: prepare(W, B, op="conv_input"), ValueError, "op='conv_input': a gradient of the input has no bias"),
         (lambda: prepare(W, op="conv", output_padding=1), ValueError, "op='conv': a convolution takes no output_padd"),
         (lambda: prepare(W, data_format="NCHW"), ValueError, "data_format='NCHW': there is 'channels_first'"),
