@@ -19,7 +19,7 @@ from cupy_kst.testing import Case, cases, check, integer_arrays, real_arrays
 from tests.conftest import PROFILE
 from tests.faults import FAULTS, right
 
-SEEDS = range(3)
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
 SEARCH = settings(max_examples=300, database=None, phases=[Phase.generate, Phase.shrink])
 
 

@@ -24,6 +24,8 @@ from .ways_out import ways_out
 
 # Cases that are put to a function from two threads at once.
 _AT_ONCE = 4
+# Cases that are tried after a failure, so that no option is named that leaves it out by chance.
+_FURTHER = 100
 # One case in so many is drawn by each strategy after the first.
 _RARE = 18
 _NOW_AND_THEN = "it is not so whenever it is called again"
@@ -77,7 +79,20 @@ class Runner:
         if not tried.remembers:
             arrays = simplest(arrays, lambda simpler: self._fault(case, simpler, way) is not None)
         fault = self._fault(case, arrays, way) or replace(self._last, text=_NOW_AND_THEN)
+        if not tried.remembers:
+            self._look_further(strategy)
         raise AssertionError(self._report(case, arrays, way, fault)) from fault.error
+
+    def _look_further(self, strategy: st.SearchStrategy[Any]) -> None:
+        """Put more cases to the function, whatever it makes of them: the smallest failures are all alike."""
+
+        def note(example: Any) -> bool:
+            self._is_wrong(example)
+            return False
+
+        with suppress(errors.NoSuchExample, errors.Unsatisfiable, errors.Flaky):
+            self._smallest(strategy, note, min(_FURTHER, self._max_examples), further=True)
+        self._tried.remembers = False
 
     def _is_wrong(self, example: Any) -> bool:
         (case, arrays), way = example
@@ -137,7 +152,14 @@ class Runner:
         report = self._report(case, arrays, Way("contiguous", 1), fault, at_once=True)
         raise AssertionError(report) from fault.error
 
-    def _smallest(self, strategy: st.SearchStrategy[Any], is_wrong: Callable[[Any], bool], max_examples: int) -> Any:
+    def _smallest(
+        self,
+        strategy: st.SearchStrategy[Any],
+        is_wrong: Callable[[Any], bool],
+        max_examples: int,
+        further: bool = False,
+    ) -> Any:
+        """Return the smallest example that is wrong; `further` draws others than before."""
         # All that a profile of the caller's could set.
         how = settings(
             max_examples=max_examples,
@@ -150,7 +172,7 @@ class Runner:
             deadline=None,
             print_blob=False,
         )
-        return find(strategy, is_wrong, settings=how, random=Random(self._seed))
+        return find(strategy, is_wrong, settings=how, random=Random(self._seed + further))
 
     def _report(self, case: Case, arrays: Arrays, way: Way, fault: Fault, at_once: bool = False) -> str:
         later = self._tried.remembers and fault.kind != "first result" and fault.text != _NOW_AND_THEN
