@@ -48,9 +48,10 @@ class Cost:
     extra_threads : int or None
         Output elements of the launch grids that fall outside the output. Split computes them, and crops them; the
         other methods do not. None for methods that compute in tiles.
-    cpu_form : str
-        The form in which the CPU carries the method out.
-    cpu_workspace_bytes : int
+    cpu_form : str or None
+        The form in which the CPU carries the method out; None where a map or the weight has more than 2**33 elements,
+        for which the CPU plans nothing before it is called.
+    cpu_workspace_bytes : int or None
         The most memory that it holds at once beside input, weight and output, with as many threads as calls take here:
         copies in the type that it computes in, channels first and in native byte order, of arrays that are not so; the
         weight as it is packed, unless it is prepared; borders, blocks, and what threads keep for their next call. Not
@@ -65,8 +66,8 @@ class Cost:
     workspace_bytes: int
     launches: int
     extra_threads: int | None
-    cpu_form: str
-    cpu_workspace_bytes: int
+    cpu_form: str | None
+    cpu_workspace_bytes: int | None
 
 
 def costs(
@@ -160,7 +161,11 @@ def count(op: Op, geometry: Geometry, dtype: DType, on_cpu: OnCpu) -> dict[str, 
     """Return the cost of every method that supports an operation on a geometry."""
     conjugated = None if on_cpu.prepared or dtype.compute.kind != "c" else _CONJUGATED.get(op)
 
+    largest = max(map(prod, (geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape)))
+
     def cost(name: str) -> Cost:
+        if largest > _MOST_ON_CPU:
+            return Cost(*_COUNTS[name](geometry, dtype), None, None)
         memory = cpu.memory(
             name,
             geometry,
@@ -176,6 +181,8 @@ def count(op: Op, geometry: Geometry, dtype: DType, on_cpu: OnCpu) -> dict[str, 
     return {name: cost(name) for name, method in methods_of(op).items() if method.supports(geometry)[0]}
 
 
+# Elements of an array for which memory of the CPU is planned: plans have a row for each block of a map.
+_MOST_ON_CPU = 1 << 33
 # The fields of a Cost up to `extra_threads`.
 _Counts = tuple[int, int, int, int, int, int | None]
 

@@ -141,7 +141,7 @@ def describe(
         name = taken[engine].name
         reason = f'taken by "auto": {auto(operation, geometry, engine).reason}' if method == "auto" else "as asked for"
         form = found[name].cpu_form if device is None else _form(name, geometry, element, options, device)
-        return f"{_where(device)}: {name}/{form}, {reason}"
+        return f"{_where(device)}: {name if form is None else f'{name}/{form}'}, {reason}"
 
     def line(each: Method) -> str:
         takers = [_ENGINES[engine] for engine in engines if taken[engine] is each]
@@ -239,10 +239,11 @@ def _line(method: Method, geometry: Geometry, cost: Cost | None, takers: Sequenc
     if cost is None:
         return f"{method.name:14}  cannot: {method.supports(geometry)[1]}"
     macs, workspace = _scaled(cost.macs), _scaled(cost.workspace_bytes, "B")
-    numbers = f"{macs:>10}{workspace:>11}{cost.launches:>10,}{_scaled(cost.cpu_workspace_bytes, 'B'):>12}"
+    on_cpu = "-" if cost.cpu_workspace_bytes is None else _scaled(cost.cpu_workspace_bytes, "B")
+    numbers = f"{macs:>10}{workspace:>11}{cost.launches:>10,}{on_cpu:>12}"
     taken = f"taken by {'both' if len(takers) > 1 else takers[0]}" if takers else ""
     notes = ", ".join(note for note in ("" if method.paper else "baseline", taken) if note)
-    return f"{method.name:14}{numbers}  {cost.cpu_form:16}  {notes}".rstrip()
+    return f"{method.name:14}{numbers}  {cost.cpu_form or '-':16}  {notes}".rstrip()
 
 
 def _scaled(number: int, unit: str = "") -> str:

@@ -135,14 +135,13 @@ def of_plain(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
     numbers, shape = found.numbers, found.shape
     out_channels, blocks, parts, together = (int(numbers[i]) for i in (3, 7, 8, 12))
     deepest = int(found.classes[:, 3].max())
-    depth = kernels._ROWS_DEPTH if shape.positions_in_lanes else kernels._DEPTH
     most = {kernels.WIDE[0]: 3, kernels.FEW[0]: 4, kernels.ONE[0]: 8, kernels.CHANNELS[0]: kernels._MOST}[kind]
     return {
         **_boxes(found.boxes),
         "output channels": (out_channels, shape.block),
         "blocks among tasks": (blocks, parts),
         "blocks at once": (blocks // parts, together),
-        "products": (deepest, depth),
+        "products": (deepest, kernels._DEPTH),
         "tiles": (int(found.boxes[:, 9].max()), most),
         "rows in vectors": (int(found.boxes[:, 7].max()), shape.lanes),
     }
@@ -174,7 +173,7 @@ def of_fold(geometry: Geometry) -> dict[str, Division]:
     _, _, channels, out_channels, kernel, shares, few = (int(each) for each in found.numbers[:7])
     left, gap = (int(each) for each in found.numbers[13:15])
     rows = ceil(out_channels / shares) * kernel
-    positions = max(left + fold_plan._positions(tuple(part), gap) for part in found.parts)
+    positions = left + int(fold_plan._positions(found.parts, gap).max())
     axes = {
         name: (int(found.parts[:, i + 1].max()), int((found.parts[:, i + 1] - found.parts[:, i]).max()))
         for name, i in (("depth", 0), ("height", 4), ("width", 8))

@@ -207,4 +207,13 @@ def check_drawn(name: str, **limits: Any) -> None:
     for at_end in (True, False):
         _fences.at_end = at_end
         with form.chosen(), small_parts():
-            check(function, op=form.op, dtypes=("float32", "float64"), seed=at_end, **limits)
+            check(
+                function,
+                op=form.op,
+                dtypes=("float32", "float64"),
+                seed=int(at_end),
+                layouts="contiguous",
+                threads=1,
+                quiet=True,
+                **limits,
+            )

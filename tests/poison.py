@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 
 from cupy_kst import arrays, cpu, subkernels
-from cupy_kst.cpu import merging, split
+from cupy_kst.cpu import filtering, merging, split, sums, taps, unified
 from cupy_kst.cpu.compiled import gradients, memory
 
 # Modules that call `numpy.empty` in Python; what is compiled calls NumPy's own.
-MODULES = (cpu, merging, split, gradients, memory)
+MODULES = (cpu, filtering, merging, split, sums, taps, unified, gradients, memory)
 
 
 def poisoned(array: Any) -> Any:

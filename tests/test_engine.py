@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.costs import count
+from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu import params, source
 from cupy_kst.gpu.choice import needs_wide
@@ -82,7 +82,7 @@ def run(engine: Engine, method: str, geometry: Geometry) -> None:
 @pytest.mark.parametrize("method", LAUNCHERS)
 @pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
 def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
-    cost = count(METHODS[method].operation, geometry, DTYPES["float32"])[method]
+    cost = count(METHODS[method].operation, geometry, DTYPES["float32"], OnCpu())[method]
     recorder = Recorder()
     run(Engine(recorder), method, geometry)
     assert len(recorder.launches) == cost.launches

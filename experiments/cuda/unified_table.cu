@@ -25,7 +25,7 @@ extern "C" __global__ void PER_POSITION unified_table(
     x += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
     weight += plane_offset(group * p.group_small, p.group_large, channel, KH * KW);
     y += map_offset(at.sample, p.large_channels, at.channel, p.large_h * p.large_w);
-    Compute sum{};
+    LongSum sum(Compute{});
     for (int row = 0; row < rows; ++row) {
         const Index ih = first_h - row;
         if (ih < 0 || ih >= p.small_h)
@@ -35,8 +35,8 @@ extern "C" __global__ void PER_POSITION unified_table(
             if (iw < 0 || iw >= p.small_w)
                 continue;
             const Index from = ih * p.small_w + iw, tap = (class_h + row * SH) * KW + class_w + column * SW;
-            sum = add_tap(x + from, plane, weight + tap, filter, p.group_small, sum);
+            add_tap(sum, x + from, plane, weight + tap, filter, p.group_small);
         }
     }
-    store(y + at.h * p.large_w + at.w, sum);
+    store(y + at.h * p.large_w + at.w, sum.value());
 }
