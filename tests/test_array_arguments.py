@@ -33,7 +33,8 @@ FUNCTIONS = _functions()
 
 def _arguments(name: str) -> dict[str, Any]:
     """Return valid arguments of a function: everything is of size one."""
-    rank = int(re.search(r"\dd", name)[0][0]) if re.search(r"\dd", name) else 1  # type: ignore[index]
+    found = re.search(r"(\d)d", name)
+    rank = int(found[1]) if found else 1
     ones = np.ones((1,) * (rank + 2), "f4")
     known: dict[str, Any] = dict.fromkeys(("input", "weight", "grad_output", "x"), ones)
     known |= {"input_size": ones.shape, "weight_size": ones.shape, "bias": np.ones(1, "f4"), "stride": 1}
