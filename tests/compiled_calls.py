@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from .skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import memory, work
+from cupy_kst.cpu import tiling
+from cupy_kst.cpu.compiled import frames, memory, work
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,18 @@ def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are shared by three threads, however small they are."""
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
     monkeypatch.setattr(work, "ALONE_MACS", 0)
+
+
+@contextmanager
+def boxes_of_few_tiles(monkeypatch: pytest.MonkeyPatch, sums_bytes: int) -> Iterator[None]:
+    """Divide maps of minimal filtering into boxes of few tiles, as those of many channels are."""
+    monkeypatch.setattr(tiling, "_SUMS_BYTES", sums_bytes)
+    caches = tiling.space_of, frames.minimal
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
 
 
 def integers(*shape: int, dtype: str = "float32", seed: int = 0) -> Any:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import compiled, reference, tiling
+from cupy_kst.cpu import compiled, reference
 from cupy_kst.cpu.compiled import frames
 from cupy_kst.cpu.filtering import filters
 from cupy_kst.testing import check
 
 from .bounds import assert_within
-from .compiled_calls import integers, poisoned, several_threads
+from .compiled_calls import boxes_of_few_tiles, integers, poisoned, several_threads
 
 # What compiled code is given is laid out already.
 _check = partial(check, layouts="contiguous")
@@ -93,14 +93,8 @@ class _Calls:
 
 @pytest.fixture
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Boxes of few tiles, as of many channels."""
-    monkeypatch.setattr(tiling, "_SUMS_BYTES", 60 << 10)
-    caches = tiling.space_of, frames.minimal
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
+    with boxes_of_few_tiles(monkeypatch, 60 << 10):
+        yield
 
 
 @pytest.mark.parametrize("op", ["conv_transpose", "conv"])

@@ -15,12 +15,10 @@ import pytest
 
 import cupy_kst
 from cupy_kst import cpu, grad, prepare
-from cupy_kst.cpu import tiling
-from cupy_kst.cpu.compiled import frames
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.prepared import PreparedOp
 
-from .compiled_calls import poisoned, several_threads
+from .compiled_calls import boxes_of_few_tiles, poisoned, several_threads
 from .engines import first, last
 
 __all__ = ["poisoned", "several_threads"]
@@ -60,14 +58,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Maps are divided into boxes of few tiles, as those of many channels."""
-    monkeypatch.setattr(tiling, "_SUMS_BYTES", 8 << 10)
-    caches = tiling.space_of, frames.minimal
-    for cache in caches:
-        cache.cache_clear()
-    yield
-    for cache in caches:
-        cache.cache_clear()
+    with boxes_of_few_tiles(monkeypatch, 8 << 10):
+        yield
 
 
 class Layer(NamedTuple):
