@@ -13,7 +13,8 @@ import numpy as np
 from numpy.exceptions import TooHardError
 
 from .dtypes import spelt
-from .hints import out_layout, stride_of_bias
+from .hints.channels import out_layout
+from .hints.words import stride_of_bias
 
 Engine = Literal["numpy", "cupy"]
 

@@ -12,7 +12,7 @@ from . import arrays, cpu, dtypes
 from .arrays import Engine
 from .dtypes import DType, Precision
 from .geometry import AXES, Geometry
-from .hints import stride_of_bias
+from .hints.words import stride_of_bias
 from .labels import Labels, ShapeError, shape_in_format
 from .methods import OPERATIONS, Operation, Role, choose
 from .options import check_choice, counted

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import ml_dtypes  # noqa: F401  (by which NumPy knows bfloat16 by its name)
 import numpy as np
 
-from .hints import question
+from .hints.words import question
 
 Bits = Literal["", "half", "bfloat"]
 # How exactly products of float32 are to be made.
@@ -128,9 +128,9 @@ def _mismatch(given: Mapping[str, np.dtype[Any]], other: str = "") -> str:
 
 
 def _converted(name: str, dtype: np.dtype[Any], wanted: np.dtype[Any]) -> str:
-    """Return how a caller converts an array, "" where that would lose an imaginary part, or it holds no numbers."""
+    """Return how a caller converts an array, "" where that would lose an imaginary part, or it cannot hold numbers."""
     is_complex = dtype.kind == "c"
-    is_number = is_complex or dtype.kind in "biuf" or dtype.name.startswith(("float", "bfloat"))
+    is_number = is_complex or dtype.kind in "biufO" or dtype.name.startswith(("float", "bfloat"))
     if not is_number or (is_complex and wanted.kind != "c"):
         return ""
     # NumPy knows bfloat16 by its name alone.

@@ -167,6 +167,8 @@ def describe(
         f"useful: {_scaled(useful)} MAC{'' if useful == 1 else 's'} of a tap and an input that both exist",
         "workspace: the most memory beside input, weight and output",
     ]
+    if "cupy" not in engines:
+        lines.append(f"on CUDA: as {REFERENCE.name} would take it")
     if precision != "ieee" and element.name == "float32" and "numpy" in engines:
         lines.append(f"precision {precision}: allowed, but NumPy computes as ieee")
     return "\n".join(map(_wrapped, lines))

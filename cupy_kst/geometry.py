@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import product
@@ -10,14 +10,22 @@ from math import prod
 from typing import Any
 
 from .axis import Axis, AxisClass
-from .hints import Sizing, channels_hint, conv_options, other_layout
+from .hints.channels import channels_hint, other_layout
+from .hints.sizes import Sizing, conv_options
 from .labels import Labels, ShapeError, shape_in_format
 from .options import Padding, counted, is_sequence, per_axis, per_axis_padding, shape, spatial_size, whole_number
 from .sizes import conv_axes, conv_transpose_axes
 
 AXES = 3
 # An array has at most 2**63 - 1 bytes, so that it has fewer elements than this, where an element has 16.
-ELEMENTS = 2**59
+_ELEMENTS = 2**59
+
+
+def too_many(sizes: Iterable[int]) -> str:
+    """Return why there can be no array of these sizes, "" where there can."""
+    # A batch of zero makes no memory of all the rest, but NumPy reckons with it.
+    elements = prod(max(size, 1) for size in sizes)
+    return f"{elements} elements, more than the 2**59 - 1 of any array" if elements >= _ELEMENTS else ""
 
 
 @dataclass(frozen=True)
@@ -508,7 +516,7 @@ def _channels_differ(
     return ShapeError(
         f"{{input}} has {counted(inputs[-rank - 1], 'channel')}, but {{weight}} {takes}",
         rank,
-        lambda labels: channels_hint(labels.data_format, inputs, weights, rank, labels.weight, fits, groups),
+        lambda labels: channels_hint(labels, inputs, weights, rank, fits, groups),
         input=inputs,
         weight=weights,
     )
@@ -539,20 +547,20 @@ def _another_output(
 
 def _possible(geometry: Geometry) -> Geometry:
     """Return a geometry whose maps can exist, or raise a ShapeError."""
-    shapes = {"input": geometry.input_shape, "weight": geometry.weight_shape, "made": geometry.output_shape}
-    for role, each in shapes.items():
-        # A batch of zero makes no memory of all the rest, but NumPy reckons with it.
-        elements = prod(max(size, 1) for size in each)
-        if elements >= ELEMENTS:
-            what = f"{{{role}_is}}" if role != "made" else "{makes}"
-            raise ShapeError(
-                f"{what}, {elements} elements, where an array has at most 2**59 - 1: {{input}} and {{weight}} with "
-                f"{_options(geometry.axes[-geometry.rank :])}",
-                geometry.rank,
-                input=geometry.input_shape,
-                weight=geometry.weight_shape,
-                made=geometry.output_shape,
-            )
+    inputs, weights, made = geometry.input_shape, geometry.weight_shape, geometry.output_shape
+    if why := too_many(inputs):
+        raise ShapeError(f"{{input_is}}: {why}", geometry.rank, input=inputs)
+    if why := too_many(weights):
+        raise ShapeError(f"{{weight_is}}: {why}", geometry.rank, weight=weights)
+    if why := too_many(made):
+        options = _options(geometry.axes[-geometry.rank :])
+        raise ShapeError(
+            f"{{makes}}, {why}: {{input}} and {{weight}} with {options}",
+            geometry.rank,
+            input=inputs,
+            weight=weights,
+            made=made,
+        )
     return geometry
 
 

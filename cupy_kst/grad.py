@@ -20,7 +20,7 @@ from .cpu import sums as cpu_sums
 from .dtypes import Precision
 from .geometry import Geometry, check_output
 from .gpu import sums as gpu_sums
-from .hints import option_of_word
+from .hints.words import option_of_word
 from .labels import DataFormat, Labels, ShapeError, channels_first_shape, in_both_formats, settle
 from .options import check_choice, is_sequence, shape
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from .arrays import Engine
-from .geometry import ELEMENTS, Geometry
-from .hints import bias_gradient, question
+from .geometry import Geometry, too_many
+from .hints.words import bias_gradient, question
 from .labels import DataFormat, Labels, settle
 from .options import check_choice, shape_or_array, size_in_front
 
@@ -51,10 +50,8 @@ def _nothing(geometry: Geometry) -> str:
 
 def _too_large(what: str, shape: tuple[int, ...]) -> str:
     """Return why an array can't be, "" where it can."""
-    elements = prod(max(size, 1) for size in shape)
-    if elements < ELEMENTS:
-        return ""
-    return f"its {what} would have shape {shape}, {elements} elements, where an array has at most 2**59 - 1"
+    why = too_many(shape)
+    return why and f"its {what} would have shape {shape}, {why}"
 
 
 def _inserted(geometry: Geometry) -> str:

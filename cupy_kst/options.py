@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 
-from .hints import option_of_word, question
+from .hints.sizes import pads_in_a_row
+from .hints.words import option_of_word, question
 from .labels import channels_first_shape
 
 Rule = Literal["valid", "same", "same_lower"]
@@ -117,7 +118,7 @@ def per_axis_padding(value: Any, rank: int) -> Padding:
         example = ", ".join(["(lo, hi)"] * rank) + ("," if rank == 1 else "")
         raise ValueError(
             f"padding={value!r}: expected an int, {counted(rank, 'int')}, {counted(rank, 'pair')} written ({example}), "
-            "or 'valid', 'same', 'same_lower'"
+            f"or 'valid', 'same', 'same_lower'{pads_in_a_row(value, rank)}"
         )
     return pairs
 

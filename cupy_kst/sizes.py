@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .axis import Axis
-from .hints import Sizing, transposed_options
+from .hints.channels import are_swapped, swapped
+from .hints.sizes import Sizing, transposed_options
 from .labels import ShapeError
 from .options import Padding, Rule
 
@@ -27,6 +28,8 @@ def conv_axes(inputs: Sizes, weights: Sizes, stride: Sizes, padding: Padding, di
                 f"the filter of size {kernel} with dilation={dilation} spans {spans}, more than the size {sizes} of "
                 f"{{input}} with padding={tuple(pads)}",
                 rank,
+                # The channels fit either way.
+                lambda labels: swapped(labels) if are_swapped(inputs, weights, rank) else "",
                 input=inputs,
             )
         axes.append(Axis((size + lo + hi - span) // s + 1, size, k, s, d, lo, hi))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from cupy_kst.hints import question
+from cupy_kst.hints.words import question
 from experiments import frame
 from experiments.console import TABLE_BOX, output
 from experiments.errors import EXIT_CHECK, ExperimentError, complain

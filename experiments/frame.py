@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from experiments import console, devices, environment, results
+from experiments.choices import Choice
 from experiments.devices import Device
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import wrong_rows
@@ -142,7 +143,7 @@ Callback = Callable[..., Any]
 def options(out: str) -> Callable[[Callback], Callback]:
     """Return the decorator that adds the options every run has; `out` is the default of --out."""
     added = (
-        click.option("--device", type=click.Choice(devices.CHOICES), default="auto", show_default=True),
+        click.option("--device", type=Choice(devices.CHOICES), default="auto", show_default=True),
         click.option(
             "--threads",
             type=click.IntRange(1, devices.logical_cores()),

@@ -22,6 +22,7 @@ from experiments import (
     layers,
     results,
 )
+from experiments.choices import Choice
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.gpu_arrays import bytes_needed
 from experiments.gpu_ceilings import Ceilings
@@ -41,7 +42,7 @@ _SHOWN = 20
 @click.command(NAME)
 @click.option(
     "--part",
-    type=click.Choice(tuple(PARTS)),
+    type=Choice(tuple(PARTS)),
     default="core",
     show_default=True,
     help="; ".join(f"{name}: {part.summary}" for name, part in PARTS.items()) + ".",

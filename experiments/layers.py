@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cupy_kst.hints import question
+from cupy_kst.hints.words import question
 from experiments.errors import ExperimentError
 
 LAYERS = Path(__file__).resolve().parent / "layers.json"

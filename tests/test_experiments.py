@@ -302,6 +302,7 @@ def broken(tmp_path: Path) -> Iterator[Path]:
         ("quickstart --image {}/text.jpg", "not an image that Pillow can read"),
         ("quickstart --image {}/cut.png", "--image"),
         ("quickstart --device tpu", "'tpu' is not one of"),
+        ("quickstart --device cuda", "'cuda' is not one of 'cpu', 'gpu', 'auto'; is 'gpu' meant?"),
         ("quickstart --threads 0", "not in the range"),
         ("quickstart --repeat 0", "not in the range"),
         ("quickstart --repeat many", "'many' is not a valid"),

@@ -29,7 +29,7 @@ from cupy_kst import (
 )
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import form_of
-from cupy_kst.hints import nearest
+from cupy_kst.hints.words import nearest
 from cupy_kst.install import from_extra
 
 LAST: Any = {"data_format": "channels_last"}
@@ -95,6 +95,32 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
             lambda: conv2d(L, W),
             "takes 12; is data_format='channels_last' meant, and is weight.swapaxes(0, 1) meant?",
         ),
+    ],
+    "an input and a weight that are swapped": [
+        (
+            lambda: conv_transpose2d(W, X),
+            "input of shape (4, 12, 3, 3) has 12 channels, but weight of shape (1, 4, 5, 5) takes 1; "
+            "are input and weight swapped?",
+        ),
+        (lambda: conv2d(V, X), "with padding=((0, 0), (0, 0)); are input and weight swapped?"),
+        (lambda: conv2d(ones(6, 2, 3, 3), X, groups=2), "with groups=2 takes 8; are input and weight swapped?"),
+        (lambda: explain(W, X), "takes 1; are input_shape and weight_shape swapped?"),
+    ],
+    "weights with the filter's axes in front": [
+        (lambda: conv_transpose2d(X, ones(3, 3, 12, 4)), "takes 3; is weight.transpose(3, 2, 0, 1) meant?"),
+        (lambda: conv_transpose2d(X, ones(3, 3, 4, 12)), "takes 3; is weight.transpose(2, 3, 0, 1) meant?"),
+        (lambda: conv2d(L, ones(3, 3, 4, 12), **LAST), "takes 3; is weight.transpose(3, 2, 0, 1) meant?"),
+        (
+            lambda: conv2d(L, ones(3, 3, 4, 12)),
+            "takes 3; is data_format='channels_last' meant, and is weight.transpose(3, 2, 0, 1) meant?",
+        ),
+        (lambda: prepare(ones(3, 12, 4))(ones(1, 4, 5)), "takes 3; is weight.transpose(2, 1, 0) meant?"),
+        (lambda: costs(X, (3, 3, 12, 4)), "; do the filter's axes stand first in weight_shape, which here are last?"),
+    ],
+    "pads in a row": [
+        (lambda: conv2d(X, V, padding=(1, 2, 3, 4)), "'same_lower'; is padding=((1, 3), (2, 4)) meant?"),
+        (lambda: conv1d(X[0], V[..., 0], padding=[1, 2]), "'same_lower'; is padding=((1, 2),) meant?"),
+        (lambda: conv2d(X, V, padding=(1, 2, 3)), "or 'valid', 'same', 'same_lower'"),
     ],
     "other groups": [
         (
@@ -257,6 +283,7 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
     ],
     "dtypes": [
         (lambda: conv_transpose2d(IMAGE, W), "pass input.astype(np.float32)"),
+        (lambda: conv2d(X, V.astype(object)), "complex128: pass weight.astype(np.float32)"),
         (
             lambda: prepare(W)(IMAGE),
             "x has dtype uint8 and the prepared weight has dtype float32: uint8 is not supported, use one of "
@@ -412,7 +439,7 @@ def test_arguments_have_the_names_that_the_caller_gave_them(call: Callable[[], A
     assert message in said(call)
 
 
-BIG = "elements, where an array has at most 2**59 - 1: "
+BIG = "elements, more than the 2**59 - 1 of any array: "
 ROWS = 2 * HUGE + 3
 
 
@@ -439,8 +466,8 @@ ROWS = 2 * HUGE + 3
         (lambda: prepare(W, stride=HUGE)(X), "x of shape (1, 4, 5, 5) and weight of shape (4, 12, 3, 3) with stride="),
         (lambda: costs(X, W, dilation=HUGE), "input_shape=(1, 4, 5, 5) and weight_shape=(4, 12, 3, 3) with strid"),
         (lambda: explain(X, V, op="conv", padding=HUGE), f"the output would have shape (1, 12, {ROWS}, {ROWS}), "),
-        (lambda: costs((1, 1, 2**40, 2**40), (1, 1, 1, 1)), "input_shape=(1, 1, 1099511627776, 1099511627776), "),
-        (lambda: grad.conv2d_input((1, 4, 2**40, 2**40), V, X), "input_size=(1, 4, 1099511627776, 1099511627776), "),
+        (lambda: costs((1, 1, 2**40, 2**40), (1, 1, 1, 1)), "input_shape=(1, 1, 1099511627776, 1099511627776): "),
+        (lambda: grad.conv2d_input((1, 4, 2**40, 2**40), V, X), "input_size=(1, 4, 1099511627776, 1099511627776): "),
         (
             lambda: grad.conv2d_weight(X, V.shape, X, padding=HUGE),
             f"grad_output has shape (1, 4, 5, 5), but would need (1, 12, {ROWS}, {ROWS}), {12 * ROWS**2} {BIG}input",

@@ -182,6 +182,8 @@ def test_a_form_is_pinned_and_explained() -> None:
         prepared = prepare(W, method="ks_deconv", form=form)
         assert f"NumPy: ks_deconv/{form}, as asked for" in prepared.explain(X.shape)
         np.testing.assert_array_equal(prepared(X), conv_transpose2d(X, W))
+        # A weight of NumPy has no device, though what a GPU would do is shown beside.
+        assert prepared.explain(X.shape).endswith("\non CUDA: as NVIDIA H200 would take it")
 
 
 @pytest.mark.gpu

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from math import gcd, prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,12 @@ def test_a_sum_that_float16_cannot_hold_is_refused() -> None:
     case = Case("conv_transpose", (2100, 1), (2100, 1, 1), False, "float16", (1,), (0,), (0,), 1, (1,), (1,))
     with pytest.raises(ValueError, match="float16 is exact up to 2048, but an output of this case sums 2100 products"):
         integer_arrays(case)
+
+
+@pytest.mark.parametrize("arrays", [integer_arrays, real_arrays])
+def test_arrays_of_what_is_no_case_are_refused(arrays: Any) -> None:
+    with pytest.raises(TypeError, match=r"^case is a NoneType: expected a Case, as cases\(\) draws them$"):
+        arrays(None)
 
 
 def test_right_functions_pass() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..dtypes import DType
 from ..geometry import Geometry
-from ..hints import question
+from ..hints.words import question
 from ..methods import METHODS, OPERATIONS, Role
 from ..packed import Packed
 from . import (

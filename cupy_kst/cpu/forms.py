@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from ..geometry import ELEMENTS, Geometry
+from ..geometry import Geometry, too_many
 from .sums import add_up, matrix_product
 
 Array = NDArray[Any]
@@ -216,10 +216,10 @@ def pad(input: Array, borders: Sequence[tuple[int, int]]) -> Array:
     sizes = input.shape[-len(borders) :]
     extents = (lo + size + hi for size, (lo, hi) in zip(sizes, borders, strict=True))
     shape = (*input.shape[: -len(borders)], *extents)
-    if prod(shape) >= ELEMENTS:
+    if why := too_many(shape):
         raise ValueError(
             f"padding, stride and dilation put {tuple(borders)} zeros around the input in NumPy, which would have "
-            f"shape {shape}, {prod(shape)} elements, where an array has at most 2**59 - 1"
+            f"shape {shape}, {why}"
         )
     padded = np.zeros(shape, input.dtype)
     padded[last_axes([range(lo, lo + size) for size, (lo, _) in zip(sizes, borders, strict=True)])] = input

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from ..axis import Axis
 from ..dtypes import DTYPES, DType, Precision
 from ..geometry import Geometry
-from ..hints import question
+from ..hints.words import question
 from ..packed import Packed
 from . import (
     conv_v2,

@@ -41,6 +41,7 @@ def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
     is zero, nor a part of a complex one, and all of one array have one sign, so that a product too many or too few
     always shows: of the parts of complex products one is a sum of two numbers of one sign.
     """
+    _check_case(case)
     exact, products = largest_exact(case.dtype), case.terms * (2 if _is_complex(case) else 1)
     largest = max((size for size in (1, 2, 3) if products * size**2 + size <= exact), default=0)
     if largest == 0:
@@ -54,7 +55,13 @@ def integer_arrays(case: Case) -> st.SearchStrategy[Arrays]:
 
 def real_arrays(case: Case) -> st.SearchStrategy[Arrays]:
     """Draw the arrays of a case with normally distributed numbers, both parts of complex ones."""
+    _check_case(case)
     return _seeded(case, np.random.Generator.standard_normal)
+
+
+def _check_case(case: Any) -> None:
+    if not isinstance(case, Case):
+        raise TypeError(f"case is a {type(case).__name__}: expected a Case, as cases() draws them")
 
 
 def _seeded(case: Case, values: Callable[[np.random.Generator, tuple[int, ...]], Array]) -> st.SearchStrategy[Arrays]:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import hints
 from ..dtypes import DTYPES, supported
+from ..hints import words
 from ..options import whole_number
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> None:
 def question(value: Any, choices: Iterable[str]) -> str:
     """Return the end of a message that asks whether the nearest choice is meant, "" where none is near."""
     # So that "sym" is near to "symmetric".
-    return hints.question(value, choices, 0.5)
+    return words.question(value, choices, 0.5)
 
 
 def flag(name: str, value: Any) -> bool:
