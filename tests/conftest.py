@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -56,20 +57,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option by which continuous integration runs what takes long as well."""
-    parser.addoption("--long", action="store_true", help="run the tests marked `long` as well")
+    """Add the options by which what takes long is run as well, or, as continuous integration does, by itself."""
+    parser.addoption("--long", action="store_true", help="run what is left out because it takes long as well")
+    parser.addoption("--long-only", action="store_true", help="run nothing but what is left out because it takes long")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests marked `long` unless asked for, and skip those marked `gpu` where there is no usable GPU."""
-    if not config.getoption("long"):
-        left_out = [item for item in items if item.get_closest_marker("long")]
+    """Leave out what takes long unless asked for, and skip tests marked `gpu` where there is no usable GPU."""
+    wanted = config.getoption("long_only")
+    if wanted or not config.getoption("long"):
+        left_out = [item for item in items if _takes_long(item) != wanted]
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        items[:] = [item for item in items if _takes_long(item) == wanted]
     marked = [item for item in items if item.get_closest_marker("gpu")]
     reason = _no_gpu() if marked else ""
     for item in marked if reason else ():
         item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    """Return whether a test is marked `long`, and its parameters are not those that the marker excepts."""
+    given = getattr(item, "callspec", None)
+
+    def applies(marker: pytest.Mark) -> bool:
+        excepts = marker.kwargs.get("but", lambda: False)
+        return not excepts(**{name: given.params[name] for name in signature(excepts).parameters})
+
+    return any(map(applies, item.iter_markers("long")))
 
 
 def _no_gpu() -> str:

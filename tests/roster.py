@@ -236,3 +236,13 @@ def _builds() -> list[Build]:
 
 
 BUILDS = _builds()
+# One of each kernel by each kind of product, in 32 and in 16 bits, for where all of them take too long.
+ESSENTIAL = frozenset(
+    {
+        (build.stem, build.dtype, dict(build.defines).get("TENSOR")): build
+        for build in BUILDS
+        if (build.wide, build.channels_last, build.constants, build.architecture)
+        == (False, False, "4x4 stride 2", "sm_90")
+        if build.dtype in ("float32", "float16")
+    }.values()
+)

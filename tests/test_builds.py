@@ -58,6 +58,10 @@ SHAPES: dict[str, tuple[Any, ...]] = {
 }
 
 
+# What is run where all shapes take too long.
+ODD = "odd sizes, groups"
+
+
 def case_of(method: str, name: str) -> Case:
     return _case(TABLE[method].operation, *SHAPES[name])
 
@@ -91,12 +95,14 @@ def _whole(case: Case) -> Arrays:
     return _real(case, np.round)
 
 
+@pytest.mark.long(but=lambda method, case: case == case_of(method, ODD))
 @every_method_and_case
 def test_specialised_build(method: str, case: Case) -> None:
     arrays = _whole(case)
     np.testing.assert_array_equal(emulate(method, case, arrays, build="specialised"), expected(case, arrays))
 
 
+@pytest.mark.long(but=lambda method, case: case == case_of(method, ODD))
 @every_method_and_case
 def test_builds_are_bitwise_alike(method: str, case: Case) -> None:
     arrays = _real(case)
@@ -105,10 +111,11 @@ def test_builds_are_bitwise_alike(method: str, case: Case) -> None:
         assert generic.tobytes() == emulate(method, case, arrays, **other).tobytes(), other
 
 
+@pytest.mark.long(but=lambda method, dtype: method in ("ks_deconv", "unified") and dtype == "complex64")
 @every_method
 @every_dtype
 def test_builds_of_every_dtype(method: str, dtype: str) -> None:
-    case = replace(case_of(method, "odd sizes, groups"), dtype=dtype)
+    case = replace(case_of(method, ODD), dtype=dtype)
     whole, real = _whole(case), _real(case)
     generic = emulate(method, case, real)
     np.testing.assert_array_equal(emulate(method, case, whole), expected(case, whole))
@@ -127,6 +134,7 @@ def test_order_of_threads_is_of_no_account(method: str, case: Case, order: str) 
     assert forward.tobytes() == emulate(method, case, arrays, sanitize="plain", order=order).tobytes()
 
 
+@pytest.mark.long(but=lambda method, case: case == case_of(method, ODD))
 @every_method_and_case
 def test_no_data_race(method: str, case: Case) -> None:
     arrays = _whole(case)

@@ -122,6 +122,7 @@ def test_equals_the_definition(op: Any) -> None:
     _check(_FUNCTIONS[op], op=op, dtypes=_DTYPES)
 
 
+@pytest.mark.long(but=lambda op: op == "conv")
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_with_many_channels(op: Any) -> None:
     _check(_FUNCTIONS[op], op=op, dtypes=_DTYPES, ranks=(1, 2), max_channels=150, max_kernel=3, max_elements=3000)
@@ -137,6 +138,7 @@ def test_a_fold_equals_the_definition() -> None:
     _check(_fold, op="conv_transpose", dtypes=_DTYPES)
 
 
+@pytest.mark.long
 def test_a_fold_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
     _check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
@@ -172,6 +174,7 @@ def test_a_fold_equals_the_definition_in_small_parts() -> None:
 _FOLDS = [(1, 300, 70, 1, 9, 5, 2, 2), (3, 300, 70, 1, 4, 4, 2, 1), (2, 40, 6, 2, 21, 3, 2, 0)]
 
 
+@pytest.mark.long(but=lambda case, dtype: case == _FOLDS[2] or (case == _FOLDS[0] and dtype == "float32"))
 @pytest.mark.parametrize("dtype", _DTYPES)
 @pytest.mark.parametrize("case", _FOLDS)
 def test_deep_sums_of_a_fold_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
@@ -195,6 +198,7 @@ def test_a_fold_has_the_same_bits_from_any_number_of_threads(
     assert all(np.array_equal(each, alone) for each in several)
 
 
+@pytest.mark.long(but=lambda case: case == _FOLDS[2])
 @pytest.mark.parametrize("case", _FOLDS)
 def test_what_is_not_finite_reaches_from_a_fold_what_it_touches(case: tuple[int, ...]) -> None:
     _, input, weight, bias = _drawn(case)
@@ -228,6 +232,7 @@ def test_a_convolution_by_rows_equals_the_definition() -> None:
     _check(_rows, op="conv", dtypes=_DTYPES)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_gathered")
 def test_a_convolution_by_rows_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
@@ -260,6 +265,7 @@ _ROWS = [
 ]
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "float32")
 @pytest.mark.usefixtures("_gathered")
 @pytest.mark.parametrize("dtype", _DTYPES)
 @pytest.mark.parametrize("case", _ROWS)
@@ -318,6 +324,7 @@ def _force(form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(frames, "choose", lambda geometry, itemsize: form[0])
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "float32")
 @pytest.mark.parametrize("dtype", _DTYPES)
 @pytest.mark.parametrize("form", _FORMS, ids=_IDS)
 def test_deep_sums_of_each_form_equal_the_definition(

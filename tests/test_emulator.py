@@ -384,6 +384,7 @@ def test_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert Emulator().compile(text, "k") == first
 
 
+@pytest.mark.long(but=lambda kind: kind == "asan")
 @every_build
 def test_a_program_serves_every_checkout_with_the_same_files(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

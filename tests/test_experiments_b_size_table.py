@@ -33,6 +33,7 @@ def emulated(case: Case, arrays: Arrays, emulator: Emulator, sizes: Any = None) 
     return y
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(drawn, st.sampled_from(("asan", "plain")))
 def test_the_kernel_equals_the_definition_exactly(example: tuple[Case, Arrays], build: str) -> None:

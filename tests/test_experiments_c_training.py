@@ -200,6 +200,7 @@ def test_work_is_that_of_the_network() -> None:
 needs_proc = pytest.mark.skipif(not c_memory.can_measure(), reason="Linux's /proc is not here")
 
 
+@pytest.mark.long
 @needs_proc
 def test_memory_grows_with_the_batch() -> None:
     design = Design((3, 32), ((16, 3),), 8)

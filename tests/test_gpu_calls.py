@@ -33,6 +33,7 @@ def workspace_of(cupy: FakeCuPy, prepared: Prepared, shape: Any) -> Array | None
     return cupy.asarray(np.empty(size, np.uint8)) if size else None
 
 
+@pytest.mark.long(but=lambda op: op in ("conv", "conv_weight"))
 @pytest.mark.parametrize(("op", "method"), [(op, method) for op in OPS for method in ("auto", *methods(op))])
 def test_prepared_gives_the_numbers_of_the_definition(op: str, method: str, emulated: FakeCuPy) -> None:
     # Every case has kernels of its own to compile.

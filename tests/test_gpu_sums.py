@@ -22,6 +22,7 @@ from cupy_kst.gpu.tiles import Tile
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, Case
 from tests.engines import METHODS, emulate, every_dtype, expected
+from tests.turns import has_turn
 
 # What the documentation promises: errors of n numbers are at most C * sqrt(n) units of the compute type's last place.
 C = 8
@@ -148,10 +149,9 @@ def test_one_running_sum_breaks_the_bound(dtype: str) -> None:
         _check_part(got, _exact(dtype)[0], _exact(dtype)[0], _bound(dtype), got.dtype)
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "float32")
 @pytest.mark.parametrize("method", PER_THREAD)
-@pytest.mark.parametrize(
-    "dtype", [dtype if dtype == "float32" else pytest.param(dtype, marks=pytest.mark.long) for dtype in DTYPES]
-)
+@every_dtype
 @FIRST_AND_LAST
 def test_threads_sum_within_the_bound(method: str, dtype: str, channels_last: bool) -> None:
     _check(_run(method, dtype, channels_last), dtype, _bound(dtype))
@@ -164,6 +164,7 @@ ALTERNATING = [
 ]
 
 
+@pytest.mark.long(but=lambda method, dtype: has_turn((method, TILED), (dtype, CUDA)))
 @pytest.mark.parametrize(("method", "dtype", "channels_last"), ALTERNATING)
 def test_tiles_sum_within_the_bound(method: str, dtype: str, channels_last: bool, small_tiles: None) -> None:
     got = _run(method, dtype, channels_last, f"{CUDA[dtype]}/8x8", sanitize="plain")
@@ -190,8 +191,9 @@ def test_other_forms_sum_within_the_bound(method: str, dtype: str, form: str, sm
 SHAPES = [(100_000, 1), (33_333, 3), (11_111, 9), (9, 25), (9, 49), (9, 60)]
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "float32")
 @pytest.mark.parametrize(("channels", "taps"), SHAPES)
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("complex64", marks=pytest.mark.long)])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
 @pytest.mark.parametrize(("method", "form"), [("conv_v2", ""), ("conv_v2", "/split2"), ("ks_deconv", "")])
 def test_tiles_sum_channels_and_taps_within_the_bound(
     method: str, form: str, dtype: str, channels: int, taps: int, small_tiles: None

@@ -23,13 +23,20 @@ def test_import_loads_no_array_library_but_numpy() -> None:
     assert ran.stdout.split() == []
 
 
-def test_import_takes_less_than_half_a_second() -> None:
-    script = "import time; start = time.process_time(); import cupy_kst; print(time.process_time() - start)"
+def test_import_takes_less_than_twice_as_long_as_that_of_numpy() -> None:
+    script = """if True:
+        from time import process_time
+        start = process_time()
+        import numpy
+        middle = process_time()
+        import cupy_kst
+        print((process_time() - middle) / (middle - start))
+    """
     runs = (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True) for _ in range(5)
     )
-    # Its own time, and the best of a few: other processes on the machine hardly count.
-    assert any(float(run.stdout) < 0.5 for run in runs)
+    # Its own time beside NumPy's, and the best of a few: neither the machine nor other processes on it count much.
+    assert any(float(run.stdout) < 2 for run in runs)
 
 
 def test_public_names_are_there_and_typed() -> None:

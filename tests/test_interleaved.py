@@ -21,7 +21,7 @@ from cupy_kst.testing import Arrays, Case
 from .emulator import Emulator, require
 from .emulator.runtime import DEVICE
 from .engines import EXAMPLES, emulate, examples_of, expected, geometry
-from .test_builds import SHAPES, _real, _whole, case_of
+from .test_builds import ODD, SHAPES, _real, _whole, case_of
 
 FLOAT = Target(DTYPES["float32"], DEVICE, False)
 MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micros(dtype, "tf32")}
@@ -38,6 +38,7 @@ def interleaved(case: Case, micro: Micro) -> list[str]:
     return [f"{micro.name}/{tile}/interleaved" for tile in needed if needed[tile] <= DEVICE.shared_bytes_optin]
 
 
+@pytest.mark.long(but=lambda micro: micro.name == "f32")
 @every_micro
 def test_any_case_equals_the_definition(dtype: DType, micro: Micro) -> None:
     """Classes of unequal sizes and without taps, filters smaller than the stride, and outputs narrower than it."""
@@ -55,6 +56,7 @@ def test_any_case_equals_the_definition(dtype: DType, micro: Micro) -> None:
     equal()
 
 
+@pytest.mark.long(but=lambda shape, stride: shape == ODD and stride in (3, 8))
 @every_shape
 @every_kind
 @pytest.mark.parametrize("stride", range(2, 9))
@@ -68,6 +70,7 @@ def test_every_number_of_classes(shape: str, form: str, stride: int) -> None:
     np.testing.assert_array_equal(result, expected(case, arrays))
 
 
+@pytest.mark.long(but=lambda shape, order: shape == ODD and order == "shuffled")
 @every_shape
 @every_kind
 @pytest.mark.parametrize(
@@ -87,6 +90,7 @@ def test_builds_orders_and_races(shape: str, form: str, sanitize: str, order: st
     np.testing.assert_array_equal(result, expected(case, arrays))
 
 
+@pytest.mark.long(but=lambda micro, number: micro.name in ("f32", "bf16") and number == 0)
 @pytest.mark.parametrize(
     ("dtype", "micro", "number"),
     [
@@ -167,6 +171,7 @@ def stored_at_once(printed: str) -> list[list[int]]:
     return list(warps.values())
 
 
+@pytest.mark.long(but=lambda stride: stride == 2)
 @pytest.mark.parametrize(
     ("dtype", "tile", "stride"),
     [

@@ -122,6 +122,7 @@ def _crop(sizes: Sequence[int], outputs: Sequence[int]) -> tuple[tuple[int, int]
     return tuple((2 * size - out, 1) for size, out in zip(sizes, outputs, strict=True))
 
 
+@pytest.mark.long(but=lambda channels_last: channels_last)
 @every_width
 @every_format
 @pytest.mark.parametrize("method", TRANSPOSED)
@@ -191,6 +192,7 @@ def test_input_of_a_convolution(method: str, by: str, channels_last: bool, wide:
 STRIDES = {**dict.fromkeys(TRANSPOSED, 2), "split": 1, "direct": 1, "conv_v2": 1}
 
 
+@pytest.mark.long(but=lambda wide, channels_last: wide != channels_last)
 @every_width
 @every_format
 @pytest.mark.parametrize("method", STRIDES)
@@ -212,6 +214,7 @@ def test_end_of_the_output(method: str, channels_last: bool, wide: bool, sparse:
     np.testing.assert_array_equal(written[-1, -1, -16:], expected[0, -1, -16:])
 
 
+@pytest.mark.long(but=lambda method: method in ("unified", "direct"))
 @pytest.mark.parametrize("method", [*TRANSPOSED, "direct", "conv_v2"])
 def test_last_of_many_samples(method: str, sparse: Any) -> None:
     shape, runtime = (300_000_005, 2, 2, 2), sparse(32)
@@ -256,12 +259,14 @@ def _compute_last(runtime: Sparse, method: str, geometry: Geometry, of: Any, for
     np.testing.assert_array_equal(y[-4:], of(corner, weight, bias))
 
 
+@pytest.mark.long(but=lambda method: method == "ks_deconv")
 @pytest.mark.parametrize("method", [*TRANSPOSED, "direct", "conv_v2"])
 def test_many_samples_times_many_channels(method: str, sparse: Any) -> None:
     geometry, of = _one_pixel(method, CHANNELS, 3)
     _compute_last(sparse(4 * CHANNELS), method, geometry, of)
 
 
+@pytest.mark.long(but=lambda method: method == "conv_v2")
 @pytest.mark.parametrize("method", ["ks_deconv", "conv_v2"])
 def test_split_sums_of_many_samples(method: str, sparse: Any) -> None:
     """The fourth part begins behind 2**32 partial sums, which no 32 bits count, with a sign or without."""

@@ -10,7 +10,7 @@ import pytest
 from cupy_kst.dtypes import DTYPES
 
 from . import nvrtc
-from .roster import BUILDS, LAUNCHERS, Build
+from .roster import BUILDS, ESSENTIAL, LAUNCHERS, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
@@ -52,6 +52,7 @@ def test_every_kernel_is_read_in_every_element_type_and_layout() -> None:
 
 
 # One test for each build, as reading its code takes longer than all that is looked for there.
+@pytest.mark.long(but=lambda build: build in ESSENTIAL)
 @pytest.mark.parametrize("build", READ, ids=str)
 def test_machine_code(build: Build) -> None:
     code = code_of(build)

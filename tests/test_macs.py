@@ -118,6 +118,7 @@ def test_macs_of_awkward_shapes(method: str, name: str) -> None:
     assert multiplied(method, case, ones(case)).all == costs(case)[method].macs
 
 
+@pytest.mark.long(but=lambda method: method == "conv_v2")
 @pytest.mark.parametrize("method", TRIMMING)
 def test_macs_of_trimmed_tiles(method: str) -> None:
     """All that is multiplied beyond `macs` is what fills the last tiles of samples, channels and columns."""

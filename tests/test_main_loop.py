@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from . import nvrtc
-from .roster import BUILDS, Build
+from .roster import BUILDS, ESSENTIAL, Build
 
 _LABEL = re.compile(r"^(?P<label>\.L_x_\d+):")
 _INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?(?P<name>[A-Z][\w.]*)(?P<operands>[^;]*);")
@@ -67,6 +67,7 @@ def _count(loop: list[Instruction], pattern: re.Pattern[str]) -> int:
     return sum(pattern.match(f"{each.name} {each.operands}") is not None for each in loop)
 
 
+@pytest.mark.long(but=lambda build: build in ESSENTIAL)
 @pytest.mark.parametrize("build", LOOPS, ids=str)
 def test_positions_take_few_instructions(build: Build) -> None:
     nvrtc.require()

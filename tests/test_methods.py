@@ -28,6 +28,7 @@ from tests.engines import (
     run,
     sizes,
 )
+from tests.turns import has_turn
 
 # For tests that draw the element type with the case: failures shrink to the first.
 DRAWN = ("float32", *(dtype for dtype in DTYPES if dtype != "float32"))
@@ -37,6 +38,7 @@ def test_the_table_is_what_is_tested() -> None:
     assert sorted(TABLE) == sorted(METHODS)
 
 
+@pytest.mark.long(but=lambda method, dtype: has_turn((method, METHODS), (dtype, DTYPES)))
 @every_engine
 @every_method
 @every_dtype
@@ -52,6 +54,7 @@ def test_equals_the_definition_exactly(engine: str, method: str, dtype: str) -> 
     equal()
 
 
+@pytest.mark.long(but=lambda method, dtype: has_turn((method, METHODS), (dtype, DTYPES)))
 @every_engine
 @every_method
 @every_dtype
@@ -88,6 +91,7 @@ def test_bitwise_the_same_twice(engine: str, method: str) -> None:
     same()
 
 
+@pytest.mark.long(but=lambda engine, operand: engine == "cpu" and operand == 1)
 @every_engine
 @every_method
 @pytest.mark.parametrize("operand", [0, 1], ids=["first operand", "second operand"])
@@ -190,6 +194,7 @@ def test_memory_layout_is_of_no_account(engine: str, method: str, layout: str) -
     same()
 
 
+@pytest.mark.long(but=lambda method, dtype: has_turn((method, METHODS), (dtype, DTYPES)))
 @every_method
 @every_dtype
 def test_byte_order_is_of_no_account(method: str, dtype: str) -> None:
@@ -217,6 +222,7 @@ def test_zero_strides_are_read_right(method: str) -> None:
     same()
 
 
+@pytest.mark.long(but=lambda method, dtype: has_turn((method, METHODS), (dtype, DTYPES)))
 @public_engines
 @every_method
 @every_dtype
@@ -229,6 +235,7 @@ def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -
     written()
 
 
+@pytest.mark.long(but=lambda block_bytes: block_bytes == 100)
 @every_method
 @pytest.mark.parametrize("block_bytes", [1, 100, 1000])
 def test_memory_divided_into_blocks_is_of_no_account(

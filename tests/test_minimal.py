@@ -97,6 +97,7 @@ def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.long(but=lambda limits: not limits)
 @pytest.mark.parametrize("op", ["conv_transpose", "conv"])
 @pytest.mark.parametrize("limits", [{}, {"ranks": (1, 2), **_LIMITS}], ids=["all ranks", "many channels"])
 def test_equals_the_definition(op: Any, limits: dict[str, Any]) -> None:

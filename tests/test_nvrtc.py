@@ -11,7 +11,7 @@ from cupy_kst.gpu import source
 from cupy_kst.gpu.tiles import Defines
 
 from . import nvrtc
-from .roster import ARCHITECTURES, BUILDS, LAUNCHERS, MORE_ARCHITECTURES, Build, forms
+from .roster import ARCHITECTURES, BUILDS, ESSENTIAL, LAUNCHERS, MORE_ARCHITECTURES, Build, forms
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +19,7 @@ def _needs_nvrtc() -> None:
     nvrtc.require()
 
 
+@pytest.mark.long(but=lambda build: build in ESSENTIAL)
 @pytest.mark.parametrize("build", BUILDS, ids=str)
 def test_build_compiles_without_spills(build: Build) -> None:
     compiled = nvrtc.compile_text(build.text, build.architecture)

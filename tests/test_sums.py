@@ -26,7 +26,7 @@ MANY, SEVERAL = 10_000_000, (320, 1025, 1 << 17)
 MULTIPLES = {"compiled_minimal": 3}
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
-every_count = pytest.mark.parametrize("count", [*SEVERAL[:-1], pytest.param(SEVERAL[-1], marks=pytest.mark.long)])
+every_count = pytest.mark.parametrize("count", SEVERAL)
 every_format = pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 
 
@@ -196,6 +196,7 @@ FORMS = [
 ]
 
 
+@pytest.mark.long(but=lambda count: count < SEVERAL[-1])
 @pytest.mark.parametrize(("op", "method", "form", "dtype"), FORMS)
 @every_count
 def test_depths_of_products(op: Any, method: str, form: str, dtype: str, count: int) -> None:
@@ -240,6 +241,7 @@ def can(method: str, form: str, call: Any, x: Array) -> bool:
     return form in cpu.form_names(method, call._geometry(x.shape), DTYPES[x.dtype.name])
 
 
+@pytest.mark.long(but=lambda count: count < SEVERAL[-1])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
 @pytest.mark.parametrize("method", methods("conv_weight"))
 @every_count

@@ -24,6 +24,7 @@ from cupy_kst.methods import METHODS, OPERATIONS
 
 from .emulator import Emulator, require
 from .emulator.runtime import DEVICE
+from .turns import has_turn
 
 LAUNCHERS = {"ks_deconv": ks_deconv, "conv_v2": conv_v2, "sk_dilated": sk_dilated}
 FLOAT = Target(DTYPES["float32"], DEVICE, False)
@@ -248,6 +249,7 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
         form_of("unified", DTYPES["complex64"], "c64/64x64")
 
 
+@pytest.mark.long(but=lambda micro, number: micro.name == "f16" and number == 0)
 @every_method
 @pytest.mark.parametrize(
     ("dtype", "micro", "number"),
@@ -274,6 +276,7 @@ def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: in
         _check(method, dtype.name, geometry, form, last, precision="tf32")
 
 
+@pytest.mark.long(but=lambda method, dtype: method == "ks_deconv" and dtype == "bfloat16")
 @every_method
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -> None:
@@ -285,6 +288,7 @@ def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -
         _check(method, dtype, GEOMETRIES[1], f"f32/128x64{'' if last else trimmed}", last)
 
 
+@pytest.mark.long(but=lambda micro, channels_last: micro.name == "f32" and channels_last)
 @every_micro
 @every_layout
 def test_gradients_of_weights_walk_through_deep_products(dtype: DType, micro: Micro, channels_last: bool) -> None:
@@ -300,6 +304,9 @@ def test_a_stride_past_the_map_overflows_no_offset(kind: Any, channels_last: boo
     _check("sk_dilated", "float32", geometry, "f32/32x32", channels_last, "asan", kind=kind)
 
 
+@pytest.mark.long(
+    but=lambda method, micro, channels_last: not channels_last and has_turn((micro.name, MICROS), (method, LAUNCHERS))
+)
 @every_method
 @every_micro
 @every_layout
@@ -311,6 +318,7 @@ def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, ch
         _check(method, dtype.name, geometry, form, channels_last, "plain", precision="tf32")
 
 
+@pytest.mark.long(but=lambda geometry, kind: geometry == GEOMETRIES[0] and kind == "specialised")
 @pytest.mark.parametrize("geometry", GEOMETRIES[:3], ids=range(3))
 @pytest.mark.parametrize("form", ["f32/64x64", "tf32/32x64/split3"])
 @pytest.mark.parametrize("kind", ["generic", "specialised"])
@@ -338,6 +346,7 @@ def test_tiles_of_the_baseline_multiply_what_it_is_said_to_multiply() -> None:
     )
 
 
+@pytest.mark.long(but=lambda method, build: method == "sk_dilated" and build == "tsan")
 @every_method
 @pytest.mark.parametrize(
     ("build", "order", "kind", "wide"),

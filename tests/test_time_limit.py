@@ -54,6 +54,7 @@ def _pytest(tmp_path: Path, hang: str, *options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_worker_that_hangs_is_a_failure_of_its_test(tmp_path: Path) -> None:
     need_compiled()
     status, output = _pytest(tmp_path, "without the lock", "-n", "1")

@@ -71,6 +71,7 @@ def run(task: Task, times: Bench, engine: Engine | None = None, store: tuned.Sto
     return search.search(engine or Engine(Nothing()), times, store or tuned.store(), task)
 
 
+@pytest.mark.long(but=lambda method: method == "sk_dilated")
 @pytest.mark.parametrize(
     ("method", "dtype"), [("ks_deconv", "float32"), ("conv_v2", "complex64"), ("sk_dilated", "float16")]
 )
@@ -174,6 +175,7 @@ def test_the_estimate_is_kept_unless_another_is_clearly_faster(gain: float, take
     assert tuned.store().get(_key()) == found.form
 
 
+@pytest.mark.long
 def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
     task = TASK._replace(geometry=Geometry.conv_transpose((1, 256, 32, 32), (256, 128, 4, 4), 2, 1))
     times = Bench()
@@ -377,6 +379,7 @@ def test_what_cannot_be_tuned_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         tune((2, 5, 4, 3), (5, 4, 3, 3), method="ks_deconv")
 
 
+@pytest.mark.long(but=lambda op: op == "conv_weight")
 @pytest.mark.parametrize("op", ["conv_transpose", "conv", "conv_weight"])
 def test_public(op: Any, quick: Callable[[Any], FakeCuPy]) -> None:
     emulator.require()
