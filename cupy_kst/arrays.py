@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Number
 from types import ModuleType
@@ -210,3 +210,22 @@ def empty_beside(module: ModuleType, array: Any, shape: tuple[int, ...], dtype: 
     """Return an uninitialised array of `module` on the device of `array`."""
     with device_of(array):
         return module.empty(shape, dtype)
+
+
+def output_for(
+    module: ModuleType,
+    out: Any,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: Sequence[tuple[str, Any]],
+    rank: int,
+    data_format: str,
+) -> Any:
+    """Return `out` if it can take the result of `inputs`, as `check_out` says, or without it a new array beside them.
+
+    The first of `inputs` is no None.
+    """
+    if out is None:
+        return empty_beside(module, inputs[0][1], shape, dtype)
+    check_out(module, out, shape, dtype, inputs, rank, data_format)
+    return out

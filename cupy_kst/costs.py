@@ -18,7 +18,8 @@ from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE
 from .gpu.target import Target
 from .labels import DataFormat
-from .methods import Op, Role, geometry_of, methods_of
+from .methods import OPERATION_OF, Op, Role, geometry_of, methods_of
+from .problem import Choice, Problem
 from .trimming import trims_classes, trims_windows
 
 
@@ -130,22 +131,22 @@ def costs(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
     element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
-    return count(op, geometry, element, OnCpu.of_option(data_format, dtype, input_shape, weight_shape))
+    problem = Problem(OPERATION_OF[op], geometry, element, data_format == "channels_last")
+    return count(op, problem, OnCpu.of_option(dtype, input_shape, weight_shape))
 
 
 class OnCpu(NamedTuple):
-    """What the memory of a call on the CPU depends on beside its shapes, as `cpu.memory` has it; forms by method."""
+    """What the memory of a call on the CPU depends on beside its problem, as `cpu.memory` has it; forms by method."""
 
-    channels_last: bool = False
     prepared: bool = False
     swapped: bool = False
     forms: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
-    def of_option(cls, data_format: str, dtype: Any, *given: Any) -> OnCpu:
+    def of_option(cls, dtype: Any, *given: Any) -> OnCpu:
         """Return it for an unprepared call of arrays, or of a dtype and shapes."""
         elements = [each.dtype for each in given if hasattr(each, "dtype")] if dtype is None else [np.dtype(dtype)]
-        return cls(data_format == "channels_last", swapped=not all(each.isnative for each in elements))
+        return cls(swapped=not all(each.isnative for each in elements))
 
 
 # Of these a complex gradient takes a conjugate copy; that of a prepared weight is made before any call.
@@ -157,8 +158,9 @@ _CONJUGATED: dict[Op, Role] = {
 }
 
 
-def count(op: Op, geometry: Geometry, dtype: DType, on_cpu: OnCpu) -> dict[str, Cost]:
-    """Return the cost of every method that supports an operation on a geometry."""
+def count(op: Op, problem: Problem, on_cpu: OnCpu) -> dict[str, Cost]:
+    """Return the cost of every method that supports a problem, which a public operation poses."""
+    geometry, dtype = problem.geometry, problem.dtype
     conjugated = None if on_cpu.prepared or dtype.compute.kind != "c" else _CONJUGATED.get(op)
 
     largest = max(map(prod, (geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape)))
@@ -167,12 +169,9 @@ def count(op: Op, geometry: Geometry, dtype: DType, on_cpu: OnCpu) -> dict[str, 
         if largest > _MOST_ON_CPU:
             return Cost(*_COUNTS[name](geometry, dtype), None, None)
         memory = cpu.memory(
-            name,
-            geometry,
-            dtype,
-            on_cpu.forms.get(name),
+            problem,
+            Choice(name, on_cpu.forms.get(name)),
             prepared=on_cpu.prepared,
-            channels_last=on_cpu.channels_last,
             swapped=on_cpu.swapped,
             conjugated=conjugated,
         )

@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, product
 from math import prod
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import dtypes
 from .arrays import Engine
 from .axis import Axis, AxisClass
 from .costs import Cost, OnCpu, count
-from .dtypes import DType, Precision
+from .dtypes import Precision
 from .geometry import Geometry
-from .gpu.choice import needs_wide
 from .gpu.device import REFERENCE, Device
-from .gpu.engine import form_of, form_taken, tuned_form
-from .gpu.target import Target
+from .gpu.engine import form_taken, tuned_form
 from .labels import DataFormat, shape_in_format
-from .methods import OPERATION_OF, Method, Op, auto, choose, geometry_of, methods_of
+from .methods import OPERATION_OF, Method, Op, auto, geometry_of, methods_of
 from .options import check_choice
+from .problem import Choice, Problem
 
 # Sizes of sub-kernels, and classes, that are told.
 _MOST_SUB_KERNELS = 8
@@ -110,45 +109,36 @@ def explain(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
     element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
-    options = Options(method, None, data_format, precision)
-    on_cpu = OnCpu.of_option(data_format, dtype, input_shape, weight_shape)
-    return describe(op, geometry, element, options, {"cupy": REFERENCE, "numpy": None}, on_cpu)
-
-
-class Options(NamedTuple):
-    """Options of a call beside those that its geometry holds."""
-
-    method: str
-    form: str | None
-    data_format: DataFormat
-    precision: Precision
+    problem = Problem(OPERATION_OF[op], geometry, element, data_format == "channels_last", precision)
+    on_cpu = OnCpu.of_option(dtype, input_shape, weight_shape)
+    return describe(op, problem, method, None, {"cupy": REFERENCE, "numpy": None}, on_cpu)
 
 
 def describe(
     op: Op,
-    geometry: Geometry,
-    element: DType,
-    options: Options,
+    problem: Problem,
+    method: str,
+    form: str | None,
     engines: Mapping[Engine, Device | None],
     on_cpu: OnCpu,
 ) -> str:
-    """Return the text of `explain` for a call whose shapes are settled, with its forms on `engines`."""
-    method, precision = options.method, options.precision
-    operation, found = OPERATION_OF[op], count(op, geometry, element, on_cpu)
-    taken = {engine: choose(method, operation, geometry, engine) for engine in engines}
+    """Return the text of `explain` for a problem, and for the method and form that a caller names, on `engines`."""
+    geometry, element, operation = problem.geometry, problem.dtype, problem.operation
+    found = count(op, problem, on_cpu)
+    choices = {engine: Choice.of(problem, engine, method, form) for engine in engines}
 
     def choice(engine: Engine, device: Device | None) -> str:
-        name = taken[engine].name
+        name = choices[engine].method
         reason = f'taken by "auto": {auto(operation, geometry, engine).reason}' if method == "auto" else "as asked for"
-        form = found[name].cpu_form if device is None else _form(name, geometry, element, options, device)
-        return f"{_where(device)}: {name if form is None else f'{name}/{form}'}, {reason}"
+        taken = found[name].cpu_form if device is None else _form(problem, choices[engine], device)
+        return f"{_where(device)}: {name if taken is None else f'{name}/{taken}'}, {reason}"
 
     def line(each: Method) -> str:
-        takers = [_ENGINES[engine] for engine in engines if taken[engine] is each]
+        takers = [_ENGINES[engine] for engine in engines if choices[engine].method == each.name]
         return _line(each, geometry, found.get(each.name), takers)
 
     given, made = (
-        shape_in_format(shape, geometry.rank, options.data_format)
+        shape_in_format(shape, geometry.rank, problem.data_format)
         for shape in (geometry.input_shape, geometry.output_shape)
     )
     shapes = {"input": given, "weight": geometry.weight_shape, "output": made}
@@ -169,8 +159,8 @@ def describe(
     ]
     if "cupy" not in engines:
         lines.append(f"on CUDA: as {REFERENCE.name} would take it")
-    if precision != "ieee" and element.name == "float32" and "numpy" in engines:
-        lines.append(f"precision {precision}: allowed, but NumPy computes as ieee")
+    if problem.precision != "ieee" and element.name == "float32" and "numpy" in engines:
+        lines.append(f"precision {problem.precision}: allowed, but NumPy computes as ieee")
     return "\n".join(map(_wrapped, lines))
 
 
@@ -181,14 +171,10 @@ def _wrapped(line: str) -> str:
     return "\n".join(found).replace(_FIXED, " ")
 
 
-def _form(method: str, geometry: Geometry, element: DType, options: Options, device: Device) -> str:
-    form, last = options.form, options.data_format == "channels_last"
-    if form is None:
-        pinned = tuned_form(method, geometry, element, device, last, options.precision)
-    else:
-        pinned = form_of(method, element, form, options.precision, last)
-    taken = form_taken(method, geometry, Target(element, device, needs_wide(geometry), last, pinned, options.precision))
-    return f"{taken}, tuned" if form is None and pinned is not None else taken
+def _form(problem: Problem, choice: Choice, device: Device) -> str:
+    taken = form_taken(problem, choice, device)
+    is_tuned = choice.form is None and tuned_form(choice.method, problem, device) is not None
+    return f"{taken}, tuned" if is_tuned else taken
 
 
 def _where(device: Device | None) -> str:

@@ -9,18 +9,19 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from . import arrays, cpu, dtypes
-from .calls import Settled, WeightCall, check_arrays, check_bias
+from . import arrays, dispatch, dtypes, gpu
+from .calls import check_arrays, check_bias
 from .costs import Cost, OnCpu, count
+from .dispatch import WeightCall
 from .dtypes import Precision
-from .explain import Options, describe
+from .explain import describe
 from .geometry import Geometry
-from .gpu.engine import Engine, form_of
 from .labels import DataFormat
-from .methods import OPERATION_OF, Operation, choose
+from .methods import OPERATION_OF, Operation
 from .options import check_choice, is_sequence, shape_or_array
 from .packed import Packed
 from .prepared_geometry import SMALLEST, PreparedGeometry
+from .problem import Choice, Problem
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
@@ -217,25 +218,27 @@ class Prepared:
         This, `costs` and `explain` take the shape of `x` in the layout of ``data_format``, or such an array.
         """
         shape = self._shape("input_shape", input_shape)
-        settled = self._weight.calls.get(shape)
-        return self._bytes(self._geometry(shape)) if settled is None else settled.workspace_bytes
+        if call := self._weight.calls.get(shape):
+            return call.workspace_bytes
+        problem = self._problem(self._geometry(shape))
+        return dispatch.workspace_bytes(self._engine, problem, self._choice(problem), self._weight.array)
 
     def costs(self, input_shape: Sequence[int]) -> dict[str, Cost]:
         """Return what `cupy_kst.costs` returns for a call on this shape, with the weight packed."""
         geometry = self._geometry(self._shape("input_shape", input_shape))
-        return count(self._op, geometry, self._dtype, self._on_cpu())
+        return count(self._op, self._problem(geometry), self._on_cpu())
 
     def explain(self, input_shape: Sequence[int]) -> str:
         """Return what `cupy_kst.explain` returns for a call on this shape."""
         geometry = self._geometry(self._shape("input_shape", input_shape))
-        device = None if self._engine == "numpy" else self._gpu().runtime.limits()
-        options = Options(self._method, self._form, self._data_format, self._precision)
-        return describe(self._op, geometry, self._dtype, options, {self._engine: device}, self._on_cpu())
+        device = None if self._engine == "numpy" else gpu.engine(self._weight.array.device.id).runtime.limits()
+        problem = self._problem(geometry)
+        return describe(self._op, problem, self._method, self._form, {self._engine: device}, self._on_cpu())
 
     def _on_cpu(self) -> OnCpu:
         """Return what the memory of calls on the CPU depends on: forms of a GPU are not of the CPU."""
         forms = {self._method: self._form} if self._engine == "numpy" and self._form is not None else {}
-        return OnCpu(self._data_format == "channels_last", prepared=True, forms=forms)
+        return OnCpu(prepared=True, forms=forms)
 
     def update(self, weight: Any) -> None:
         """Take another weight of the same shape and array module, for the calls that begin from here on.
@@ -284,17 +287,8 @@ class Prepared:
 
     def _settle(self, weight: _Weight, shape: tuple[int, ...]) -> WeightCall:
         """Return the calls of a weight on inputs of one shape."""
-        settled = Settled.of(
-            self._engine,
-            self._operation,
-            self._method,
-            self._geometry(shape),
-            self._dtype,
-            self._data_format,
-            self._precision,
-            self._form,
-        )
-        call = settled.of_weight(weight.array, self._bias, weight.packed)
+        problem = self._problem(self._geometry(shape))
+        call = dispatch.bind(self._engine, problem, self._choice(problem), weight.array, self._bias, weight.packed)
         if len(weight.calls) >= _SHAPES:
             weight.calls.clear()
         weight.calls[shape] = call
@@ -307,26 +301,17 @@ class Prepared:
 
     def _new(self, weight: Any) -> _Weight:
         """Return a weight that nothing was made of yet, and that calls on any stream may read."""
-        if self._engine == "numpy":
-            return _Weight(weight, Packed(), {})
-        from . import gpu
-
-        gpu.wait_for(weight)
-        return _Weight(weight, gpu.packed(), {})
+        return _Weight(weight, dispatch.store_for(self._engine, weight), {})
 
     def _check(self) -> None:
         """Raise what every call would raise, by settling that on the smallest input."""
         geometry = self._shapes.of(self._shapes.smallest_input(), SMALLEST)
         check_bias(self._bias, geometry)
-        method = choose(self._method, self._operation, geometry, self._engine).name
-        if self._form is None:
-            return
-        if self._method == "auto":
-            raise ValueError(f"form={self._form!r}: forms are of one method; name it, too: method={method!r}")
-        if self._engine == "numpy":
-            cpu.check_form(method, self._dtype, self._form)
-        else:
-            form_of(method, self._dtype, self._form, self._precision, self._data_format == "channels_last")
+        problem = self._problem(geometry)
+        choice = self._choice(problem)
+        if self._method == "auto" and self._form is not None:
+            raise ValueError(f"form={self._form!r}: forms are of one method; name it, too: method={choice.method!r}")
+        dispatch.check_form(self._engine, problem, choice)
 
     def _shape(self, name: str, given: Any) -> tuple[int, ...]:
         """Return a shape of ``x``, or that of an array, or raise what a call on the array would raise."""
@@ -339,15 +324,8 @@ class Prepared:
         check_bias(self._bias, geometry)
         return geometry
 
-    def _bytes(self, geometry: Geometry) -> int:
-        if self._engine == "numpy" or geometry.samples == 0:
-            return 0
-        method = choose(self._method, self._operation, geometry, self._engine).name
-        last = self._data_format == "channels_last"
-        return self._gpu().workspace_bytes(method, geometry, self._dtype, self._form, last, self._precision)
+    def _problem(self, geometry: Geometry) -> Problem:
+        return Problem(self._operation, geometry, self._dtype, self._data_format == "channels_last", self._precision)
 
-    def _gpu(self) -> Engine:
-        """Return the engine of the device that the weight is on."""
-        from . import gpu
-
-        return gpu.engine(self._weight.array.device.id)
+    def _choice(self, problem: Problem) -> Choice:
+        return Choice.of(problem, self._engine, self._method, self._form)

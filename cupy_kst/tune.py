@@ -11,8 +11,9 @@ from .dtypes import Precision
 from .gpu.search import Tuning
 from .install import from_extra
 from .labels import DataFormat
-from .methods import OPERATION_OF, Op, choose, geometry_of
+from .methods import OPERATION_OF, Op, geometry_of
 from .options import check_choice, shape_or_array
+from .problem import Choice, Problem
 
 
 def tune(
@@ -80,7 +81,8 @@ def tune(
         op, input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size, data_format
     )
     element = dtypes.of_option(dtype, input_shape=input_shape, weight_shape=weight_shape)
-    name = choose(method, OPERATION_OF[op], geometry, "cupy").name
+    problem = Problem(OPERATION_OF[op], geometry, element, data_format == "channels_last", precision)
+    chosen = Choice.of(problem, "cupy", method)
     if geometry.samples == 0:
         shape = shape_or_array("input_shape", input_shape)
         raise ValueError(f"input_shape={shape}: a call on an empty batch launches nothing")
@@ -88,7 +90,7 @@ def tune(
     from .gpu import tuned
     from .gpu.bench import CuPyBench
     from .gpu.runtime import load_cupy
-    from .gpu.search import Task, search
+    from .gpu.search import search
 
     if find_spec("filelock") is None:
         raise RuntimeError(f"tune needs filelock: {from_extra('tune', 'filelock')}")
@@ -97,5 +99,4 @@ def tune(
     except RuntimeError as error:
         raise RuntimeError(f"{error}; explain shows the estimate without one") from error
     engine = gpu.engine(cupy.cuda.runtime.getDevice())
-    task = Task(name, geometry, element, data_format == "channels_last", precision)
-    return search(engine, CuPyBench(cupy), tuned.store(), task)
+    return search(engine, CuPyBench(cupy), tuned.store(), problem, chosen.method)

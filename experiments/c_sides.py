@@ -19,6 +19,7 @@ from cupy_kst import Geometry, cpu, grad
 from cupy_kst.cpu import reference, segregated, windows
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
+from cupy_kst.problem import Choice, Problem
 from experiments import c_work
 from experiments.devices import Device
 
@@ -180,7 +181,7 @@ def _numpy(layer: Layer, x: Array, w: Array, g: Array) -> list[Way]:
             way(TRIMMED, "columns/trimmed", x.shape, deconvolved(True)),
         ]
     maps: dict[Role, Array | None] = {"small": g, "large": x}
-    taps = partial(cpu.run, method, geometry, DTYPES["float32"], form="taps")
+    taps = partial(cpu.run, Problem("conv_weight", geometry, DTYPES["float32"]), Choice(method, "taps"))
     return [way(TRIMMED, "taps", w.shape, lambda out: taps({**maps, "weight": out}))]
 
 

@@ -13,6 +13,7 @@ from cupy_kst import Geometry, cpu
 from cupy_kst.cpu.choice import SECONDS, Work, work
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
+from cupy_kst.problem import Choice, Problem
 from experiments import console, devices, layers
 from experiments.timing import CpuClock, Rounds, time_in_turn
 
@@ -81,8 +82,9 @@ def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
     x, w = draw(layer.input_shape(batch), np.float32), draw(layer.weight_shape, np.float32)
     geometry = Geometry.conv_transpose(x.shape, w.shape, **layer.options)
     arrays: dict[Role, Any] = {"small": x, "weight": w, "large": np.empty(geometry.output_shape, np.float32)}
-    forms = cpu.form_names("ks_deconv", geometry, DTYPES["float32"])
-    calls = {form: partial(cpu.run, "ks_deconv", geometry, DTYPES["float32"], arrays, form=form) for form in forms}
+    problem = Problem("conv_transpose", geometry, DTYPES["float32"])
+    forms = cpu.form_names(problem, "ks_deconv")
+    calls = {form: partial(cpu.run, problem, Choice("ks_deconv", form), arrays) for form in forms}
     timings = time_in_turn(calls, CpuClock(LEAD), Rounds(TURNS, TURNS, 0.0, turn=TURN))[0]
     return [(work(form, geometry, prepared=False), timings[form].median) for form in forms]
 

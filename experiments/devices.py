@@ -16,10 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from cupy_kst import Geometry, cpu, gpu
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.engine import form_taken, tuned_form
+from cupy_kst.gpu.engine import form_taken
 from cupy_kst.gpu.runtime import load_cupy
-from cupy_kst.gpu.target import Target
+from cupy_kst.methods import METHODS
+from cupy_kst.problem import Choice, Problem
 from experiments.errors import ExperimentError
 from experiments.timing import Clock, CpuClock, GpuClock
 
@@ -52,11 +52,11 @@ class Device:
 
     def form(self, method: str, geometry: Geometry, dtype: str) -> str:
         """Return the name of the form by which the library carries a method out here."""
+        problem = Problem(METHODS[method].operation, geometry, DTYPES[dtype])
         if self.cupy is None:
-            return cpu.form_names(method, geometry, DTYPES[dtype])[0]
-        limits, element = gpu.engine(self.cupy.cuda.runtime.getDevice()).runtime.limits(), DTYPES[dtype]
-        tuned = tuned_form(method, geometry, element, limits, False, "ieee")
-        return form_taken(method, geometry, Target(element, limits, needs_wide(geometry), form=tuned))
+            return cpu.form_names(problem, method)[0]
+        limits = gpu.engine(self.cupy.cuda.runtime.getDevice()).runtime.limits()
+        return form_taken(problem, Choice(method), limits)
 
     def clock(self) -> Clock:
         """Return the clock that measures this device."""

@@ -18,6 +18,7 @@ from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.engine import Build, Engine
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.methods import OPERATIONS
+from cupy_kst.problem import Choice, Problem
 from cupy_kst.testing import Arrays, Case, arguments, examples
 from cupy_kst.testing.cases import OPERATIONS as CHECKED
 from tests.emulator import Emulator, require
@@ -133,9 +134,8 @@ def emulate(
         maps = [role for role in ("small", "large") if role in given and role != output]
         given.update({role: np.ascontiguousarray(last(given[role], case.rank)) for role in maps})
     reshaped = {role: each if role == "bias" else each.reshape(full[role]) for role, each in given.items()}
-    engine.run(
-        method, shapes, DTYPES[case.dtype], reshaped, channels_last=channels_last, form=form, precision=precision
-    )
+    problem = Problem(TABLE[method].operation, shapes, DTYPES[case.dtype], channels_last, precision)
+    engine.run(problem, Choice(method, form), reshaped)
     emulator.check_written(out)
     of_caller = {"small": shapes.small_shape, "large": shapes.large_shape, "weight": shapes.weight_shape}
     if channels_last and output != "weight":

@@ -12,6 +12,8 @@ from cupy_kst import Geometry, cpu, prepare
 from cupy_kst.cpu import FORMS, choice, compiled, reference
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 from .skips import need_compiled
 
@@ -76,7 +78,7 @@ def test_gradients_of_weights_are_compiled() -> None:
 @pytest.mark.parametrize("method", FORMS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
-    names = cpu.form_names(method, geometry(2, 8, 9, 8), DTYPES[dtype])
+    names = cpu.form_names(problem_of(method, geometry(2, 8, 9, 8), dtype), method)
     able = DTYPES[dtype].compute.kind == "f" and not compiled.problem()
     assert set(names) == {name for name, form in FORMS[method].items() if not form.compiled or able}
 
@@ -85,7 +87,7 @@ def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
 def test_without_numba_there_are_those_that_it_does_not_compile(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "available", lambda dtype: False)
     cpu.form_names.cache_clear()
-    found = cpu.form_names(method, geometry(2, 8, 9, 8), DTYPES["float32"])
+    found = cpu.form_names(problem_of(method, geometry(2, 8, 9, 8)), method)
     cpu.form_names.cache_clear()
     # What Numba compiles is in the module that says whether it does.
     run = {name: inspect.unwrap(form.run).__module__ for name, form in FORMS[method].items()}
@@ -116,7 +118,7 @@ def test_exact_forms_are_those_whose_weights_reach_only_what_they_touch(method: 
     for place in range(0, arrays["weight"].size, 5):
         alone, broken = np.zeros_like(arrays["weight"]), arrays["weight"].copy()
         alone.flat[place], broken.flat[place] = 1, np.inf
-        cpu.run(method, one, DTYPES["float32"], {**arrays, "weight": broken}, form=name)
+        cpu.run(problem_of(method, one), Choice(method, name), {**arrays, "weight": broken})
         equal.append(np.array_equal(~np.isfinite(arrays[role]), compute(read, alone, None, 2, 1) != 0))
     assert all(equal) == FORMS[method][name].exact
 
@@ -162,10 +164,11 @@ def test_a_weight_that_is_not_finite_is_found_in_the_output(method: str, case: t
         broken = w.copy()
         broken.flat[place] = np.inf
         found = []
-        for name, form in ((exact, None), *((method, form) for form in cpu.form_names(method, one, DTYPES["float32"]))):
+        forms = ((method, form) for form in cpu.form_names(problem_of(method, one), method))
+        for name, form in ((exact, None), *forms):
             arrays: dict[Any, Any] = {"small": x, "large": large, "weight": broken}
             arrays[output] = np.full_like(arrays[output], np.nan)
-            cpu.run(name, one, DTYPES["float32"], arrays, form=form, auto=True)
+            cpu.run(problem_of(name, one), Choice(name, form, replaceable=True), arrays)
             found.append(arrays[output])
         assert len(found) > 1
         for each in found[1:]:
@@ -176,9 +179,9 @@ def test_taps_far_apart_are_not_compiled() -> None:
     """The copy of all that lies between them would be far larger than what they read."""
     need_compiled()
     far = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 36, 36)
-    assert cpu.form_names("conv_v2", far, DTYPES["float32"], prepared=True) == ("columns",)
+    assert cpu.form_names(problem_of("conv_v2", far), "conv_v2", prepared=True) == ("columns",)
     near = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 1)
-    assert "compiled" in cpu.form_names("conv_v2", near, DTYPES["float32"])
+    assert "compiled" in cpu.form_names(problem_of("conv_v2", near), "conv_v2")
     weight = np.zeros((2, 1024, 3, 3), "f4")
     prepared = prepare(weight, op="conv", padding=1024, dilation=1024, method="conv_v2", form="compiled")
     with pytest.raises(ValueError, match="form='compiled': for these shapes conv_v2 has 'columns'"):

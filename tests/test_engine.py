@@ -19,6 +19,8 @@ from cupy_kst.gpu.engine import LAUNCHERS, Engine, form_of, plan
 from cupy_kst.gpu.plan import Plan, Workspace
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS
+from cupy_kst.problem import Choice, Problem
+from tests.problems import problem_of
 
 from . import emulator
 
@@ -41,7 +43,7 @@ def test_what_a_device_does_not_take_is_refused() -> None:
         plan("ks_deconv", EVEN, replace(TARGET, device=small, form=form))
     with pytest.raises(ValueError, match=r"^unified: a grid has 8 blocks along x, small takes 7$"):
         plan("unified", EVEN, replace(TARGET, device=replace(small, max_grid=(7, 1, 1))))
-    form = form_of("ks_deconv", TARGET.dtype, "tf32/128x128", "tf32")
+    form = form_of("ks_deconv", TARGET.dtype, "tf32/128x128", precision="tf32")
     with pytest.raises(
         ValueError, match=r"^form='tf32/128x128': a block takes \d+ bytes of shared memory, small has 49"
     ):
@@ -76,13 +78,14 @@ class Recorder:
 def run(engine: Engine, method: str, geometry: Geometry) -> None:
     x, w = np.zeros(geometry.full_small_shape, "f4"), np.zeros(geometry.full_weight_shape, "f4")
     y = np.zeros(geometry.full_large_shape, "f4")
-    engine.run(method, geometry, DTYPES["float32"], {"small": x, "weight": w, "large": y})
+    problem = Problem("conv_transpose", geometry, DTYPES["float32"])
+    engine.run(problem, Choice(method), {"small": x, "weight": w, "large": y})
 
 
 @pytest.mark.parametrize("method", LAUNCHERS)
 @pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
 def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
-    cost = count(METHODS[method].operation, geometry, DTYPES["float32"], OnCpu())[method]
+    cost = count(METHODS[method].operation, problem_of(method, geometry), OnCpu())[method]
     recorder = Recorder()
     run(Engine(recorder), method, geometry)
     assert len(recorder.launches) == cost.launches
@@ -201,7 +204,7 @@ def test_options_of_any_size_do_not_overflow(
     engine = Engine(emulator.Emulator("asan"), build)
     y = engine.runtime.empty(geometry.full_large_shape, np.dtype("f4"))
     arrays = {"small": x[None, None], "weight": w[None, None], "large": y}
-    engine.run(method, geometry, DTYPES["float32"], arrays)
+    engine.run(problem_of(method, geometry), Choice(method), arrays)
     assert y.ravel().tolist() == expected
 
 

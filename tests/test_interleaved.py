@@ -16,7 +16,9 @@ from cupy_kst.gpu import ks_deconv, tiles
 from cupy_kst.gpu.engine import Engine, form_names, form_of, plan
 from cupy_kst.gpu.micro import Micro, micros
 from cupy_kst.gpu.target import Target
+from cupy_kst.problem import Choice
 from cupy_kst.testing import Arrays, Case
+from tests.problems import problem_of
 
 from .emulator import Emulator, require
 from .emulator.runtime import DEVICE
@@ -190,7 +192,8 @@ def test_a_warp_stores_whole_sectors(dtype: str, tile: str, stride: int, capfd: 
         out = np.zeros(shape.full_large_shape, element.storage)
         emulator = Watched(out.nbytes)
         arrays = {"small": small, "weight": weight, "large": out}
-        Engine(emulator).run("ks_deconv", shape, element, arrays, form=form, precision="tf32")
+        problem = problem_of("ks_deconv", shape, dtype, precision="tf32")
+        Engine(emulator).run(problem, Choice("ks_deconv", form), arrays)
         found = stored_at_once(capfd.readouterr().err)
         # All that the block stored, once.
         assert sum(map(len, found)) == np.count_nonzero(out) > 0
@@ -281,7 +284,7 @@ def test_launches_ask_for_what_is_more_than_any_block_has(dtype: DType, micro: M
     for tile in tiles.tiles(micro):
         needed = tiles.interleaved_bytes(tile, micro, dtype, classes)
         if needed <= DEVICE.shared_bytes_optin:
-            form = form_of("ks_deconv", dtype, f"{micro.name}/{tile}/interleaved", "tf32")
+            form = form_of("ks_deconv", dtype, f"{micro.name}/{tile}/interleaved", precision="tf32")
             step = ks_deconv.plan(geometry, replace(FLOAT, dtype=dtype, form=form)).steps[1]
             assert step.shared_bytes == (needed if needed > DEVICE.shared_bytes else 0)
             assert dict(step.defines)["SHARED_BYTES"] == str(step.shared_bytes)
@@ -296,8 +299,9 @@ def test_as_much_is_multiplied_as_in_plain_tiles_by_fewer_blocks(form: str) -> N
     blocks = []
     for name in (form, form.removesuffix("/interleaved")):
         out = emulator.empty(shape.full_large_shape, "f4")
-        Engine(emulator).run("ks_deconv", shape, FLOAT.dtype, {**arrays, "large": out}, form=name, precision="tf32")
-        taken = form_of("ks_deconv", FLOAT.dtype, name, "tf32")
+        problem = problem_of("ks_deconv", shape, precision="tf32")
+        Engine(emulator).run(problem, Choice("ks_deconv", name), {**arrays, "large": out})
+        taken = form_of("ks_deconv", FLOAT.dtype, name, precision="tf32")
         blocks.append(ks_deconv.plan(shape, replace(FLOAT, form=taken)).steps[1].grid[0])
     counted = [products for kernel, products in emulator.products if kernel == "multiply_classes"]
     assert counted[0] == counted[1]

@@ -17,13 +17,14 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.cpu import reference
-from cupy_kst.dtypes import DTYPES
 from cupy_kst.geometry import Geometry
 from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.engine import Engine
+from cupy_kst.problem import Choice
 from cupy_kst.trimming import trims_classes, trims_windows
 from tests.emulator import Emulator, Kernel, require
 from tests.engines import TRANSPOSED
+from tests.problems import problem_of
 
 DTYPE = "float16"
 every_format = pytest.mark.parametrize("channels_last", [False, True], ids=["channels_first", "channels_last"])
@@ -104,7 +105,7 @@ def compute(
     if channels_last:
         shapes.update({role: (n, *pixels, c) for role, (n, c, *pixels) in shapes.items() if role != "weight"})
     given = {role: each.reshape(shapes.get(role, each.shape)) for role, each in arrays.items()}
-    Engine(runtime, "generic").run(method, geometry, DTYPES[DTYPE], given, channels_last=channels_last, form=form)
+    Engine(runtime, "generic").run(problem_of(method, geometry, DTYPE, channels_last), Choice(method, form), given)
 
 
 def last(array: NDArray[Any], channels_last: bool) -> NDArray[Any]:

@@ -15,9 +15,11 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.plan import Launches
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.methods import Op
+from cupy_kst.problem import Choice
 from cupy_kst.testing import Arrays, Case, cases
 from tests.emulator import Products
 from tests.engines import EXAMPLES, METHODS, emulate, emulated, examples_of, geometry
+from tests.problems import problem_of
 
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
 PER_THREAD = tuple(method for method in METHODS if method not in TILED)
@@ -48,7 +50,7 @@ def costs(case: Case) -> dict[str, Cost]:
 def product_of_tiles(method: str, case: Case) -> Launches:
     """Return the launch that multiplies."""
     _, engine = emulated(*PLAIN)
-    steps = engine.plan(method, geometry(case), DTYPES[case.dtype]).steps
+    steps = engine.plan(problem_of(method, geometry(case), case.dtype), Choice(method)).steps
     (found,) = (step for step in steps if step.kernel.startswith("multiply_"))
     return found
 

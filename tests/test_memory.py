@@ -22,7 +22,9 @@ from cupy_kst.cpu.compiled import memory
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS, Op, Role
 from cupy_kst.packed import Packed
+from cupy_kst.problem import Choice
 from tests.engines import PUBLIC
+from tests.problems import problem_of
 from tests.skips import need_compiled
 
 ROOT = Path(__file__).parents[1]
@@ -103,7 +105,7 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
     packed = Packed()
 
     def call() -> Any:
-        cpu.run(method, geometry, DTYPES["float32"], given, packed, form)
+        cpu.run(problem_of(method, geometry), Choice(method, form), given, packed)
         return given[output]
 
     call()
@@ -182,12 +184,14 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
     some = list(DTYPES)[list(SHAPES).index(name) % 2 :: 2]
     for dtype in (DTYPES[each] for each in some):
         arrays: dict[Role, Any] = {role: np.ones(shape, dtype.storage) for role, shape in roles.items()}
-        for form in cpu.form_names(method, geometry, dtype):
+        problem = problem_of(method, geometry, dtype.name)
+        for form in cpu.form_names(problem, method):
             for packed in (None, Packed()) if output != "weight" else (None,):
-                said = cpu.memory(method, geometry, dtype, form, prepared=packed is not None)
+                choice = Choice(method, form)
+                said = cpu.memory(problem, choice, prepared=packed is not None)
                 assert said.form == form
                 about = (method, form, dtype.name, packed is not None, said)
-                call = partial(cpu.run, method, geometry, dtype, arrays, packed, form)
+                call = partial(cpu.run, problem, choice, arrays, packed)
                 check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
 
 
@@ -208,8 +212,9 @@ def test_sums_that_are_made_in_parts_are_told(
     geometry = Geometry.conv_transpose(input_shape, weight_shape, stride)
     roles = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
     arrays: dict[Role, Any] = {role: np.ones(shape, "f4") for role, shape in roles.items()}
-    said = cpu.memory(method, geometry, DTYPES["float32"], form)
-    check_peak(partial(cpu.run, method, geometry, DTYPES["float32"], arrays, None, form), said.workspace_bytes, 4, said)
+    problem, choice = problem_of(method, geometry), Choice(method, form)
+    said = cpu.memory(problem, choice)
+    check_peak(partial(cpu.run, problem, choice, arrays), said.workspace_bytes, 4, said)
 
 
 def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
@@ -254,12 +259,13 @@ def test_a_prepared_weight_takes_no_memory_of_its_own() -> None:
     geometry = Geometry.conv_transpose(shape, weight.shape, stride=2)
     for form in ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns"):
         prepared = prepare(weight, stride=2, method="ks_deconv", form=form)
+        problem = problem_of("ks_deconv", geometry, "float16")
         cost = prepared.costs(shape)["ks_deconv"]
         assert cost.cpu_form == form
         assert f"ks_deconv/{form}" in prepared.explain(shape)
         # The weight in float32, and packed where it is.
         least = weight.size * 4 * (2 if cpu.FORMS["ks_deconv"][form].pack else 1)
-        unprepared = cpu.memory("ks_deconv", geometry, DTYPES["float16"], form).workspace_bytes
+        unprepared = cpu.memory(problem, Choice("ks_deconv", form)).workspace_bytes
         assert cost.cpu_workspace_bytes <= unprepared - least
 
 

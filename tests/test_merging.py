@@ -13,8 +13,9 @@ import pytest
 
 from cupy_kst import Geometry, cpu, prepare
 from cupy_kst.cpu import merging, reference, sharing
-from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 Options = dict[str, Any]
 
@@ -63,7 +64,7 @@ def computed(x: Any, w: Any, bias: Any, options: Options) -> Any:
     geometry = Geometry.conv_transpose(x.shape, w.shape, **options)
     out = np.full(geometry.output_shape, np.nan, x.dtype)
     given: dict[Role, Any] = {"small": x, "weight": w, "bias": bias, "large": out}
-    cpu.run("unified", geometry, DTYPES[x.dtype.name], given)
+    cpu.run(problem_of("unified", geometry, x.dtype.name), Choice("unified"), given)
     return out
 
 

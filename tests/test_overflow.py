@@ -17,6 +17,7 @@ import cupy_kst
 from cupy_kst import cpu, grad, prepare
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.prepared import PreparedOp
+from tests.problems import problem_of
 
 from .compiled_calls import boxes_of_few_tiles, poisoned, several_threads
 from .engines import first, last
@@ -292,7 +293,7 @@ def test_a_layer_that_takes_minimal_filtering_by_itself() -> None:
     x = np.float32(2e38) * alternating(layer.input, 1).astype("f4")
     w = np.random.default_rng(0).standard_normal(layer.weight).astype("f4") * np.float32(2**-12)
     geometry = cupy_kst.Geometry.conv_transpose(layer.input, layer.weight, **layer.options)
-    assert cpu.form_names("ks_deconv", geometry, DTYPES["float32"])[0] == "compiled_minimal"
+    assert cpu.form_names(problem_of("ks_deconv", geometry), "ks_deconv")[0] == "compiled_minimal"
     found, right = (call("conv_transpose", layer, x, w, method=method) for method in ("auto", "unified"))
     assert np.isfinite(right).all()
     bound = 2 * 4 * 128 * np.finfo("f4").eps * call("conv_transpose", layer, abs(x), abs(w), method="unified")

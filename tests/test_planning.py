@@ -26,6 +26,8 @@ from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.engine import LAUNCHERS, plan
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS, Operation, Role
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 from .skips import need_compiled
 
@@ -133,10 +135,11 @@ def test_a_call_on_the_cpu(method: str, form: str, name: str) -> None:
         geometry = _GEOMETRIES[name](n)
         if not METHODS[method].supports(geometry)[0]:
             pytest.skip("the method does not support it")
-        if form not in cpu.form_names(method, geometry, _FLOAT):
-            return lambda: cpu.form_names(method, geometry, _FLOAT)
+        problem = problem_of(method, geometry)
+        if form not in cpu.form_names(problem, method):
+            return lambda: cpu.form_names(problem, method)
         arrays = _arrays(geometry, operation)
-        return lambda: cpu.run(method, geometry, _FLOAT, arrays, form=form)
+        return lambda: cpu.run(problem, Choice(method, form), arrays)
 
     _assert_linear(make)
 
@@ -162,12 +165,13 @@ def test_a_prepared_call(op: Any, name: str, form: str | None) -> None:
         need_compiled()
     # The gradient of a convolution's input is a transposed convolution.
     sizes = (_CONV if op == "conv" else _TRANSPOSED)[name]
-    method = "auto" if form is None else "conv_v2" if op == "conv" else "ks_deconv"
+    tiled = "conv_v2" if op == "conv" else "ks_deconv"
+    method = "auto" if form is None else tiled
 
     def make(n: int) -> Callable[[], object]:
         input, weight, stride, dilation = sizes(n)
         geometry = _geometry(op != "conv", sizes(n))
-        if form and form not in cpu.form_names(method, geometry, _FLOAT, prepared=True):
+        if form and form not in cpu.form_names(problem_of(tiled, geometry), tiled, prepared=True):
             pytest.skip("these sizes have no such form")
         x, w = np.ones(input, "f4"), np.ones(weight, "f4")
 
@@ -225,7 +229,7 @@ def test_large_filters_and_strides_are_planned_in_a_moment(name: str) -> None:
 
     def settle() -> None:
         for method in cpu.FORMS:
-            cpu.form_names(method, geometry, _FLOAT)
+            cpu.form_names(problem_of(method, geometry), method)
         for transposed in (True, False):
             frames.plain_of(frames.turned(geometry, transposed), "f")
         frames.folding(frames.turned(geometry, True), "f", 2)

@@ -12,6 +12,8 @@ from cupy_kst import Geometry
 from cupy_kst.cpu import reference
 from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.gpu.engine import Engine
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 from .emulator import Emulator, require
 
@@ -36,7 +38,9 @@ def _error(depth: int, dtype: str, precision: Precision, form: str) -> tuple[flo
     emulator = Emulator("plain")
     out = emulator.empty(geometry.full_large_shape, element.storage)
     arrays = {"small": x[:, :, None], "weight": weight[:, :, None], "large": out}
-    Engine(emulator).run("ks_deconv", geometry, element, arrays, form=form, precision=precision)
+    Engine(emulator).run(
+        problem_of("ks_deconv", geometry, dtype, precision=precision), Choice("ks_deconv", form), arrays
+    )
     got = out[:, :, 0].astype(np.float64)
     wanted, sizes = (reference.conv_transpose(*pair, **OPTIONS) for pair in (exact, map(np.abs, exact)))
     return float(np.abs(got - wanted).max()), float(sizes.max())

@@ -20,9 +20,11 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import Engine, form_names
 from cupy_kst.methods import methods
 from cupy_kst.packed import Packed
+from cupy_kst.problem import Choice
 from cupy_kst.testing import Case, examples
 from tests import emulator
 from tests.engines import RESTRICTIONS, expected, options_of_prepared, public
+from tests.problems import problem_of
 from tests.skips import need_compiled
 
 OPS = ("conv_transpose", "conv", "conv_input", "conv_transpose_input")
@@ -219,7 +221,7 @@ def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
 @pytest.mark.parametrize("method", ["ks_deconv", "split", "unified", "segregated"])
 def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str, channels_last: bool) -> None:
     emulator.require()
-    geometry, dtype = Geometry.conv_transpose(X.shape, W.shape, 2, 1), DTYPES["float32"]
+    geometry = Geometry.conv_transpose(X.shape, W.shape, 2, 1)
     launched: Counter[str] = Counter()
     allocated: list[int] = []
 
@@ -233,15 +235,16 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
             return super().empty(shape, dtype)
 
     engine, packed = Engine(Counting("asan")), Packed()
+    problem = problem_of(method, geometry, channels_last=channels_last)
     x = np.arange(X.size, dtype="f4").reshape(X.shape) % 5
-    workspace = np.zeros(engine.workspace_bytes(method, geometry, dtype), np.uint8)
+    workspace = np.zeros(engine.workspace_bytes(problem, Choice(method)), np.uint8)
     right = conv_transpose2d(x, W, stride=2, padding=1)
     for number in range(3):
         small, large = x.reshape(geometry.full_small_shape), np.full(geometry.full_large_shape, np.nan, "f4")
         if channels_last:
             small, large = (np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in (small, large))
         arrays = {"small": small, "weight": W[:, :, None], "large": large}
-        engine.run(method, geometry, dtype, arrays, packed, workspace if workspace.size else None, channels_last)
+        engine.run(problem, Choice(method), arrays, packed, workspace if workspace.size else None)
         out = np.moveaxis(large, -1, 1) if channels_last else large
         np.testing.assert_array_equal(out.reshape(right.shape), right)
         if number == 0:

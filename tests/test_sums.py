@@ -238,7 +238,7 @@ def check_pairs(op: Any, method: str, form: str, numbers: Array, right: complex)
 
 def can(method: str, form: str, call: Any, x: Array) -> bool:
     """Return whether a form can compute a call."""
-    return form in cpu.form_names(method, call._geometry(x.shape), DTYPES[x.dtype.name])
+    return form in cpu.form_names(call._problem(call._geometry(x.shape)), method)
 
 
 @pytest.mark.long(but=lambda count: count < SEVERAL[-1])

@@ -14,6 +14,8 @@ import pytest
 from cupy_kst import Geometry, conv2d, conv_transpose2d, explain, grad, prepare
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import Engine
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 from . import emulator
 from .emulator import build
@@ -97,7 +99,7 @@ def test_a_text_is_compiled_once_for_all_threads(method: str, tmp_path: Path, mo
         geometry = Geometry.conv_transpose(x.shape, w.shape, 2, 1)
         out = runtime.empty(geometry.full_large_shape, np.dtype("f4"))
         full = {"small": x.reshape(geometry.full_small_shape), "weight": w[:, :, None], "large": out}
-        engine.run(method, geometry, DTYPES["float32"], full)
+        engine.run(problem_of(method, geometry), Choice(method), full)
         runtime.check_written(out)
         np.testing.assert_array_equal(out.reshape(geometry.output_shape), conv_transpose2d(x, w, stride=2, padding=1))
 

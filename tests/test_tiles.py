@@ -16,11 +16,13 @@ from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES, DType, Precision
 from cupy_kst.gpu import choice, conv_v2, ks_deconv, sk_dilated, tiles
 from cupy_kst.gpu.choice import Product
-from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken
+from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken, plan
 from cupy_kst.gpu.micro import Micro, micros
 from cupy_kst.gpu.plan import NULL
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import METHODS, OPERATIONS
+from cupy_kst.problem import Choice
+from tests.problems import problem_of
 
 from .emulator import Emulator, require
 from .emulator.runtime import DEVICE
@@ -145,7 +147,7 @@ def test_a_form_that_is_less_exact_than_asked_for_is_refused() -> None:
     with pytest.raises(ValueError, match="form='tf32/64x64': on a GPU ks_deconv in float32 has 'f32/128x64'"):
         form_of("ks_deconv", DTYPES["float32"], "tf32/64x64")
     with pytest.raises(ValueError, match="in float32 by precision tf32x3 has 'tf32x3/128x64'"):
-        form_of("ks_deconv", DTYPES["float32"], "tf32/64x64", "tf32x3")
+        form_of("ks_deconv", DTYPES["float32"], "tf32/64x64", precision="tf32x3")
 
 
 def test_more_blocks_are_had_by_smaller_tiles() -> None:
@@ -217,17 +219,17 @@ def test_what_is_not_split_goes_straight_to_the_weight() -> None:
 @every_dtype
 def test_forms_are_found_by_their_names(method: str, dtype: str) -> None:
     element = DTYPES[dtype]
-    names = [name.replace("splitN", "split7") for name in form_names(method, element, "tf32")]
+    names = [name.replace("splitN", "split7") for name in form_names(method, element, precision="tf32")]
     ends = {"ks_deconv": 5, "conv_v2": 4, "sk_dilated": 2}[method]
     assert len(set(names)) == ends * sum(len(tiles.tiles(micro)) for micro in micros(element, "tf32"))
     for name in names:
-        form = form_of(method, element, name, "tf32")
+        form = form_of(method, element, name, precision="tf32")
         assert str(form) == name
         assert form is not None
         # Those that have classes to interleave, and no more than a block has shared memory for.
         for geometry in GEOMETRIES[:2] if form.interleaved else GEOMETRIES:
             target = Target(element, DEVICE, False, form=form)
-            assert form_taken(method, geometry, target) == name
+            assert str(plan(method, geometry, target).form) == name
 
 
 WRONG_NAMES = (
@@ -262,7 +264,8 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
 def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: int) -> None:
     """In one layout and of one geometry each: a tile has all of these, and a kind of forms has over all tiles."""
     tile = f"{micro.name}/{tiles.tiles(micro)[number]}"
-    names = [name for name in form_names(method, dtype, "tf32") if name == tile or name.startswith(f"{tile}/")]
+    known = form_names(method, dtype, precision="tf32")
+    names = [name for name in known if name == tile or name.startswith(f"{tile}/")]
     # By tensor cores, which take long here, small geometries.
     geometries = GEOMETRIES[1:3] if micro.tensor else GEOMETRIES[:2]
     for kind, name in enumerate(names):
@@ -311,7 +314,7 @@ def test_a_stride_past_the_map_overflows_no_offset(kind: Any, channels_last: boo
 @every_micro
 @every_layout
 def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, channels_last: bool) -> None:
-    names = [name for name in form_names(method, dtype, "tf32") if name.startswith(f"{micro.name}/")]
+    names = [name for name in form_names(method, dtype, precision="tf32") if name.startswith(f"{micro.name}/")]
     # The second: a tile that is not too large for the emulator.
     form = names[len(names) // len(tiles.tiles(micro))]
     for geometry in GEOMETRIES:
@@ -325,10 +328,9 @@ def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, ch
 def test_the_baseline_on_request_takes_tiles(geometry: Geometry, form: str, kind: Any) -> None:
     for channels_last in (False, True):
         _check("zero_insertion", "float32", geometry, form, channels_last, "plain", kind=kind, precision="tf32")
-    element = DTYPES["float32"]
-    assert form_taken("zero_insertion", geometry, FLOAT) == "f32/threads"
-    target = replace(FLOAT, form=form_of("zero_insertion", element, form, "tf32"))
-    assert form_taken("zero_insertion", geometry, target) == form
+    problem = problem_of("zero_insertion", geometry, precision="tf32")
+    assert form_taken(problem, Choice("zero_insertion"), DEVICE) == "f32/threads"
+    assert form_taken(problem, Choice("zero_insertion", form), DEVICE) == form
 
 
 def test_tiles_of_the_baseline_multiply_what_it_is_said_to_multiply() -> None:
@@ -339,11 +341,10 @@ def test_tiles_of_the_baseline_multiply_what_it_is_said_to_multiply() -> None:
     arrays = {"small": np.ones((2, 64, 1, 8, 8), "f4"), "weight": np.ones((64, 64, 1, 4, 4), "f4")}
     out = emulator.empty((2, 64, 1, 16, 16), np.float32)
     emulator.products.clear()
-    engine.run("zero_insertion", geometry, DTYPES["float32"], {**arrays, "large": out}, form="f32/64x64")
+    problem = problem_of("zero_insertion", geometry)
+    engine.run(problem, Choice("zero_insertion", "f32/64x64"), {**arrays, "large": out})
     made = {kernel: products.all for kernel, products in emulator.products}
-    assert (
-        made["multiply_classes"] == count("conv_transpose", geometry, DTYPES["float32"], OnCpu())["zero_insertion"].macs
-    )
+    assert made["multiply_classes"] == count("conv_transpose", problem, OnCpu())["zero_insertion"].macs
 
 
 @pytest.mark.long(but=lambda method, build: method == "sk_dilated" and build == "tsan")
@@ -394,14 +395,13 @@ def _check(
     rng = np.random.default_rng(len(str(geometry)))
     arrays: dict[Any, Any] = {name: _whole(rng, shapes[name], element) for name in inputs}
     wanted = np.empty(shapes[output], element.storage)
-    cpu.run(method, geometry, element, {**arrays, output: wanted})
+    cpu.run(problem_of(method, geometry, dtype), Choice(method), {**arrays, output: wanted})
     if channels_last:
         arrays.update({role: _last(arrays[role]) for role in ("small", "large") if role in arrays})
         wanted = wanted if output == "weight" else _last(wanted)
     out = emulator.empty(wanted.shape, element.storage)
-    Engine(emulator, kind, wide).run(
-        method, geometry, element, {**arrays, output: out}, None, None, channels_last, form, precision
-    )
+    problem = problem_of(method, geometry, dtype, channels_last, precision)
+    Engine(emulator, kind, wide).run(problem, Choice(method, form), {**arrays, output: out})
     emulator.check_written(out)
     np.testing.assert_array_equal(out, wanted)
 

@@ -21,15 +21,15 @@ from cupy_kst.gpu import bench, search, tuned
 from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.engine import Engine, form_names, tuned_form
 from cupy_kst.gpu.runtime import load_cupy
-from cupy_kst.gpu.search import Task
-from cupy_kst.methods import methods
+from cupy_kst.methods import METHODS, methods
+from cupy_kst.problem import Choice, Problem
 
 from . import emulator
 from .fake_cupy import Fake, FakeCuPy, NoKernels
 
 F32 = DTYPES["float32"]
 GEOMETRY = Geometry.conv_transpose((2, 5, 4, 3), (5, 4, 3, 3), 2, 1)
-TASK = Task("ks_deconv", GEOMETRY, F32, False, "ieee")
+PROBLEM = Problem("conv_transpose", GEOMETRY, F32)
 FORMS = [name for name in form_names("ks_deconv", F32) if "N" not in name]
 
 
@@ -67,8 +67,14 @@ class Nothing(NoKernels):
         args[-2][...] = 0
 
 
-def run(task: Task, times: Bench, engine: Engine | None = None, store: tuned.Store | None = None) -> search.Tuning:
-    return search.search(engine or Engine(Nothing()), times, store or tuned.store(), task)
+def run(
+    times: Bench,
+    engine: Engine | None = None,
+    store: tuned.Store | None = None,
+    problem: Problem = PROBLEM,
+    method: str = "ks_deconv",
+) -> search.Tuning:
+    return search.search(engine or Engine(Nothing()), times, store or tuned.store(), problem, method)
 
 
 @pytest.mark.long(but=lambda method: method == "sk_dilated")
@@ -78,40 +84,40 @@ def run(task: Task, times: Bench, engine: Engine | None = None, store: tuned.Sto
 def test_every_form_is_right_and_the_fastest_is_taken(method: str, dtype: str) -> None:
     emulator.require()
     element, engine, times = DTYPES[dtype], Engine(emulator.Emulator()), Bench()
-    task = Task(method, GEOMETRY, element, False, "ieee")
-    found = run(task, times, engine)
+    problem = Problem(METHODS[method].operation, GEOMETRY, element)
+    found = run(times, engine, problem=problem, method=method)
     names = {name for each in form_names(method, element) for name in (each.replace("N", "8"), each.replace("N", "2"))}
     assert names | {found.estimated} <= set(found.seconds)
     assert list(found.seconds.values()) == sorted(found.seconds.values())
     assert found.form == next(iter(found.seconds))
-    assert found.form != found.estimated == str(engine.estimated(method, GEOMETRY, element).form)
+    assert found.form != found.estimated == str(engine.estimated(problem, method).form)
     for calls in times.timed:
         calls[0]()
-    assert str(engine.plan(method, GEOMETRY, element).form) == found.form
+    assert str(engine.plan(problem, Choice(method)).form) == found.form
 
 
 def test_calls_that_were_bound_before_take_the_tuned_form_too(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(Nothing(), "specialised")
-    before = engine.bind("ks_deconv", GEOMETRY, F32)
-    assert engine.bind("ks_deconv", GEOMETRY, F32) is before
-    run(TASK, Bench(), engine)
-    assert engine.bind("ks_deconv", GEOMETRY, F32) is not before
+    choice = Choice("ks_deconv")
+    before = engine.bind(PROBLEM, choice)
+    assert engine.bind(PROBLEM, choice) is before
+    run(Bench(), engine)
+    assert engine.bind(PROBLEM, choice) is not before
     monkeypatch.setenv("CUPY_KST_TUNED", "0")
-    assert engine.plan("ks_deconv", GEOMETRY, F32) is engine.estimated("ks_deconv", GEOMETRY, F32)
+    assert engine.plan(PROBLEM, choice) is engine.estimated(PROBLEM, "ks_deconv")
 
 
 def test_forms_that_cannot_be_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     class Limited(Engine):
-        def plan(self, method: str, geometry: Geometry, dtype: Any, last: Any, form: Any = None, *rest: Any) -> Any:
-            if form is not None and form.startswith("f32/128"):
+        def plan(self, problem: Problem, choice: Choice) -> Any:
+            if choice.form is not None and choice.form.startswith("f32/128"):
                 raise ValueError("this device has no such tensor cores")
-            return super().plan(method, geometry, dtype, last, form, *rest)
+            return super().plan(problem, choice)
 
-    task = TASK._replace(method="sk_dilated")
     # Sums in more parts take more memory than this.
     monkeypatch.setattr(search, "_WORKSPACE", 8 * 4 * 192)
     monkeypatch.setattr(search, "_TIMES", 0)
-    found = run(task, Bench(), Limited(Nothing()))
+    found = run(Bench(), Limited(Nothing()), problem=replace(PROBLEM, operation="conv_weight"), method="sk_dilated")
     assert set(found.seconds) == {
         f"f32/{tile}{parts}" for tile in ("64x64", "32x32") for parts in ("", "/split2", "/split4", "/split8")
     }
@@ -133,7 +139,7 @@ def test_a_form_with_wrong_results_is_left_out() -> None:
                 args[-2].reshape(-1)[7] += 1
 
     with pytest.warns(UserWarning, match="^ks_deconv/f32/32x32/trimmed gives wrong results here and is left out"):
-        found = run(TASK, Bench(), Engine(Wrong()))
+        found = run(Bench(), Engine(Wrong()))
     assert set(FORMS) - set(found.seconds) == {"f32/32x32/trimmed"}
 
 
@@ -159,10 +165,10 @@ def test_a_form_that_leaves_zeros_unwritten_is_left_out(monkeypatch: pytest.Monk
                 np.copyto(out, before, where=out == 0)
 
     forms = "f32/32x32", "f32/64x64"
-    monkeypatch.setattr(search, "_candidates", lambda task: iter(forms))
+    monkeypatch.setattr(search, "_candidates", lambda problem, method: iter(forms))
     runtime = Skipping()
     with pytest.warns(UserWarning, match="^ks_deconv/f32/64x64 gives wrong results here and is left out"):
-        found = run(TASK, Bench(), Engine(runtime))
+        found = run(Bench(), Engine(runtime))
     assert runtime.skipped
     assert set(forms) - set(found.seconds) == {"f32/64x64"}
 
@@ -170,14 +176,14 @@ def test_a_form_that_leaves_zeros_unwritten_is_left_out(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("gain", "taken"), [(0.99, False), (0.97, True)])
 def test_the_estimate_is_kept_unless_another_is_clearly_faster(gain: float, taken: bool) -> None:
     # The estimate is the first that is tried.
-    found = run(TASK, Bench(lambda turn: gain if turn == 3 else 1.0 + turn))
+    found = run(Bench(lambda turn: gain if turn == 3 else 1.0 + turn))
     assert (found.form != found.estimated) is taken
     assert tuned.store().get(_key()) == found.form
 
 
 @pytest.mark.long
 def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
-    task = TASK._replace(geometry=Geometry.conv_transpose((1, 256, 32, 32), (256, 128, 4, 4), 2, 1))
+    problem = replace(PROBLEM, geometry=Geometry.conv_transpose((1, 256, 32, 32), (256, 128, 4, 4), 2, 1))
     times = Bench()
     touched: set[int] = set()
 
@@ -186,7 +192,7 @@ def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
             super().launch(kernel, grid, block, args)
             touched.update(each.ctypes.data for each in args[:-1] if isinstance(each, np.ndarray))
 
-    run(task, times, Engine(Noting()))
+    run(times, Engine(Noting()), problem=problem)
     sizes = 4 * (256 * 32 * 32 + 256 * 128 * 16 + 128 * 64 * 64)
     for calls in times.timed:
         assert 4 * REFERENCE.l2_bytes <= len(calls) * sizes < 4 * REFERENCE.l2_bytes + sizes
@@ -199,23 +205,23 @@ def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
             seen |= touched
 
 
-def _key(task: Task = TASK, device: Any = REFERENCE) -> str:
-    return tuned.key(device, *task)
+def _key(problem: Problem = PROBLEM, device: Any = REFERENCE, method: str = "ks_deconv") -> str:
+    return tuned.key(device, method, problem)
 
 
 def test_what_may_have_another_fastest_form_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    def of(*shapes: Any) -> Task:
-        return TASK._replace(geometry=Geometry.conv_transpose(*shapes))
+    def of(*shapes: Any) -> Problem:
+        return replace(PROBLEM, geometry=Geometry.conv_transpose(*shapes))
 
     base = ((2, 5, 4, 3), (5, 4, 3, 3))
     keys = [
         _key(),
         _key(device=replace(REFERENCE, name="another")),
         _key(device=replace(REFERENCE, capability=(10, 0))),
-        _key(TASK._replace(method="segregated")),
-        _key(TASK._replace(dtype=DTYPES["float16"])),
-        _key(TASK._replace(channels_last=True)),
-        _key(TASK._replace(precision="tf32")),
+        _key(method="segregated"),
+        _key(replace(PROBLEM, dtype=DTYPES["float16"])),
+        _key(replace(PROBLEM, channels_last=True)),
+        _key(replace(PROBLEM, precision="tf32")),
         *(_key(of(*base, *options)) for options in [(1, 1), (2, 0), (2, 1, 1), (2, 1, 0, 1, 2), (2, ((1, 0), (0, 1)))]),
         _key(of((3, 5, 4, 3), (5, 4, 3, 3), 2, 1)),
         _key(of((2, 5, 4, 3), (5, 2, 3, 3), 2, 1)),
@@ -231,9 +237,9 @@ def test_what_may_have_another_fastest_form_has_another_key(monkeypatch: pytest.
 def test_keys_are_of_what_is_computed_however_it_is_called() -> None:
     same = Geometry.conv((4, 7, 5), (5, 4, 3, 3), 2, 1)
     batched = Geometry.conv_transpose((1, 5, 4, 3), (5, 4, 3, 3), 2, 1)
-    assert _key(TASK._replace(geometry=same)) == _key(TASK._replace(geometry=batched))
-    half = TASK._replace(dtype=DTYPES["float16"])
-    assert _key(half) == _key(half._replace(precision="tf32"))
+    assert _key(replace(PROBLEM, geometry=same)) == _key(replace(PROBLEM, geometry=batched))
+    half = replace(PROBLEM, dtype=DTYPES["float16"])
+    assert _key(half) == _key(replace(half, precision="tf32"))
 
 
 def test_explain_says_what_was_tuned_and_for_which_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +257,7 @@ def test_explain_says_what_was_tuned_and_for_which_device(monkeypatch: pytest.Mo
 
 def test_a_form_that_there_is_none_of_is_passed_over() -> None:
     tuned.store().put(_key(), "f32/1x1", 1e-6)
-    assert tuned_form("ks_deconv", GEOMETRY, F32, REFERENCE, False, "ieee") is None
+    assert tuned_form("ks_deconv", PROBLEM, REFERENCE) is None
 
 
 @pytest.mark.parametrize(
@@ -285,7 +291,7 @@ def test_a_directory_that_cannot_be_written_costs_the_file_alone(tmp_path: Path)
     store = tuned.Store(tmp_path / "file" / "tuned.json")
     with pytest.warns(UserWarning, match="what was tuned is lost with this process"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="tuned forms are ignored")
-        found = run(TASK, Bench(), store=store)
+        found = run(Bench(), store=store)
     assert store.get(_key()) == found.form
 
 
@@ -353,7 +359,7 @@ def test_shapes_are_in_the_layout_and_arrays_stand_for_theirs(quick: Callable[[A
     quick(Nothing())
     x, weight = np.ones((2, 4, 3, 5)), np.ones((5, 4, 3, 3))
     found = tune(x, weight, stride=2, padding=1, method="ks_deconv", data_format="channels_last")
-    key = tuned.key(cupy_limits(), "ks_deconv", GEOMETRY, DTYPES["float64"], True, "ieee")
+    key = tuned.key(cupy_limits(), "ks_deconv", replace(PROBLEM, dtype=DTYPES["float64"], channels_last=True))
     assert tuned.store().get(key) == found.form
 
 
@@ -392,7 +398,7 @@ def test_public(op: Any, quick: Callable[[Any], FakeCuPy]) -> None:
     for form, seconds in found.seconds.items():
         assert seconds == pytest.approx(0.002 if "split" in form else 0.001)
     assert "synchronize" in cupy.log
-    assert tuned.store().get(tuned.key(cupy_limits(), method, GEOMETRY, F32, False, "ieee")) == found.form
+    assert tuned.store().get(_key(Problem(op, GEOMETRY, F32), cupy_limits(), method)) == found.form
 
 
 def cupy_limits() -> Any:
@@ -406,7 +412,7 @@ def test_prepared_weights_take_the_tuned_form(fake: Fake) -> None:
     cupy = fake(emulator.Emulator())
     x = np.arange(120, dtype="f4").reshape(2, 5, 4, 3) % 5
     weight = np.arange(180, dtype="f4").reshape(5, 4, 3, 3) % 7
-    tuned.store().put(tuned.key(cupy_limits(), *TASK), FORMS[-1], 1e-6)
+    tuned.store().put(tuned.key(cupy_limits(), "ks_deconv", PROBLEM), FORMS[-1], 1e-6)
     prepared: Any = prepare(cupy.asarray(weight), stride=2, padding=1, method="ks_deconv")
     assert f"ks_deconv/{FORMS[-1]}, tuned, as asked for" in prepared.explain(x.shape)
     right = conv_transpose2d(x, weight, stride=2, padding=1)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from ..dtypes import DType
 from ..geometry import Geometry
 from ..hints.words import question
-from ..methods import METHODS, OPERATIONS, Role
+from ..methods import Role
 from ..packed import Packed
+from ..problem import Choice, Problem
 from . import (
     compiled,
     conv_v2,
@@ -66,11 +67,11 @@ _EXACT = {"ks_deconv": "unified", "conv_v2": "direct"}
 
 
 @lru_cache(maxsize=1024)
-def form_names(method: str, geometry: Geometry, dtype: DType, prepared: bool = False) -> tuple[str, ...]:
-    """Return the names of the forms of a method that can compute a geometry, the one that takes least time first."""
-    operation = METHODS[method].operation
-    able = (form for form in FORMS[method].values() if not form.compiled or compiled.available(dtype.compute))
-    return ranked(tuple(form.name for form in able if form.suits(geometry, operation)), geometry, prepared)
+def form_names(problem: Problem, method: str, prepared: bool = False) -> tuple[str, ...]:
+    """Return the names of the forms of a method that can compute a problem, the one that takes least time first."""
+    geometry, compute = problem.geometry, problem.dtype.compute
+    able = (form for form in FORMS[method].values() if not form.compiled or compiled.available(compute))
+    return ranked(tuple(form.name for form in able if form.suits(geometry, problem.operation)), geometry, prepared)
 
 
 def is_compiled(method: str, form: str | None) -> bool:
@@ -96,13 +97,10 @@ class Memory(NamedTuple):
 
 
 def memory(
-    method: str,
-    geometry: Geometry,
-    dtype: DType,
-    form: str | None = None,
+    problem: Problem,
+    choice: Choice,
     *,
     prepared: bool = False,
-    channels_last: bool = False,
     swapped: bool = False,
     conjugated: Role | None = None,
 ) -> Memory:
@@ -110,19 +108,18 @@ def memory(
 
     Parameters
     ----------
-    method, geometry, dtype, form
-        As `run` takes them.
+    problem, choice
+        As `run` takes them, but for maps in the problem's layout, which a call with channels last copies.
     prepared : bool
         Whether the weight is, so that what is made of it is there.
-    channels_last : bool
-        Whether maps have their channels last.
     swapped : bool
         Whether what is read is not in native byte order.
     conjugated : str, optional
         The array that is copied before, as its conjugate is read.
     """
-    name = form or form_names(method, geometry, dtype, prepared)[0]
-    inputs, output = OPERATIONS[METHODS[method].operation]
+    geometry, dtype = problem.geometry, problem.dtype
+    name = choice.form or form_names(problem, choice.method, prepared)[0]
+    inputs, output = problem.roles
     if geometry.samples == 0:
         return Memory(name, 0)
     shapes = grouped_shapes(geometry)
@@ -130,7 +127,7 @@ def memory(
     def copied(role: Role, converted: bool) -> int:
         """Return the bytes of an array in the compute dtype, channels first, unless it is so already."""
         _, groups, channels, *sizes = shapes[role]
-        turned = channels_last and role in ("small", "large") and groups * channels > 1 and prod(sizes) > 1
+        turned = problem.channels_last and role in ("small", "large") and groups * channels > 1 and prod(sizes) > 1
         return prod(shapes[role]) * dtype.compute.itemsize if converted or turned else 0
 
     converts = dtype.compute != dtype.storage
@@ -141,7 +138,7 @@ def memory(
         elif role != "bias" and not (prepared and role == "weight"):
             copies += copied(role, converts or swapped)
     setting = Setting(dtype.compute.itemsize, compiled.threads.count(), prepared)
-    return Memory(name, copies + FORMS[method][name].workspace(geometry, setting))
+    return Memory(name, copies + FORMS[choice.method][name].workspace(geometry, setting))
 
 
 def _is_finite(array: Array | None) -> bool:
@@ -163,42 +160,31 @@ def _is_finite_at_first(geometry: Geometry, output: Role, out: Array) -> bool:
     return bool(np.isfinite(out[first]).all())
 
 
-def run(
-    method: str,
-    geometry: Geometry,
-    dtype: DType,
-    arrays: Mapping[Role, Array | None],
-    packed: Packed | None = None,
-    form: str | None = None,
-    auto: bool = False,
-) -> None:
-    """Write what `method` computes.
+def run(problem: Problem, choice: Choice, arrays: Mapping[Role, Array | None], packed: Packed | None = None) -> None:
+    """Write what a problem's arrays give.
 
     Parameters
     ----------
-    method, geometry, dtype
-        What is computed.
+    problem, choice
+        What is computed, and how. Without a form the first of `form_names` computes it, and where its sums overflow
+        although what it reads is finite, the first of those that combine nothing.
     arrays : mapping of str to ndarray
-        The "small" and the "large" map, the "weight" and the "bias", which may be None or missing, of `dtype`; the one
-        that the method writes may have any strides.
+        The "small" and the "large" map, their channels in front, the "weight" and the "bias", which may be None or
+        missing, of the problem's dtype; the one that is written may have any strides.
     packed : Packed, optional
         Keeps what is made of the weight alone.
-    form : str, optional
-        One of `form_names`. Without it the first, and where its sums overflow although what it reads is finite, the
-        first of those that combine nothing.
-    auto : bool
-        Whether another method may compute it, if the weight is not finite.
     """
-    names = form_names(method, geometry, dtype, packed is not None)
+    geometry, dtype, method, form = problem.geometry, problem.dtype, choice.method, choice.form
+    names = form_names(problem, method, packed is not None)
     if form is not None and form not in names:
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
     chosen = FORMS[method][form or names[0]]
-    doubtful = auto and method in _EXACT and not chosen.exact
+    doubtful = choice.replaceable and method in _EXACT and not chosen.exact
     if doubtful and packed is not None:
         doubtful = False
         if not packed.get("finite", lambda: _is_finite(arrays["weight"])):
             chosen = _exact(method)
-    inputs, output = OPERATIONS[METHODS[method].operation]
+    inputs, output = problem.roles
     shapes = grouped_shapes(geometry)
     out = arrays[output]
     assert out is not None

@@ -1,17 +1,54 @@
-"""Calls of a prepared weight on a GPU."""
+"""Calls on CuPy arrays: of a problem once, and of a prepared weight many times."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from .. import arrays
+from ..methods import Role
 from ..packed import Packed
-from . import engine, readable, writable
-from .bound import ALIGNMENT
+from ..problem import Choice, Problem
+from . import engine
+from .bound import ALIGNMENT, Bound
 from .runtime import load_cupy
+from .tiles import ACCESS
 
-if TYPE_CHECKING:
-    from ..calls import Settled
+
+def run(problem: Problem, choice: Choice, given: Mapping[Role, Any]) -> None:
+    """Write what a problem's arrays give, on their device and its current stream.
+
+    What is read may have any strides; what is written is C-contiguous.
+    """
+    out = given[problem.roles.output]
+    with out.device as device:
+        aligned = {role: None if array is None else _readable(array) for role, array in given.items()}
+        aligned[problem.roles.output] = written = _writable(out)
+        engine(device.id).run(problem, choice, aligned)
+        if written is not out:
+            out[...] = written
+
+
+def store_for(weight: Any) -> Packed:
+    """Return a store of what is made of a weight, which calls on any stream may read from here on."""
+    with weight.device:
+        _wait()
+    return Packed(_wait)
+
+
+def _wait() -> None:
+    load_cupy().cuda.get_current_stream().synchronize()
+
+
+def _readable(array: Any) -> Any:
+    """Return an array as kernels read it: C-contiguous, and aligned to their widest access."""
+    contiguous = load_cupy().ascontiguousarray(array)
+    return contiguous.copy() if contiguous.data.ptr % ACCESS else contiguous
+
+
+def _writable(out: Any) -> Any:
+    """Return an array, or another if it is not aligned to the widest access of kernels."""
+    return load_cupy().empty_like(out) if out.data.ptr % ACCESS else out
 
 
 class Call:
@@ -23,8 +60,8 @@ class Call:
 
     Parameters
     ----------
-    settled : Settled
-        The call.
+    problem, choice
+        What is computed, and how.
     weight, bias : cupy.ndarray
         C-contiguous, on one device; the bias may be None.
     packed : Packed
@@ -36,46 +73,41 @@ class Call:
         Bytes that a workspace has at least.
     """
 
-    def __init__(self, settled: Settled, weight: Any, bias: Any, packed: Packed) -> None:
+    def __init__(self, problem: Problem, choice: Choice, weight: Any, bias: Any, packed: Packed) -> None:
         self._cupy = load_cupy()
         self._device, self._weight = weight.device.id, weight
-        self._shape, self._dtype = settled.shape, settled.dtype.storage
-        self._rank, self._data_format = settled.geometry.rank, settled.data_format
-        self._from_small = settled.operation == "conv_transpose"
-        with weight.device:
-            self._bound = engine(self._device).bind(
-                settled.method,
-                settled.geometry,
-                settled.dtype,
-                settled.data_format == "channels_last",
-                settled.form,
-                settled.precision,
-                "specialised",
-            )
-            self.workspace_bytes = self._bound.workspace_bytes
-            self._of_weight = self._bound.of_weight(weight, bias, packed)
+        self._shape, self._dtype = problem.output_shape, problem.dtype.storage
+        self._rank, self._data_format = problem.geometry.rank, problem.data_format
+        self._from_small = "small" in problem.roles.inputs
+        self._bound: Bound | None = None
+        self.workspace_bytes = 0
+        # An empty batch has nothing to launch.
+        if problem.geometry.samples:
+            with weight.device:
+                self._bound = engine(self._device).bind(problem, choice, "specialised")
+                self.workspace_bytes = self._bound.workspace_bytes
+                self._of_weight = self._bound.of_weight(weight, bias, packed)
 
     def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
         """Write the result into `out`, or into an array made for it, and return that."""
         cupy, device = self._cupy, self._device
         if x.device.id != device or (out is not None and out.device.id != device):
             arrays.check_devices({"x": x, "out": out, "weight": self._weight})
-        if out is None:
-            out = arrays.empty_beside(cupy, x, self._shape, self._dtype)
-        else:
-            arrays.check_out(cupy, out, self._shape, self._dtype, (("x", x),), self._rank, self._data_format)
+        out = arrays.output_for(cupy, out, self._shape, self._dtype, (("x", x),), self._rank, self._data_format)
         if workspace is not None:
             arrays.check_workspace(cupy, workspace, self.workspace_bytes, ALIGNMENT, {"x": x, "out": out})
+        if self._bound is None:
+            return out
         if cupy.cuda.runtime.getDevice() == device:
-            self._launch(x, out, workspace)
+            self._launch(self._bound, x, out, workspace)
         else:
             with self._weight.device:
-                self._launch(x, out, workspace)
+                self._launch(self._bound, x, out, workspace)
         return out
 
-    def _launch(self, x: Any, out: Any, workspace: Any) -> None:
-        x, written = readable(x), writable(out)
+    def _launch(self, bound: Bound, x: Any, out: Any, workspace: Any) -> None:
+        x, written = _readable(x), _writable(out)
         small, large = (x, written) if self._from_small else (written, x)
-        self._bound(small, large, self._of_weight, workspace)
+        bound(small, large, self._of_weight, workspace)
         if written is not out:
             out[...] = written

@@ -9,10 +9,12 @@ from threading import Lock
 from typing import Any, Literal
 
 from ..axis import Axis
-from ..dtypes import DTYPES, DType, Precision
+from ..dtypes import DType, Precision
 from ..geometry import Geometry
 from ..hints.words import question
+from ..methods import Role
 from ..packed import Packed
+from ..problem import Choice, Problem
 from . import (
     conv_v2,
     direct,
@@ -76,7 +78,7 @@ def plan(method: str, geometry: Geometry, target: Target) -> Plan:
 
 
 def form_names(
-    method: str, dtype: DType, precision: Precision = "ieee", channels_last: bool = False
+    method: str, dtype: DType, channels_last: bool = False, precision: Precision = "ieee"
 ) -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
     threads = () if method in _VARIANTS else (_threads(dtype),)
@@ -104,28 +106,40 @@ def has_forms(method: str) -> bool:
     return method in _VARIANTS
 
 
-def tuned_form(
-    method: str, geometry: Geometry, dtype: DType, device: Device, channels_last: bool, precision: Precision
-) -> Form | None:
+def tuned_form(method: str, problem: Problem, device: Device) -> Form | None:
     """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
     if not has_forms(method) or not tuned.enabled():
         return None
-    name = tuned.store().get(tuned.key(device, method, geometry, dtype, channels_last, precision))
+    name = tuned.store().get(tuned.key(device, method, problem))
+    known = micros(problem.dtype, problem.precision)
     # Another version of the library may have had a form that this one has not.
-    return None if name is None else forms.parse(name, micros(dtype, precision), _variants(method, channels_last))
+    return None if name is None else forms.parse(name, known, _variants(method, problem.channels_last))
 
 
-def form_taken(method: str, geometry: Geometry, target: Target) -> str:
-    """Return the name of the form by which a method computes a geometry."""
-    taken = plan(method, geometry, target).form
-    return _threads(target.dtype) if taken is None else str(taken)
+def form_taken(problem: Problem, choice: Choice, device: Device, wide: bool | None = None) -> str:
+    """Return the name of the form by which a device carries out a choice."""
+    taken = _plan(problem, choice, device, wide).form
+    return _threads(problem.dtype) if taken is None else str(taken)
+
+
+def _plan(problem: Problem, choice: Choice, device: Device, wide: bool | None) -> Plan:
+    """Return the launches of a choice on a device, with 64-bit indices as given or where they must be."""
+    if choice.form is None:
+        form = tuned_form(choice.method, problem, device)
+    else:
+        form = form_of(choice.method, problem.dtype, choice.form, problem.channels_last, problem.precision)
+    return plan(choice.method, problem.geometry, _target(problem, device, wide, form))
+
+
+def _target(problem: Problem, device: Device, wide: bool | None, form: Form | None = None) -> Target:
+    return Target.of(problem, device, needs_wide(problem.geometry) if wide is None else wide, form)
 
 
 def form_of(
-    method: str, dtype: DType, name: str, precision: Precision = "ieee", channels_last: bool = False
+    method: str, dtype: DType, name: str, channels_last: bool = False, precision: Precision = "ieee"
 ) -> Form | None:
     """Return the form of a name, None for that of a thread per output, or raise a ValueError that lists the names."""
-    known = form_names(method, dtype, precision, channels_last)
+    known = form_names(method, dtype, channels_last, precision)
     if name == _threads(dtype) and name in known:
         return None
     form = None
@@ -164,22 +178,19 @@ class Engine:
 
     def run(
         self,
-        method: str,
-        geometry: Geometry,
-        dtype: DType,
-        arrays: Mapping[str, Any],
+        problem: Problem,
+        choice: Choice,
+        arrays: Mapping[Role, Any],
         packed: Packed | None = None,
         workspace: Any = None,
-        channels_last: bool = False,
-        form: str | None = None,
-        precision: Precision = "ieee",
     ) -> None:
-        """Write what `method` computes.
+        """Write what a problem's arrays give.
 
         Parameters
         ----------
-        method, geometry, dtype
-            What is computed.
+        problem, choice
+            What is computed, and how; without a form, by that which was tuned for this call, or which `choice`
+            estimates to be fastest.
         arrays : mapping of str to array
             The "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all are
             C-contiguous and on the runtime's device. An empty batch writes nothing.
@@ -187,54 +198,28 @@ class Engine:
             Keeps what is made of the weight alone.
         workspace : array of uint8, optional
             Where the rest of the workspace is put.
-        channels_last : bool
-            Whether maps have their channels behind their pixels.
-        form : str, optional
-            One of `form_names`; without it, that which was tuned for this call, or which `choice` estimates.
-        precision : {"ieee", "tf32", "tf32x3"}
-            How exactly products of float32 are to be made.
         """
-        if geometry.samples == 0:
+        if problem.geometry.samples == 0:
             return
-        bound = self.bind(method, geometry, dtype, channels_last, form, precision)
+        bound = self.bind(problem, choice)
         weight = bound.of_weight(arrays["weight"], arrays.get("bias"), packed)
         bound(arrays["small"], arrays["large"], weight, workspace)
 
-    def bind(
-        self,
-        method: str,
-        geometry: Geometry,
-        dtype: DType,
-        channels_last: bool = False,
-        form: str | None = None,
-        precision: Precision = "ieee",
-        build: Build | None = None,
-    ) -> Bound:
+    def bind(self, problem: Problem, choice: Choice, build: Build | None = None) -> Bound:
         """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
-        constants = self._constants(method, geometry, dtype, channels_last, build or self._build)
-        return self._bound(method, geometry, dtype.name, channels_last, form, precision, constants, tuned.state())
+        return self._bound(problem, choice, self._constants(problem, choice, build or self._build), tuned.state())
 
-    def _bind(
-        self,
-        method: str,
-        geometry: Geometry,
-        dtype: str,
-        channels_last: bool,
-        form: str | None,
-        precision: Precision,
-        constants: Constants | None,
-        state: int,
-    ) -> Bound:
+    def _bind(self, problem: Problem, choice: Choice, constants: Constants | None, state: int) -> Bound:
         # Only so that what was bound is not found again once forms are tuned.
         del state
-        planned = self.plan(method, geometry, DTYPES[dtype], channels_last, form, precision)
-        wide = self._is_wide(geometry)
+        planned = self.plan(problem, choice)
+        wide = self._is_wide(problem.geometry)
         texts = (
             source.text(
                 step.stem,
-                dtype,
+                problem.dtype.name,
                 wide=wide,
-                channels_last=channels_last,
+                channels_last=problem.channels_last,
                 constants=_own(step, constants),
                 defines=step.defines,
             )
@@ -244,62 +229,28 @@ class Engine:
             self.runtime.compile(text, step.kernel, step.shared_bytes)
             for text, step in zip(texts, planned.steps, strict=True)
         )
-        return Bound(self.runtime, planned, kernels, DTYPES[dtype].storage)
+        return Bound(self.runtime, planned, kernels, problem.dtype.storage)
 
-    def plan(
-        self,
-        method: str,
-        geometry: Geometry,
-        dtype: DType,
-        channels_last: bool = False,
-        form: str | None = None,
-        precision: Precision = "ieee",
-    ) -> Plan:
-        """Return the launches by which `method` computes `geometry` on this device."""
-        if form is None:
-            device = self.runtime.limits()
-            pinned = tuned_form(method, geometry, dtype, device, channels_last, precision)
-        else:
-            pinned = form_of(method, dtype, form, precision, channels_last)
-        return plan(method, geometry, self._target(geometry, dtype, channels_last, pinned, precision))
+    def plan(self, problem: Problem, choice: Choice) -> Plan:
+        """Return the launches of a choice on this device."""
+        return _plan(problem, choice, self.runtime.limits(), self._wide)
 
-    def estimated(
-        self,
-        method: str,
-        geometry: Geometry,
-        dtype: DType,
-        channels_last: bool = False,
-        precision: Precision = "ieee",
-    ) -> Plan:
-        """Return the launches that `plan` returns where nothing was tuned."""
-        return plan(method, geometry, self._target(geometry, dtype, channels_last, None, precision))
+    def estimated(self, problem: Problem, method: str) -> Plan:
+        """Return the launches that `plan` returns where no form is asked for, and none was tuned."""
+        return plan(method, problem.geometry, _target(problem, self.runtime.limits(), self._wide))
 
-    def _target(
-        self, geometry: Geometry, dtype: DType, channels_last: bool, form: Form | None, precision: Precision
-    ) -> Target:
-        return Target(dtype, self.runtime.limits(), self._is_wide(geometry), channels_last, form, precision)
-
-    def workspace_bytes(
-        self,
-        method: str,
-        geometry: Geometry,
-        dtype: DType,
-        form: str | None = None,
-        channels_last: bool = False,
-        precision: Precision = "ieee",
-    ) -> int:
+    def workspace_bytes(self, problem: Problem, choice: Choice) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""
-        return workspace_bytes(self.plan(method, geometry, dtype, channels_last, form, precision), dtype.storage)
+        return workspace_bytes(self.plan(problem, choice), problem.dtype.storage)
 
     def _is_wide(self, geometry: Geometry) -> bool:
         return needs_wide(geometry) if self._wide is None else self._wide
 
-    def _constants(
-        self, method: str, geometry: Geometry, dtype: DType, channels_last: bool, build: Build | None
-    ) -> Constants | None:
-        constants = _constants_of(geometry.axes)
+    def _constants(self, problem: Problem, choice: Choice, build: Build | None) -> Constants | None:
+        constants = _constants_of(problem.geometry.axes)
         if build is None:
-            key = (method, dtype.name, self._is_wide(geometry), channels_last, constants)
+            wide = self._is_wide(problem.geometry)
+            key = (choice.method, problem.dtype.name, wide, problem.channels_last, constants)
             return constants if self._seen.before(key) else None
         return constants if build == "specialised" else None
 

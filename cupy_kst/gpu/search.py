@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import DType, Precision
 from ..geometry import Geometry
-from ..methods import METHODS, OPERATIONS, Operation, Role
+from ..methods import Operation, Role
+from ..problem import Choice, Problem
 from . import tuned
 from .bench import Bench
 from .bound import Bound
@@ -34,16 +34,6 @@ _CACHES = 4
 _MOST_COPIES = 256
 # Values are drawn once and repeated, with a period that no shape has.
 _PERIOD = 65537
-
-
-class Task(NamedTuple):
-    """A call but for its arrays."""
-
-    method: str
-    geometry: Geometry
-    dtype: DType
-    channels_last: bool
-    precision: Precision
 
 
 class Tuning(NamedTuple):
@@ -67,75 +57,71 @@ class Tuning(NamedTuple):
     seconds: dict[str, float]
 
 
-def search(engine: Engine, bench: Bench, store: tuned.Store, task: Task) -> Tuning:
-    """Time all forms of a call, keep the fastest in `store` if its method has more than one, and return all."""
-    estimated = _estimated(engine, task)
+def search(engine: Engine, bench: Bench, store: tuned.Store, problem: Problem, method: str) -> Tuning:
+    """Time all forms of a method, keep the fastest in `store` if there is more than one, and return all."""
+    estimated = _estimated(engine, problem, method)
+    candidates = (Choice(method, form) for form in _candidates(problem, method) if form != estimated)
     # What calls take is timed in any case, however much memory it needs.
-    names = [estimated, *(each for each in _candidates(task) if each != estimated and _is_possible(engine, task, each))]
+    choices = [Choice(method, estimated), *(each for each in candidates if _is_possible(engine, problem, each))]
+    names = [estimated, *(str(each.form) for each in choices[1:])]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        bounds = dict(zip(names, pool.map(lambda name: _bind(engine, task, name), names), strict=True))
-    right = set(_right(engine, bench, task, bounds))
+        bound = pool.map(lambda choice: engine.bind(problem, choice, "specialised"), choices)
+        bounds = dict(zip(names, bound, strict=True))
+    right = set(_right(engine, bench, problem, bounds))
     for wrong in (name for name in names if name not in right):
-        warnings.warn(f"{task.method}/{wrong} gives wrong results here and is left out: please report it", stacklevel=2)
-    timed = _times(engine, bench, task, {name: bound for name, bound in bounds.items() if name in right})
+        warnings.warn(f"{method}/{wrong} gives wrong results here and is left out: please report it", stacklevel=2)
+    timed = _times(engine, bench, problem, {name: bound for name, bound in bounds.items() if name in right})
     seconds = dict(sorted(timed.items(), key=lambda each: each[1]))
     best = next(iter(seconds), estimated)
     if estimated in seconds and seconds[best] > _BETTER * seconds[estimated]:
         best = estimated
-    if best in seconds and has_forms(task.method):
-        _keep(store, engine, task, best, seconds[best])
-    return Tuning(task.method, best, estimated, seconds)
+    if best in seconds and has_forms(method):
+        _keep(store, tuned.key(engine.runtime.limits(), method, problem), best, seconds[best])
+    return Tuning(method, best, estimated, seconds)
 
 
-def _estimated(engine: Engine, task: Task) -> str:
-    method, geometry, dtype, channels_last, precision = task
-    form = engine.estimated(method, geometry, dtype, channels_last, precision).form
+def _estimated(engine: Engine, problem: Problem, method: str) -> str:
+    form = engine.estimated(problem, method).form
     # A thread per output is the first form of the methods that have it.
-    return form_names(method, dtype)[0] if form is None else str(form)
+    return form_names(method, problem.dtype)[0] if form is None else str(form)
 
 
-def _is_possible(engine: Engine, task: Task, form: str) -> bool:
+def _is_possible(engine: Engine, problem: Problem, choice: Choice) -> bool:
     """Return whether the device has a form, and it takes no more than a few times the memory of the call's arrays."""
-    method, geometry, dtype, channels_last, precision = task
     try:
-        needed = engine.workspace_bytes(method, geometry, dtype, form, channels_last, precision)
+        needed = engine.workspace_bytes(problem, choice)
     except ValueError:
         return False
-    elements = (prod(shape) for shape in _shapes(geometry).values())
-    return needed <= max(_WORKSPACE, _TIMES * dtype.storage.itemsize * sum(elements))
+    elements = (prod(shape) for shape in _shapes(problem.geometry).values())
+    return needed <= max(_WORKSPACE, _TIMES * problem.dtype.storage.itemsize * sum(elements))
 
 
-def _candidates(task: Task) -> Iterator[str]:
+def _candidates(problem: Problem, method: str) -> Iterator[str]:
     """Yield the forms that calls may take, with some numbers of parts where a form has any number."""
-    if not has_forms(task.method):
+    if not has_forms(method):
         return
-    for name in form_names(task.method, task.dtype, task.precision, task.channels_last):
+    for name in form_names(method, problem.dtype, problem.channels_last, problem.precision):
         yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
 
 
-def _bind(engine: Engine, task: Task, form: str | None) -> Bound:
-    method, geometry, dtype, channels_last, precision = task
-    return engine.bind(method, geometry, dtype, channels_last, form, precision, "specialised")
-
-
-def _right(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]) -> Iterator[str]:
+def _right(engine: Engine, bench: Bench, problem: Problem, bounds: Mapping[str, Bound]) -> Iterator[str]:
     """Yield the forms that give the reference's results: of whole numbers, whose sums are exact in any order."""
-    output = OPERATIONS[METHODS[task.method].operation].output
-    given = _arrays(task, lambda draw, size: draw.integers(-2, 3, size))
-    reference = task._replace(method=REFERENCES[METHODS[task.method].operation])
+    output = problem.roles.output
+    given = _arrays(problem, lambda draw, size: draw.integers(-2, 3, size))
+    reference = Choice(REFERENCES[problem.operation])
 
     def computed(bound: Bound) -> NDArray[Any]:
         arrays = {role: bench.put(np.full_like(each, np.nan) if role == output else each) for role, each in given}
         bound(arrays["small"], arrays["large"], bound.of_weight(arrays["weight"], None, None))
         return bench.get(arrays[output])
 
-    expected = computed(_bind(engine, reference, None))
+    expected = computed(engine.bind(problem, reference, "specialised"))
     yield from (name for name, bound in bounds.items() if np.array_equal(computed(bound), expected))
 
 
-def _times(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]) -> dict[str, float]:
+def _times(engine: Engine, bench: Bench, problem: Problem, bounds: Mapping[str, Bound]) -> dict[str, float]:
     """Return the seconds of a call by form."""
-    given = _arrays(task, lambda draw, size: draw.standard_normal(size))
+    given = _arrays(problem, lambda draw, size: draw.standard_normal(size))
     copies = -(-_CACHES * engine.runtime.limits().l2_bytes // sum(each.nbytes for _, each in given))
     sets = [{role: bench.put(each) for role, each in given} for _ in range(min(copies, _MOST_COPIES))]
 
@@ -152,12 +138,14 @@ def _times(engine: Engine, bench: Bench, task: Task, bounds: Mapping[str, Bound]
     return {name: seconds(bound) for name, bound in bounds.items()}
 
 
-def _arrays(task: Task, draw: Callable[[np.random.Generator, int], NDArray[Any]]) -> list[tuple[Role, NDArray[Any]]]:
+def _arrays(
+    problem: Problem, draw: Callable[[np.random.Generator, int], NDArray[Any]]
+) -> list[tuple[Role, NDArray[Any]]]:
     """Return maps and a weight with drawn values; how pixels and channels lie does not matter to them."""
     generator = np.random.default_rng(0)
     return [
-        (role, np.resize(draw(generator, _PERIOD), prod(shape)).astype(task.dtype.storage).reshape(shape))
-        for role, shape in _shapes(task.geometry).items()
+        (role, np.resize(draw(generator, _PERIOD), prod(shape)).astype(problem.dtype.storage).reshape(shape))
+        for role, shape in _shapes(problem.geometry).items()
     ]
 
 
@@ -169,9 +157,7 @@ def _shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
     }
 
 
-def _keep(store: tuned.Store, engine: Engine, task: Task, form: str, seconds: float) -> None:
-    method, geometry, dtype, channels_last, precision = task
-    key = tuned.key(engine.runtime.limits(), method, geometry, dtype, channels_last, precision)
+def _keep(store: tuned.Store, key: str, form: str, seconds: float) -> None:
     try:
         store.put(key, form, seconds)
     except OSError as error:

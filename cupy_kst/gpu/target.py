@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..dtypes import DType, Precision
+from ..problem import Problem
 from .device import Device
 from .form import Form
 
@@ -35,3 +36,8 @@ class Target:
     channels_last: bool = False
     form: Form | None = None
     precision: Precision = "ieee"
+
+    @classmethod
+    def of(cls, problem: Problem, device: Device, wide: bool, form: Form | None = None) -> Target:
+        """Return what a plan for a problem is made for."""
+        return cls(problem.dtype, device, wide, problem.channels_last, form, problem.precision)

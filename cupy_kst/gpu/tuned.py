@@ -12,8 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-from ..dtypes import DType, Precision
-from ..geometry import Geometry
+from ..problem import Problem
 from . import source
 from .device import Device
 
@@ -42,10 +41,9 @@ def state() -> int:
     return Store.changes if enabled() else -1
 
 
-def key(
-    device: Device, method: str, geometry: Geometry, dtype: DType, channels_last: bool, precision: Precision
-) -> str:
+def key(device: Device, method: str, problem: Problem) -> str:
     """Return what tells calls apart that may have different fastest forms, kernels of other texts included."""
+    geometry = problem.geometry
     axes = (
         f"{axis.small}:{axis.large} kernel {axis.kernel} stride {axis.stride} dilation {axis.dilation} lo {axis.pad_lo}"
         for axis in geometry.axes
@@ -56,9 +54,9 @@ def key(
         method,
         f"{geometry.samples} samples {geometry.small_channels}:{geometry.large_channels} groups {geometry.groups}",
         *axes,
-        dtype.name,
-        precision if dtype.name == "float32" else "ieee",
-        "channels_last" if channels_last else "channels_first",
+        problem.dtype.name,
+        problem.precision if problem.dtype.name == "float32" else "ieee",
+        problem.data_format,
     )
     return ", ".join(parts)
 
