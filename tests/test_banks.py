@@ -98,6 +98,7 @@ def _ways(words: set[int]) -> int:
     return max(Counter(word % BANKS for word in words).values())
 
 
+@pytest.mark.long(but=lambda form: FORMS.index(form) % 4 == 0)
 @pytest.mark.parametrize("form", FORMS, ids=_name)
 def test_threads_write_to_different_banks(form: Form) -> None:
     dtype, last, defines = form
@@ -119,6 +120,7 @@ def test_threads_write_to_different_banks(form: Form) -> None:
     assert max(map(_ways, accesses.values())) <= (2 if half else 1)
 
 
+@pytest.mark.long(but=lambda form: FORMS.index(form) % 4 == 0)
 @pytest.mark.parametrize("form", [each for each in FORMS if dict(each[2])["TENSOR"] != "0"], ids=_name)
 def test_lanes_read_from_different_banks(form: Form) -> None:
     dtype, _, defines = form

@@ -58,8 +58,9 @@ SHAPES: dict[str, tuple[Any, ...]] = {
 }
 
 
-# What is run where all shapes take too long.
+# What is run where all shapes and methods take too long.
 ODD = "odd sizes, groups"
+FEW = ("unified", "split", "zero_dilation")
 
 
 def case_of(method: str, name: str) -> Case:
@@ -102,7 +103,7 @@ def test_specialised_build(method: str, case: Case) -> None:
     np.testing.assert_array_equal(emulate(method, case, arrays, build="specialised"), expected(case, arrays))
 
 
-@pytest.mark.long(but=lambda method, case: case == case_of(method, ODD))
+@pytest.mark.long(but=lambda method, case: method in FEW and case == case_of(method, ODD))
 @every_method_and_case
 def test_builds_are_bitwise_alike(method: str, case: Case) -> None:
     arrays = _real(case)
@@ -134,7 +135,7 @@ def test_order_of_threads_is_of_no_account(method: str, case: Case, order: str) 
     assert forward.tobytes() == emulate(method, case, arrays, sanitize="plain", order=order).tobytes()
 
 
-@pytest.mark.long(but=lambda method, case: case == case_of(method, ODD))
+@pytest.mark.long(but=lambda method, case: method in FEW and case == case_of(method, ODD))
 @every_method_and_case
 def test_no_data_race(method: str, case: Case) -> None:
     arrays = _whole(case)

@@ -305,8 +305,9 @@ def started(code: str, output: Path) -> processes.Process:
     return process
 
 
-SLEEP = "import time; print('ready'); time.sleep(60)"
-DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " + SLEEP
+# What the shell starts in the background ignores interrupts, and so do its children.
+SLEEP = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready'); time.sleep(60)"
+DEAF = SLEEP.replace("SIG_DFL", "SIG_IGN")
 
 
 def test_processes_end_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def workspace_of(cupy: FakeCuPy, prepared: Prepared, shape: Any) -> Array | None
     return cupy.asarray(np.empty(size, np.uint8)) if size else None
 
 
-@pytest.mark.long(but=lambda op: op in ("conv", "conv_weight"))
+@pytest.mark.long(but=lambda op, method: op == "conv" and method != "auto")
 @pytest.mark.parametrize(("op", "method"), [(op, method) for op in OPS for method in ("auto", *methods(op))])
 def test_prepared_gives_the_numbers_of_the_definition(op: str, method: str, emulated: FakeCuPy) -> None:
     # Every case has kernels of its own to compile.
@@ -53,6 +53,7 @@ def test_prepared_gives_the_numbers_of_the_definition(op: str, method: str, emul
     same()
 
 
+@pytest.mark.long(but=lambda beforehand, data_format: beforehand == "call" and data_format == "channels_last")
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])
 @pytest.mark.parametrize("beforehand", ["call", "compile"])
 @pytest.mark.parametrize("method", methods("conv_transpose"))
@@ -295,6 +296,7 @@ def test_gradients_of_weights_reach_the_device(emulated: FakeCuPy) -> None:
     np.testing.assert_array_equal(found.host, grad.conv_transpose2d_weight(X, W.shape, y, stride=2))
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "c8")
 @pytest.mark.parametrize("dtype", ["c8", "c16"])
 def test_gradients_are_computed_on_the_device_of_their_arrays(emulated: FakeCuPy, dtype: Any) -> None:
     x, w = ((array + 1j * np.flip(array)).astype(dtype) for array in (X, W))

@@ -123,7 +123,7 @@ def _crop(sizes: Sequence[int], outputs: Sequence[int]) -> tuple[tuple[int, int]
     return tuple((2 * size - out, 1) for size, out in zip(sizes, outputs, strict=True))
 
 
-@pytest.mark.long(but=lambda channels_last: channels_last)
+@pytest.mark.long(but=lambda method, wide, channels_last: wide != channels_last and method in ("ks_deconv", "unified"))
 @every_width
 @every_format
 @pytest.mark.parametrize("method", TRANSPOSED)
@@ -159,6 +159,7 @@ def test_gradient_of_the_output_of_a_convolution(wide: bool, sparse: Any) -> Non
 SPREAD = {False: (10, 2, 16300, 16300), True: (1, 2, 46400, 46400)}
 
 
+@pytest.mark.long(but=lambda method, wide, channels_last: wide != channels_last and method in ("direct", "sk_dilated"))
 @every_width
 @every_format
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_input_of_a_convolution(method: str, by: str, channels_last: bool, wide:
 STRIDES = {**dict.fromkeys(TRANSPOSED, 2), "split": 1, "direct": 1, "conv_v2": 1}
 
 
-@pytest.mark.long(but=lambda wide, channels_last: wide != channels_last)
+@pytest.mark.long(but=lambda method, wide, channels_last: wide != channels_last and method in ("ks_deconv", "split"))
 @every_width
 @every_format
 @pytest.mark.parametrize("method", STRIDES)

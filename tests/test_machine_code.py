@@ -52,7 +52,7 @@ def test_every_kernel_is_read_in_every_element_type_and_layout() -> None:
 
 
 # One test for each build, as reading its code takes longer than all that is looked for there.
-@pytest.mark.long(but=lambda build: build in ESSENTIAL)
+@pytest.mark.long(but=lambda build: build in ESSENTIAL and build.dtype == "float32")
 @pytest.mark.parametrize("build", READ, ids=str)
 def test_machine_code(build: Build) -> None:
     code = code_of(build)
@@ -176,6 +176,7 @@ def test_lanes_meet_before_instructions_of_a_warp(build: Build) -> None:
         assert "bar.warp.sync" in before, block[:2000]
 
 
+@pytest.mark.long(but=lambda dtype: dtype == "complex64")
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("stem", LAUNCHERS)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:

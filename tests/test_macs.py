@@ -81,6 +81,7 @@ def test_useful_macs_are_the_same_for_all_methods(op: Op) -> None:
 
 
 # Split multiplies for outputs that are cropped.
+@pytest.mark.long(but=lambda method: method in ("split", "unified", "conv_v2"))
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "split"])
 def test_useful_macs_are_the_products_without_a_zero(method: str) -> None:
     """No drawn number is zero, so zeros are what a method inserts, pads with or fills tiles with."""
@@ -145,6 +146,7 @@ def test_macs_of_trimmed_tiles(method: str) -> None:
     trimmed()
 
 
+@pytest.mark.long(but=lambda trims: trims)
 @pytest.mark.parametrize("method", TILED)
 @pytest.mark.parametrize("trims", [False, True])
 def test_macs_of_tiles_without_remainders(method: str, trims: bool) -> None:

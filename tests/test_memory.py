@@ -309,6 +309,7 @@ def times(layer: str, one: str, other: str) -> float:
     return float(subprocess.run(command, env=alone, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
 
 
+@pytest.mark.long(but=lambda layer, method: method == "unified" and layer == "a layer of a GAN")
 @pytest.mark.parametrize("method", ["segregated", "unified"])
 @pytest.mark.parametrize("layer", LAYERS)
 def test_at_least_twice_as_fast_as_the_baseline(layer: str, method: str) -> None:
@@ -321,6 +322,7 @@ def test_at_least_twice_as_fast_as_the_baseline(layer: str, method: str) -> None
     assert max(ratios) >= least, ratios
 
 
+@pytest.mark.long(but=lambda method: method == "ks_deconv")
 @pytest.mark.parametrize("method", ["zero_insertion", "unified", "ks_deconv", "split"])
 def test_no_method_is_three_times_as_slow_as_segregated(method: str) -> None:
     layer = "a layer of a GAN"

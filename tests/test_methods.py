@@ -79,6 +79,7 @@ def test_rounding_is_bounded_by_the_number_of_terms(engine: str, method: str, dt
     bounded()
 
 
+@pytest.mark.long(but=lambda engine: engine == "cpu")
 @every_engine
 @every_method
 def test_bitwise_the_same_twice(engine: str, method: str) -> None:
@@ -122,6 +123,7 @@ def test_non_finite_values_reach_what_they_touch(engine: str, method: str, opera
     reach()
 
 
+@pytest.mark.long(but=lambda engine: engine == "cpu")
 @every_engine
 @every_method
 def test_subnormal_floats_survive(engine: str, method: str) -> None:

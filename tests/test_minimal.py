@@ -106,6 +106,7 @@ def test_equals_the_definition(op: Any, limits: dict[str, Any]) -> None:
     assert calls.filtered > calls.others / 4
 
 
+@pytest.mark.long(but=lambda op: op == "conv")
 @pytest.mark.usefixtures("_small_boxes", "several_threads")
 @pytest.mark.parametrize("op", ["conv_transpose", "conv"])
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:

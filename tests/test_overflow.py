@@ -139,6 +139,7 @@ def drawn(dtype: str, x: Any, w: Any) -> tuple[Any, Any]:
     return x.astype(dtype), w.astype(dtype)
 
 
+@pytest.mark.long(but=lambda dtype: dtype != "float64")
 @every_op
 @every_dtype
 @pytest.mark.parametrize("operand", ["input", "weight"])

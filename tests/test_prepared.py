@@ -216,7 +216,7 @@ def test_every_form_on_a_device(op: Any, method: str, data_format: Any) -> None:
         np.testing.assert_array_equal(np.moveaxis(result, -1, 1) if last else result, right)
 
 
-@pytest.mark.long(but=lambda method: method == "split")
+@pytest.mark.long(but=lambda method, channels_last: method == "split" and channels_last)
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("method", ["ks_deconv", "split", "unified", "segregated"])
 def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str, channels_last: bool) -> None:

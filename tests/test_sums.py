@@ -196,7 +196,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.long(but=lambda count: count < SEVERAL[-1])
+@pytest.mark.long(but=lambda count: count == SEVERAL[0])
 @pytest.mark.parametrize(("op", "method", "form", "dtype"), FORMS)
 @every_count
 def test_depths_of_products(op: Any, method: str, form: str, dtype: str, count: int) -> None:

@@ -251,7 +251,7 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
         form_of("unified", DTYPES["complex64"], "c64/64x64")
 
 
-@pytest.mark.long(but=lambda micro, number: micro.name == "f16" and number == 0)
+@pytest.mark.long(but=lambda method, micro, number: (method, micro.name, number) == ("sk_dilated", "f16", 0))
 @every_method
 @pytest.mark.parametrize(
     ("dtype", "micro", "number"),
@@ -279,7 +279,7 @@ def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: in
         _check(method, dtype.name, geometry, form, last, precision="tf32")
 
 
-@pytest.mark.long(but=lambda method, dtype: method == "ks_deconv" and dtype == "bfloat16")
+@pytest.mark.long
 @every_method
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -> None:

@@ -77,7 +77,7 @@ def run(
     return search.search(engine or Engine(Nothing()), times, store or tuned.store(), problem, method)
 
 
-@pytest.mark.long(but=lambda method: method == "sk_dilated")
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "dtype"), [("ks_deconv", "float32"), ("conv_v2", "complex64"), ("sk_dilated", "float16")]
 )
@@ -123,6 +123,7 @@ def test_forms_that_cannot_be_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> 
     }
 
 
+@pytest.mark.long
 def test_a_form_with_wrong_results_is_left_out() -> None:
     emulator.require()
 
