@@ -29,7 +29,7 @@ from cupy_kst.cpu.compiled import (
     minimal_plan,
     plan,
 )
-from cupy_kst.cpu.compiled.work import ARGUMENTS
+from cupy_kst.cpu.compiled.records import ARGUMENTS
 
 LANES = microkernel.vector_bytes() // 4
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -134,3 +136,30 @@ def test_the_cuda_text_is_found() -> None:
     assert (source.directory() / "common.cuh").is_file()
     assert not (source.directory() / "__init__.py").exists()
     assert find_spec("cupy_kst.gpu.source")
+
+
+def _imported(path: Path, module: str, modules: set[str]) -> set[str]:
+    """Return which of `modules` a file imports, wherever it does."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            # What is no module is a name in one.
+            found |= names & modules if names <= modules else {base} | (names & modules)
+    return found & modules - {module}
+
+
+def test_no_modules_import_each_other() -> None:
+    root = Path(cupy_kst.__file__).parent
+    modules = {
+        ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in root.rglob("*.py")
+    }
+    graph = {name: _imported(path, name, set(modules)) for name, path in modules.items()}
+    # An order in which each comes behind what it imports, or a CycleError that shows the circle.
+    assert len(list(TopologicalSorter(graph).static_order())) == len(modules)

@@ -18,7 +18,8 @@ from .frames import channels_shape, turned
 from .memory import address, lines
 from .plan import Plan
 from .plan import plan as plan_of
-from .work import ARGUMENTS, do, held_bytes
+from .records import ARGUMENTS
+from .work import do, held_bytes
 
 Array = NDArray[Any]
 

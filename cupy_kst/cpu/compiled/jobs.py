@@ -1,8 +1,7 @@
 """What threads of the pool do, by records: words that hold sizes and the addresses of arrays.
 
-Handing over a record takes a fraction of the time in which a function unpacks as many arrays. The first words are those
-of the pool (see `threads.together`), the scratch memory's address, its bytes for each thread, and whether a thread has
-found sums that are not finite.
+Handing over a record takes a fraction of the time in which a function unpacks as many arrays. The first words are
+told in `records`.
 """
 
 # Numba finds out the types.
@@ -26,7 +25,7 @@ from .folding import fold
 from .kernels import jit, run
 from .minimal import filter_boxes
 from .packing import combine, pack
-from .work import ARGUMENTS
+from .records import ARGUMENTS, SCRATCH, SCRATCH_BYTES
 
 Array = NDArray[Any]
 
@@ -34,8 +33,8 @@ Array = NDArray[Any]
 @jit
 def _memory(record, part, like, start, size):
     """Return `size` numbers of a thread's scratch memory."""
-    bytes_each = record[4]
-    return carray(pointer(record[3] + part * bytes_each + start, like), size)
+    bytes_each = record[SCRATCH_BYTES]
+    return carray(pointer(record[SCRATCH] + part * bytes_each + start, like), size)
 
 
 @jit

@@ -15,8 +15,8 @@ from .atomics import store
 from .kernels import fill, jit, sum_by_channels, turn
 from .lines import add_watched, clear, copy, subtract, turn_sums
 from .microkernel import DEPTH
+from .records import OVERFLOWED
 from .tasks import take
-from .work import OVERFLOWED
 
 _DEPTH = DEPTH
 # In bytes.

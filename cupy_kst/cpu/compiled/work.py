@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 
 from . import memory, threads
 from .frames import Frame
+from .records import ARGUMENTS, OVERFLOWED, SCRATCH, SCRATCH_BYTES
 
 Array = NDArray[Any]
 
-# The word of a record that is set where sums are not finite, by functions that look, and the first one that is the
-# function's own.
-OVERFLOWED, ARGUMENTS = 5, 6
 # Products that take less time than waking a thread.
 ALONE_MACS = 1 << 19
 
@@ -23,7 +21,7 @@ def do(record: Array, scratch: int, tasks: int, macs: float) -> None:
     several = _several(threads.count(), tasks, macs)
     # Memory that no thread keeps lives until the work is done.
     held = memory.scratch(scratch * several)
-    record[3], record[4] = held[1], scratch
+    record[SCRATCH], record[SCRATCH_BYTES] = held[1], scratch
     threads.together(record, several)
 
 
