@@ -135,7 +135,7 @@ def test_order_of_threads_is_of_no_account(method: str, case: Case, order: str) 
     assert forward.tobytes() == emulate(method, case, arrays, sanitize="plain", order=order).tobytes()
 
 
-@pytest.mark.long(but=lambda method, case: method in FEW and case == case_of(method, ODD))
+@pytest.mark.long(but=lambda method, case: method == "unified" and case == case_of(method, ODD))
 @every_method_and_case
 def test_no_data_race(method: str, case: Case) -> None:
     arrays = _whole(case)

@@ -128,6 +128,7 @@ def test_equals_the_definition_with_many_channels(op: Any) -> None:
     _check(_FUNCTIONS[op], op=op, dtypes=_DTYPES, ranks=(1, 2), max_channels=150, max_kernel=3, max_elements=3000)
 
 
+@pytest.mark.long(but=lambda op: op == "conv")
 @pytest.mark.usefixtures("_small_boxes", "several_threads")
 @pytest.mark.parametrize("op", _OPS)
 def test_equals_the_definition_in_small_boxes(op: Any) -> None:
@@ -337,6 +338,7 @@ def test_deep_sums_of_each_form_equal_the_definition(
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
 
 
+@pytest.mark.long(but=lambda form: form in (kernels.FEW, kernels.ONE))
 @pytest.mark.parametrize("op", ["conv_transpose", "conv"])
 @pytest.mark.parametrize("form", _FORMS, ids=_IDS)
 def test_each_form_equals_the_definition(

@@ -56,6 +56,7 @@ def test_layers_are_divided_with_a_remainder_wherever_a_plan_divides(name: str) 
     assert FORMS[name].divides <= met(FORMS[name])
 
 
+@pytest.mark.long
 @every_form
 def test_divided_layers_equal_the_definition_and_touch_nothing_else(name: str, process: _Process) -> None:
     process.run(check_layers, name)

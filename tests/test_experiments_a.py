@@ -176,6 +176,7 @@ def test_network_has_one_transposed_convolution_of_each_side() -> None:
         assert model.forward(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 1, 8, 8)
 
 
+@pytest.mark.long
 def test_rows_of_a_training(mnist: Result) -> None:
     layer = [row for row in mnist.rows if row["part"] == "layer"]
     assert [(row["pass"], row["method"]) for row in layer] == [

@@ -263,6 +263,7 @@ def test_largest_map_that_is_trimmed() -> None:
     assert c_operators_tables._up_to(rows, "code_1.2_trims") == "-"
 
 
+@pytest.mark.long
 def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(c_operators, "QUICK_SIDES", (2, 4))
     arguments = ["c_operators", "--quick", "--device", "cpu", "--threads", "1", "--out", str(tmp_path)]

@@ -171,6 +171,7 @@ def test_tiles_sum_within_the_bound(method: str, dtype: str, channels_last: bool
     _check(got, dtype, _bound(dtype))
 
 
+@pytest.mark.long(but=lambda method, form: method != "sk_dilated" or form == "f32/8x8/split2")
 @pytest.mark.parametrize(
     ("method", "dtype", "form"),
     [

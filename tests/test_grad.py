@@ -40,7 +40,7 @@ def back(array: Any) -> Any:
     return array if isinstance(array, np.ndarray) else array.get()
 
 
-@pytest.mark.long(but=lambda op: op in ("conv", "conv_weight", "conv_input"))
+@pytest.mark.long(but=lambda op: op in ("conv", "conv_weight"))
 @every_engine
 @pytest.mark.parametrize(("op", "method"), [(op, method) for op in OPERATION_OF for method in methods(op)])
 def test_every_method_of_every_operation_equals_the_definition(engine: str, op: str, method: str) -> None:

@@ -176,7 +176,7 @@ def test_lanes_meet_before_instructions_of_a_warp(build: Build) -> None:
         assert "bar.warp.sync" in before, block[:2000]
 
 
-@pytest.mark.long(but=lambda dtype: dtype == "complex64")
+@pytest.mark.long(but=lambda stem, dtype: dtype == "complex64" and stem in ("direct", "unified"))
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @pytest.mark.parametrize("stem", LAUNCHERS)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:

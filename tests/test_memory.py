@@ -113,6 +113,7 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
     return beside, max(given["small"].nbytes, given["large"].nbytes)
 
 
+@pytest.mark.long(but=lambda method: method == "conv_v2")
 @pytest.mark.usefixtures("_two_threads")
 @pytest.mark.parametrize(("method", "form", "output"), COMPILED)
 @pytest.mark.parametrize("name", LARGE)
@@ -170,6 +171,7 @@ def check_peak(call: Callable[[], Any], said: int, itemsize: int, about: object)
         assert peak >= said / 2, about
 
 
+@pytest.mark.long(but=lambda name: list(SHAPES).index(name) % 2 == 0)
 @pytest.mark.usefixtures("_nothing_held")
 @pytest.mark.parametrize("method", cpu.FORMS)
 @pytest.mark.parametrize("name", SHAPES)

@@ -200,6 +200,7 @@ def test_one_tile_that_overflows_wherever_it_is(
     assert again > 0.9 * len(places)
 
 
+@pytest.mark.long(but=lambda dtype: dtype != "float64")
 @pytest.mark.usefixtures("computed")
 @every_op
 @every_dtype

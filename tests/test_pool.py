@@ -32,6 +32,7 @@ def _explore(scene: str, **changes: tuple[str, str]) -> int:
     return explore(lambda: Run(calls, helpers, tasks, serve, lead))
 
 
+@pytest.mark.long(but=lambda scene: scene == next(iter(_SCENES)))
 @pytest.mark.parametrize("scene", _SCENES)
 def test_all_callers_return_when_all_is_done_in_every_order(scene: str) -> None:
     assert _explore(scene) > 200

@@ -11,11 +11,16 @@ import pytest
 pytest.importorskip("xdist")
 
 from .conftest import pytest_xdist_make_scheduler
-from .scheduling import DIVIDED, Scheduling
+from .scheduling import DIVIDED, WITHOUT_NUMBA, Scheduling
 
 
 def _config(dist: str) -> Any:
     return SimpleNamespace(getoption=lambda _: dist, getvalue=lambda _: ["2*popen"])
+
+
+class _Node:
+    def send_runtest_some(self, indices: Any) -> None:
+        pass
 
 
 def test_files_are_whole_or_divided() -> None:
@@ -25,6 +30,21 @@ def test_files_are_whole_or_divided() -> None:
         divided = Path(whole).stem in DIVIDED
         assert scheduling._split_scope(f"{whole}::{test}") == (f"{whole}::{test}" if divided else whole)
     assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} > DIVIDED
+
+
+def test_one_worker_begins_with_what_is_compiled() -> None:
+    scheduling = pytest_xdist_make_scheduler(_config("load"), None)
+    first, second = nodes = [_Node(), _Node()]
+    files = ["tests/test_geometry.py", "tests/test_compiled.py", "tests/test_source.py", "tests/test_minimal.py"]
+    for node in nodes:
+        scheduling.assigned_work[node] = {}
+        scheduling.registered_collections[node] = files
+    scheduling.workqueue.update({file: {file: False} for file in files})
+    for node in (first, second, first, second):
+        scheduling._assign_work_unit(node)
+    assert list(scheduling.assigned_work[first]) == [files[1], files[3]]
+    assert list(scheduling.assigned_work[second]) == [files[0], files[2]]
+    assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} > WITHOUT_NUMBA
 
 
 def test_another_way_may_be_asked_for() -> None:
