@@ -77,11 +77,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _takes_long(item: pytest.Item) -> bool:
     """Return whether a test is marked `long`, and its parameters are not those that the marker excepts."""
-    given = getattr(item, "callspec", None)
+    given = item.callspec.params if hasattr(item, "callspec") else {}
 
     def applies(marker: pytest.Mark) -> bool:
         excepts = marker.kwargs.get("but", lambda: False)
-        return not excepts(**{name: given.params[name] for name in signature(excepts).parameters})
+        return not excepts(**{name: given[name] for name in signature(excepts).parameters if name in given})
 
     return any(map(applies, item.iter_markers("long")))
 

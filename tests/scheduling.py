@@ -19,7 +19,7 @@ DIVIDED = {
 WITHOUT_NUMBA = DIVIDED - {"test_gpu_calls", "test_methods", "test_tiles"} | {
     *("test_engine", "test_geometry", "test_gpu_sums", "test_nvrtc", "test_options", "test_params", "test_pool"),
     *("test_precision", "test_runs", "test_runtime", "test_scheduling", "test_sixteen", "test_source", "test_testing"),
-    *("test_testing_check", "test_threads", "test_time_limit", "test_tune"),
+    *("test_testing_check", "test_time_limit", "test_tune"),
 }
 
 

@@ -153,6 +153,7 @@ SLACK = 128 << 10
 @pytest.fixture
 def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make calls use two threads, and take memory that threads keep anew."""
+    monkeypatch.setattr(memory, "_memory", local())
     monkeypatch.setenv("CUPY_KST_THREADS", "2")
     monkeypatch.setattr(memory, "MOST_HELD", 0)
 

@@ -32,6 +32,8 @@ _METHODS: dict[PreparedOp, tuple[str, str]] = {
     "conv_transpose_input": ("conv_v2", "direct"),
 }
 every_op = pytest.mark.parametrize("op", _METHODS)
+# The same code in another type takes as long to compile.
+pytestmark = pytest.mark.long(but=lambda dtype="float32": dtype != "float64")
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
@@ -139,7 +141,6 @@ def drawn(dtype: str, x: Any, w: Any) -> tuple[Any, Any]:
     return x.astype(dtype), w.astype(dtype)
 
 
-@pytest.mark.long(but=lambda dtype: dtype != "float64")
 @every_op
 @every_dtype
 @pytest.mark.parametrize("operand", ["input", "weight"])
@@ -200,7 +201,6 @@ def test_one_tile_that_overflows_wherever_it_is(
     assert again > 0.9 * len(places)
 
 
-@pytest.mark.long(but=lambda dtype: dtype != "float64")
 @pytest.mark.usefixtures("computed")
 @every_op
 @every_dtype
