@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, cpu
 from ..methods import Role
 from ..packed import Packed
 from ..problem import Choice, Problem
-from . import run as compute
 
 
 def run(problem: Problem, choice: Choice, given: Mapping[Role, Any], packed: Packed | None = None) -> None:
@@ -21,7 +20,7 @@ def run(problem: Problem, choice: Choice, given: Mapping[Role, Any], packed: Pac
         role: arrays.channels_first(array, rank, data_format) if role in ("small", "large") else array
         for role, array in given.items()
     }
-    compute(problem, choice, first, packed)
+    cpu.run(problem, choice, first, packed)
 
 
 class Call:
