@@ -62,11 +62,6 @@ def _kind(name: str, array: Any, needed: Mapping[str, Any]) -> Engine:
     raise TypeError(f"{name} is {article} {kind}: expected a NumPy or CuPy array{made}{stride}")
 
 
-def module_of(engine: Engine) -> ModuleType:
-    """Return the module of arrays that an engine computes: that of arrays there are is loaded."""
-    return np if engine == "numpy" else sys.modules["cupy"]
-
-
 def channels_first(array: Any, rank: int, data_format: str) -> Any:
     """Return a view of a map with its channels in front of the `rank` spatial axes."""
     if data_format == "channels_first" or array.ndim <= rank:
@@ -223,7 +218,7 @@ def output_for(
 ) -> Any:
     """Return `out` if it can take the result of `inputs`, as `check_out` says, or without it a new array beside them.
 
-    The first of `inputs` is no None.
+    The first of `inputs` is not None.
     """
     if out is None:
         return empty_beside(module, inputs[0][1], shape, dtype)

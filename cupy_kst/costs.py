@@ -136,7 +136,15 @@ def costs(
 
 
 class OnCpu(NamedTuple):
-    """What the memory of a call on the CPU depends on beside its problem, as `cpu.memory` has it; forms by method."""
+    """What the memory of a call on the CPU depends on beside its problem.
+
+    Attributes
+    ----------
+    prepared, swapped : bool
+        As `cpu.memory` has them.
+    forms : mapping of str to str
+        The forms that are asked for, by method.
+    """
 
     prepared: bool = False
     swapped: bool = False

@@ -1,4 +1,4 @@
-"""From a problem to the engine that computes it: nothing else knows both engines' calls."""
+"""From a problem to the engine that computes it: nothing else knows which engine runs a convolution."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class WeightCall(Protocol):
 
 
 def run(engine: Engine, problem: Problem, choice: Choice, given: Mapping[Role, tuple[str, Any]], out: Any) -> Any:
-    """Return what a problem's arrays give, which is `out` if that is no None.
+    """Return what a problem's arrays give, which is `out` if that is not None.
 
     Parameters
     ----------
     engine, problem, choice
         What is computed, by which engine, and how.
     given : mapping of role to (str, array)
-        For each array that the operation reads the caller's name of it, first of one that is no None. They are arrays
-        of the engine and the dtype, and of the geometry's shapes in the problem's layout.
+        For each array that the operation reads the caller's name of it. The first array is not None. They are of the
+        engine, the dtype, and the geometry's shapes in the problem's layout.
     out : array, optional
         Where to write the result.
     """

@@ -15,7 +15,8 @@ from .costs import Cost, OnCpu, count
 from .dispatch import WeightCall
 from .dtypes import Precision
 from .explain import describe
-from .geometry import Geometry
+from .geometry import AXES, Geometry
+from .hints.words import bias_gradient
 from .labels import DataFormat
 from .methods import OPERATION_OF, Operation
 from .options import check_choice, is_sequence, shape_or_array
@@ -97,8 +98,11 @@ def prepare(
     True
     """
     if isinstance(op, str) and op in ("conv_weight", "conv_transpose_weight"):
-        function = op.replace("_weight", "2d_weight")
+        rank = min(max(getattr(weight, "ndim", 4) - 2, 1), AXES)
+        function = op.replace("_weight", f"{rank}d_weight")
         raise ValueError(f"op={op!r}: a weight's gradient has no weight to prepare: call grad.{function}")
+    if hint := bias_gradient(op):
+        raise ValueError(f"op={op!r}: a bias's gradient has no weight to prepare{hint}")
     check_choice("op", op, PreparedOp)
     check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)

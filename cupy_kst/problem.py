@@ -70,7 +70,8 @@ class Choice:
     form : str, optional
         Name of the method's form; without it the engine takes the one that it estimates to be fastest.
     replaceable : bool
-        Whether an exact method may take its place where the weight is not finite.
+        Whether another method may compute it where the weight is not finite: one that multiplies no zeros by it. Only
+        the CPU engine heeds this.
     """
 
     method: str

@@ -28,8 +28,9 @@ def conv_axes(inputs: Sizes, weights: Sizes, stride: Sizes, padding: Padding, di
                 f"the filter of size {kernel} with dilation={dilation} spans {spans}, more than the size {sizes} of "
                 f"{{input}} with padding={tuple(pads)}",
                 rank,
-                # The channels fit either way.
-                lambda labels: swapped(labels) if are_swapped(inputs, weights, rank) else "",
+                lambda labels: (
+                    swapped(labels) if inputs[-rank - 1] == weights[1] and are_swapped(inputs, weights, rank) else ""
+                ),
                 input=inputs,
             )
         axes.append(Axis((size + lo + hi - span) // s + 1, size, k, s, d, lo, hi))

@@ -15,7 +15,7 @@ DIVIDED = {
 }
 
 
-# Files of kernels alone, and of what needs neither engine.
+# These files test kernels alone, or need neither engine.
 WITHOUT_NUMBA = DIVIDED - {"test_gpu_calls", "test_methods", "test_tiles"} | {
     *("test_engine", "test_geometry", "test_gpu_sums", "test_nvrtc", "test_options", "test_params", "test_pool"),
     *("test_precision", "test_runs", "test_runtime", "test_scheduling", "test_sixteen", "test_source", "test_testing"),

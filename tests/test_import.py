@@ -138,7 +138,12 @@ def test_the_cuda_text_is_found() -> None:
     assert find_spec("cupy_kst.gpu.source")
 
 
-def _imported(path: Path, module: str, modules: set[str]) -> set[str]:
+def _defines(modules: dict[str, Path], module: str, name: str) -> bool:
+    """Return whether the text of a module defines a function of this name."""
+    return module in modules and f"\ndef {name}(" in modules[module].read_text(encoding="utf-8")
+
+
+def _imported(path: Path, module: str, modules: dict[str, Path]) -> set[str]:
     """Return which of `modules` a file imports, wherever it does."""
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
@@ -149,9 +154,11 @@ def _imported(path: Path, module: str, modules: set[str]) -> set[str]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             names = {f"{base}.{alias.name}" for alias in node.names}
-            # What is no module is a name in one.
-            found |= names & modules if names <= modules else {base} | (names & modules)
-    return found & modules - {module}
+            # What is no module, or also a function of the package, is a name in the package.
+            own = {name for name in names & modules.keys() if _defines(modules, base, name.rpartition(".")[2])}
+            found |= names & modules.keys()
+            found |= {base} if own or not names <= modules.keys() else set()
+    return found & modules.keys() - {module}
 
 
 def test_no_modules_import_each_other() -> None:
@@ -160,6 +167,6 @@ def test_no_modules_import_each_other() -> None:
         ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__"): path
         for path in root.rglob("*.py")
     }
-    graph = {name: _imported(path, name, set(modules)) for name, path in modules.items()}
+    graph = {name: _imported(path, name, modules) for name, path in modules.items()}
     # An order in which each comes behind what it imports, or a CycleError that shows the circle.
     assert len(list(TopologicalSorter(graph).static_order())) == len(modules)

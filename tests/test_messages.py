@@ -172,6 +172,14 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
     ],
     "a gradient of another argument": [
         (
+            lambda: prepare(V[..., 0], op="conv_weight"),
+            "op='conv_weight': a weight's gradient has no weight to prepare: call grad.conv1d_weight",
+        ),
+        (
+            lambda: prepare(V, op="conv_bias"),
+            "; a bias's gradient is a sum, which has no methods: call grad.conv2d_bias",
+        ),
+        (
             lambda: prepare(V, op="conv_weight"),
             "op='conv_weight': a weight's gradient has no weight to prepare: call grad.conv2d_weight",
         ),
@@ -320,6 +328,21 @@ def test_what_may_have_been_meant_is_asked(call: Callable[[], Any], message: str
     # Whole sentences stand where they begin, and a question ends a message.
     assert found.startswith(message) or found.endswith(message) or message[-1] not in "?"
     assert not re.search(r"[<>|=][fiucb]\d", found)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        # A map that became small, depthwise filters, a weight that was prepared, and pads that are wrong in any order.
+        lambda: conv2d(ones(1, 4, 2, 2), V),
+        lambda: conv2d(ones(9, 8, 2, 2), ones(8, 1, 3, 3), groups=8),
+        lambda: prepare(X)(W),
+        lambda: conv2d(X, V, padding=(0, -1, 1, 1)),
+        lambda: conv2d(X, V, padding=(True, True, False, False)),
+    ],
+)
+def test_what_would_be_refused_as_well_is_not_asked(call: Callable[[], Any]) -> None:
+    assert "?" not in said(call)
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ class Engine:
         Parameters
         ----------
         problem, choice
-            What is computed, and how; without a form, by that which was tuned for this call, or which `choice`
+            What is computed, and how. Without a form a call takes the tuned one, or the one that `gpu/choice.py`
             estimates to be fastest.
         arrays : mapping of str to array
             The "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all are
@@ -207,12 +207,14 @@ class Engine:
 
     def bind(self, problem: Problem, choice: Choice, build: Build | None = None) -> Bound:
         """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
-        return self._bound(problem, choice, self._constants(problem, choice, build or self._build), tuned.state())
+        constants = self._constants(problem, choice, build or self._build)
+        # A method named by the caller and the same one taken by "auto" have the same launches.
+        return self._bound(problem, choice.method, choice.form, constants, tuned.state())
 
-    def _bind(self, problem: Problem, choice: Choice, constants: Constants | None, state: int) -> Bound:
+    def _bind(self, problem: Problem, method: str, form: str | None, constants: Constants | None, state: int) -> Bound:
         # Only so that what was bound is not found again once forms are tuned.
         del state
-        planned = self.plan(problem, choice)
+        planned = self.plan(problem, Choice(method, form))
         wide = self._is_wide(problem.geometry)
         texts = (
             source.text(

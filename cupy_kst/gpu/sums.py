@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays
 from ..cpu.sums import CHAIN
+from .runtime import load_cupy
 
 # Numbers of the shortest chains that a long axis is divided into: a launch writes so many times less than it reads.
 _SHORTEST = 16
@@ -19,7 +19,7 @@ def channel_sums(array: Any, channel: int, dtype: np.dtype[Any]) -> Any:
     Each number that a launch makes is the sum of `CHAIN` numbers at the most, which bounds its error in any order.
     """
     if not array.size:
-        return arrays.module_of("cupy").zeros(array.shape[channel], dtype)
+        return load_cupy().zeros(array.shape[channel], dtype)
     sums = _merged(array, channel)
     if sums.ndim == 1:
         return sums.astype(dtype)
@@ -69,7 +69,7 @@ def _chains(array: Any, dtype: np.dtype[Any]) -> Any:
             return _divided(array, chain).sum(axis=-1, dtype=dtype)
     chains = -(-length // CHAIN)
     chain, longer = divmod(length, chains)
-    sums = arrays.module_of("cupy").empty((*array.shape[:-1], chains), dtype)
+    sums = load_cupy().empty((*array.shape[:-1], chains), dtype)
     edge = longer * (chain + 1)
     _divided(array[..., :edge], chain + 1).sum(axis=-1, dtype=dtype, out=sums[..., :longer])
     _divided(array[..., edge:], chain).sum(axis=-1, dtype=dtype, out=sums[..., longer:])

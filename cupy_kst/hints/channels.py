@@ -35,7 +35,7 @@ def channels_hint(
     data_format, weight = labels.data_format, labels.weight
     channels, (rows, columns) = inputs[-rank - 1], weights[:2]
     first = data_format != "channels_last"
-    if first and are_swapped(inputs, weights, rank) and fits(columns, *inputs[:2]):
+    if first and are_swapped(inputs, weights, rank) and fits(columns, *inputs[:2]) and swapped(labels):
         return swapped(labels)
     # What the other layout would take for the channels.
     others, where = (inputs[-1], "last") if first else (inputs[-rank], "first")
@@ -61,13 +61,19 @@ def channels_hint(
 
 
 def are_swapped(inputs: Sizes, weights: Sizes, rank: int) -> bool:
-    """Return whether an input, its channels in front, may be the weight, as the filter is larger on each axis."""
-    return len(inputs) == len(weights) and all(size < k for size, k in zip(inputs[-rank:], weights[2:], strict=True))
+    """Return whether an input, its channels in front, may be the weight.
+
+    The filter is larger on each axis then, and the batch has more samples than the weight has channels.
+    """
+    if len(inputs) != len(weights) or inputs[0] <= weights[0]:
+        return False
+    return all(size < k for size, k in zip(inputs[-rank:], weights[2:], strict=True))
 
 
 def swapped(labels: Labels) -> str:
-    """Return the end of a message for an input that may be the weight."""
-    return f"; are {labels.input} and {labels.weight} swapped?"
+    """Return the end of a message for an input that may be the weight, "" where the caller does not pass both."""
+    given = labels.input != "x" and not labels.input.endswith("_size")
+    return f"; are {labels.input} and {labels.weight} swapped?" if given else ""
 
 
 def _filter_in_front(weights: Sizes, weight: str, fits: Callable[[int, int], bool]) -> str:

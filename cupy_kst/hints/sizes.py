@@ -113,6 +113,6 @@ def pads_in_a_row(pads: Any, rank: int) -> str:
     """Return the end of a message for pads as ONNX has them: those in front of all axes, and then those behind."""
     if not isinstance(pads, (tuple, list)) or len(pads) != 2 * rank:
         return ""
-    if not all(isinstance(each, (int, np.integer)) for each in pads):
+    if not all(isinstance(each, (int, np.integer)) and not isinstance(each, bool) and each >= 0 for each in pads):
         return ""
     return f"; is padding={tuple((int(pads[axis]), int(pads[rank + axis])) for axis in range(rank))} meant?"

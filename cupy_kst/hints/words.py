@@ -30,6 +30,8 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("deconv", "deconvolution", "convtranspose", "transposed_conv"), ("conv_transpose",)),
     **dict.fromkeys(("convolution", "correlate"), ("conv",)),
     **dict.fromkeys(("cuda", "nvidia"), ("gpu",)),
+    **dict.fromkeys(("kernel_segregation", "kernel_segregated", "segregation"), ("segregated",)),
+    **dict.fromkeys(("unified_kernel_segregation", "unified_kernel_segregated"), ("unified",)),
     **dict.fromkeys(("implicit_gemm", "gemm"), ("ks_deconv", "conv_v2", "sk_dilated")),
 }
 
