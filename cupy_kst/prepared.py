@@ -102,7 +102,7 @@ def prepare(
         function = op.replace("_weight", f"{rank}d_weight")
         raise ValueError(f"op={op!r}: a weight's gradient has no weight to prepare: call grad.{function}")
     if hint := bias_gradient(op):
-        raise ValueError(f"op={op!r}: a bias's gradient has no weight to prepare{hint}")
+        raise ValueError(f"op={op!r}: there is no weight to prepare{hint}")
     check_choice("op", op, PreparedOp)
     check_choice("data_format", data_format, DataFormat)
     check_choice("precision", precision, Precision)
