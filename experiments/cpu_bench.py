@@ -14,11 +14,11 @@ import numpy as np
 
 import cupy_kst
 from experiments import blas, console, cpu_bench_chart, cpu_bench_tables, devices, environment, layers, peers, results
-from experiments.choices import Choice
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import time_fields, wrong_rows
 from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
 from experiments.timing import Clock, CpuClock, Rounds, time_in_turn
+from experiments.words import WordChoice
 
 NAME = "cpu_bench"
 BATCHES = (1, 16)
@@ -50,7 +50,7 @@ Row = dict[str, Any]
 @click.option("--layers", "names", multiple=True, metavar="NAME", help=layers.NAMES_HELP)
 @click.option(
     "--operation",
-    type=Choice(OPERATIONS),
+    type=WordChoice(OPERATIONS),
     multiple=True,
     help="Only this one: the transposed convolution, or the gradient of its input or weight.",
 )

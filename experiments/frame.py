@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from experiments import console, devices, environment, results
-from experiments.choices import Choice
 from experiments.devices import Device
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import wrong_rows
@@ -18,6 +17,7 @@ from experiments.peers import Peers, load
 from experiments.results import Result
 from experiments.sheets import Sheet, terminal
 from experiments.timing import Clock, Rounds
+from experiments.words import WordChoice
 
 Row = dict[str, Any]
 
@@ -143,7 +143,7 @@ Callback = Callable[..., Any]
 def options(out: str) -> Callable[[Callback], Callback]:
     """Return the decorator that adds the options every run has; `out` is the default of --out."""
     added = (
-        click.option("--device", type=Choice(devices.CHOICES), default="auto", show_default=True),
+        click.option("--device", type=WordChoice(devices.CHOICES), default="auto", show_default=True),
         click.option(
             "--threads",
             type=click.IntRange(1, devices.logical_cores()),

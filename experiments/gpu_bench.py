@@ -22,13 +22,13 @@ from experiments import (
     layers,
     results,
 )
-from experiments.choices import Choice
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.gpu_arrays import bytes_needed
 from experiments.gpu_ceilings import Ceilings
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import PARTS, Task
 from experiments.gpu_row import Row, check_device, measure, requests, useful_flops, wrong_sides
+from experiments.words import WordChoice
 
 NAME = "gpu_bench"
 
@@ -42,7 +42,7 @@ _SHOWN = 20
 @click.command(NAME)
 @click.option(
     "--part",
-    type=Choice(tuple(PARTS)),
+    type=WordChoice(tuple(PARTS)),
     default="core",
     show_default=True,
     help="; ".join(f"{name}: {part.summary}" for name, part in PARTS.items()) + ".",

@@ -16,9 +16,9 @@ import click
 
 from cupy_kst.gpu.runtime import load_cupy
 from experiments import console, devices, environment, processes, results, sanitizer
-from experiments.choices import Choice
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.sanitizer import TOOLS, Findings
+from experiments.words import WordChoice
 
 NAME = "gpu_check"
 
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 @click.option("--minutes", type=click.FloatRange(0.5), default=9.0, show_default=True, help="What all of it may take.")
 @click.option(
     "--only",
-    type=Choice(("tests", "cases", *TOOLS)),
+    type=WordChoice(("tests", "cases", *TOOLS)),
     multiple=True,
     help="Only this; cases: the sanitizer's cases without it, which every tool needs first. By default all.",
 )

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import console, devices, environment, images, quickstart_figure, results
-from experiments.choices import Choice
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import Case, compare, wrong_rows
 from experiments.tables import comparison_tables, legend
 from experiments.timing import Rounds
+from experiments.words import WordChoice
 
 SIDE, CHANNELS, STRIDE = 224, 3, 2
 
@@ -62,7 +62,7 @@ def cases(pixels: NDArray[np.float32]) -> list[Case]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A photograph of your own; by default a flower that scikit-learn brings along.",
 )
-@click.option("--device", type=Choice(devices.CHOICES), default="auto", show_default=True)
+@click.option("--device", type=WordChoice(devices.CHOICES), default="auto", show_default=True)
 @click.option(
     "--threads",
     type=click.IntRange(1, devices.logical_cores()),

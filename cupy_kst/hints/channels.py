@@ -35,8 +35,8 @@ def channels_hint(
     data_format, weight = labels.data_format, labels.weight
     channels, (rows, columns) = inputs[-rank - 1], weights[:2]
     first = data_format != "channels_last"
-    if first and are_swapped(inputs, weights, rank) and fits(columns, *inputs[:2]) and swapped(labels):
-        return swapped(labels)
+    if first and are_swapped(inputs, weights, rank) and fits(columns, *inputs[:2]) and (asks := swapped(labels)):
+        return asks
     # What the other layout would take for the channels.
     others, where = (inputs[-1], "last") if first else (inputs[-rank], "first")
     layout = f"is data_format={'channels_last' if first else 'channels_first'!r} meant"
