@@ -13,10 +13,10 @@ import numpy as np
 from . import cpu, dtypes
 from .dtypes import DType
 from .geometry import Geometry
-from .gpu import conv_v2, ks_deconv, sk_dilated
-from .gpu.choice import needs_wide
-from .gpu.device import REFERENCE
-from .gpu.target import Target
+from .gpu.methods import conv_v2, ks_deconv, sk_dilated
+from .gpu.select.context import PlanContext
+from .gpu.select.cost_model import needs_wide
+from .gpu.select.device import REFERENCE
 from .labels import DataFormat
 from .methods import OPERATION_OF, Op, Role, geometry_of, methods_of
 from .problem import Choice, Problem
@@ -264,7 +264,7 @@ def _sk_dilated(geometry: Geometry, dtype: DType) -> _Counts:
 
 def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
     """Return the bytes of workspace of a tiled method, and its launches, as they are on an H200."""
-    planned = launcher.plan(geometry, Target(dtype, REFERENCE, needs_wide(geometry)))
+    planned = launcher.plan(geometry, PlanContext(dtype, REFERENCE, needs_wide(geometry)))
     each = ((prod(array.shape), array.dtype or dtype.storage) for array in planned.workspaces.values())
     return sum(size * element.itemsize for size, element in each), len(planned.steps)
 

@@ -15,8 +15,8 @@ from .axis import Axis, AxisClass
 from .costs import Cost, OnCpu, count
 from .dtypes import Precision
 from .geometry import Geometry
-from .gpu.device import REFERENCE, Device
 from .gpu.engine import form_taken, tuned_form
+from .gpu.select.device import REFERENCE, Device
 from .labels import DataFormat, shape_in_format
 from .methods import OPERATION_OF, Method, Op, auto, geometry_of, methods_of
 from .options import check_choice

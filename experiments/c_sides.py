@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import Geometry, cpu, grad
-from cupy_kst.cpu import reference, segregated, windows
+from cupy_kst.cpu import reference, windows
+from cupy_kst.cpu.methods import segregated
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem

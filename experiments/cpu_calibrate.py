@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from cupy_kst import Geometry, cpu
-from cupy_kst.cpu.choice import SECONDS, Work, work
+from cupy_kst.cpu.cost_model import SECONDS, Work, work
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem

@@ -14,10 +14,11 @@ import click
 
 from cupy_kst import Geometry
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import choice, ks_deconv
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.device import REFERENCE
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.methods import ks_deconv
+from cupy_kst.gpu.select import cost_model
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import needs_wide
+from cupy_kst.gpu.select.device import REFERENCE
 from cupy_kst.methods import auto
 from experiments.console import output
 from experiments.environment import ROOT
@@ -46,10 +47,10 @@ def reckoned(task: Task) -> tuple[str, float | None]:
     if method != "ks_deconv":
         return method, None
     last = task.kind.natural == "channels_last"
-    target = Target(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
-    form = ks_deconv.plan(geometry, target).form
+    context = PlanContext(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
+    form = ks_deconv.plan(geometry, context).form
     assert form is not None
-    clocks = choice.clocks(target, ks_deconv.product(geometry, form.trimmed, last), form)
+    clocks = cost_model.clocks(context, ks_deconv.product(geometry, form.trimmed, last), form)
     return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
 
 

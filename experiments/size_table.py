@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cupy_kst import Geometry
 from cupy_kst.axis import Axis
-from cupy_kst.gpu import source
-from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.build.runtime import Runtime
 from cupy_kst.gpu.plan import per_position
-from cupy_kst.gpu.runtime import Runtime
+from cupy_kst.gpu.select.cost_model import needs_wide
 
 Array = NDArray[Any]
 

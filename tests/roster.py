@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES, DType
-from cupy_kst.gpu import (
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import (
     conv_v2,
     direct,
     ks_deconv,
     segregated,
     sk_dilated,
-    source,
     split,
     unified,
     zero_dilation,
     zero_insertion,
 )
-from cupy_kst.gpu.tiles import Defines
+from cupy_kst.gpu.select.tiles import Defines
 
 LAUNCHERS = {
     "zero_insertion": zero_insertion,

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import sk_dilated, source
-from cupy_kst.gpu.tiles import Defines
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import sk_dilated
+from cupy_kst.gpu.select.tiles import Defines
 
 from .emulator import Emulator, require
 from .emulator.trials import ONE, run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import FORMS, choice, compiled, reference
+from cupy_kst.cpu import FORMS, compiled, cost_model, reference
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS
 from cupy_kst.problem import Choice
@@ -34,26 +34,26 @@ def geometry(batch: int, channels: int, side: int, outputs: int, kernel: int = 4
     ],
 )
 def test_forms_of_numpy(shape: tuple[int, ...], form: str) -> None:
-    assert choice.ranked(NUMPY, geometry(*shape), False)[0] == form
+    assert cost_model.ranked(NUMPY, geometry(*shape), False)[0] == form
 
 
 def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     small, large = geometry(1, 1024, 4, 512), geometry(16, 256, 32, 128)
-    assert choice.ranked(ALL, small, True)[0] == "compiled"
-    assert choice.ranked(ALL, small, False)[0] == "compiled_fold"
-    assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled_minimal"
+    assert cost_model.ranked(ALL, small, True)[0] == "compiled"
+    assert cost_model.ranked(ALL, small, False)[0] == "compiled_fold"
+    assert cost_model.ranked(ALL, large, False)[0] == cost_model.ranked(ALL, large, True)[0] == "compiled_minimal"
     # The gradient of an input is a convolution.
     forms = ("compiled", "compiled_minimal", "compiled_rows", "columns")
-    assert [choice.ranked(forms, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
-    assert choice.ranked(forms, large, True)[0] == "compiled_minimal"
+    assert [cost_model.ranked(forms, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
+    assert cost_model.ranked(forms, large, True)[0] == "compiled_minimal"
     # One position leaves all lanes but one idle.
     point = Geometry.conv((1, 1024, 4, 4), (100, 1024, 4, 4))
-    assert choice.ranked(forms, point, False)[0] == "columns"
+    assert cost_model.ranked(forms, point, False)[0] == "columns"
 
 
 def test_minimal_filtering_is_for_many_channels_and_positions() -> None:
     def first(*shape: int) -> str:
-        return choice.ranked(ALL, geometry(*shape), True)[0]
+        return cost_model.ranked(ALL, geometry(*shape), True)[0]
 
     assert first(16, 256, 16, 128) == first(1, 128, 64, 64) == first(16, 256, 16, 128, 5) == "compiled_minimal"
     # Combining takes longer than the products that it saves.
@@ -65,14 +65,14 @@ def test_minimal_filtering_is_for_many_channels_and_positions() -> None:
 
 
 def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:
-    assert choice.ranked(ALL, geometry(1, 128, 32, 3), True)[0] == "compiled_fold"
-    assert choice.ranked(ALL, geometry(1, 128, 32, 8), True)[0] == "compiled"
+    assert cost_model.ranked(ALL, geometry(1, 128, 32, 3), True)[0] == "compiled_fold"
+    assert cost_model.ranked(ALL, geometry(1, 128, 32, 8), True)[0] == "compiled"
 
 
 def test_gradients_of_weights_are_compiled() -> None:
     depthwise = Geometry.conv_transpose((1, 64, 16, 16), (64, 1, 4, 4), 2, 1, groups=64)
     for each in (depthwise, geometry(1, 64, 16, 3)):
-        assert choice.ranked(("compiled", "taps"), each, False)[0] == "compiled"
+        assert cost_model.ranked(("compiled", "taps"), each, False)[0] == "compiled"
 
 
 @pytest.mark.parametrize("method", FORMS)
@@ -124,12 +124,12 @@ def test_exact_forms_are_those_whose_weights_reach_only_what_they_touch(method: 
 
 
 def test_no_samples_take_no_form_in_particular() -> None:
-    assert set(choice.ranked(ALL, geometry(0, 32, 16, 32), False)) == set(ALL)
+    assert set(cost_model.ranked(ALL, geometry(0, 32, 16, 32), False)) == set(ALL)
 
 
 def test_an_estimate_grows_with_the_work() -> None:
     for form in ALL:
-        one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
+        one, many = (cost_model.seconds(cost_model.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
         assert one < many
 
 

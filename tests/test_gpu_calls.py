@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from cupy_kst import Prepared, conv_transpose2d, grad, prepare
-from cupy_kst.gpu.bound import ALIGNMENT
+from cupy_kst.gpu.executable import ALIGNMENT
 from cupy_kst.methods import methods
 from cupy_kst.testing import examples
 

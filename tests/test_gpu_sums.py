@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import tiles
-from cupy_kst.gpu.tiles import Tile
+from cupy_kst.gpu.select import tiles
+from cupy_kst.gpu.select.tiles import Tile
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, Case
 from tests.engines import METHODS, emulate, every_dtype, expected

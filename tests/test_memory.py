@@ -17,12 +17,12 @@ import pytest
 
 import cupy_kst
 from cupy_kst import Geometry, costs, cpu, grad, prepare
-from cupy_kst.cpu import merging
+from cupy_kst.cpu import col2im
 from cupy_kst.cpu.compiled import memory
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS, Op, Role
-from cupy_kst.packed import Packed
 from cupy_kst.problem import Choice
+from cupy_kst.weight_cache import WeightCache
 from tests.engines import PUBLIC
 from tests.problems import problem_of
 from tests.skips import need_compiled
@@ -102,10 +102,10 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
     geometry = Geometry.conv_transpose(input_shape, weight_shape, **options)
     shapes = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
     given: dict[Role, Any] = {role: np.ones(shape, "f4") for role, shape in shapes.items()}
-    packed = Packed()
+    cache = WeightCache()
 
     def call() -> Any:
-        cpu.run(problem_of(method, geometry), Choice(method, form), given, packed)
+        cpu.run(problem_of(method, geometry), Choice(method, form), given, cache)
         return given[output]
 
     call()
@@ -161,7 +161,7 @@ def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_peak(call: Callable[[], Any], said: int, itemsize: int, about: object) -> None:
     """Check what a call holds beside its result, after the first one, against what is said of it."""
     call()
-    merging._memory = local()
+    col2im._memory = local()
     tracemalloc.start()
     result = call()
     peak = tracemalloc.get_traced_memory()[1] - (0 if result is None else result.nbytes)
@@ -189,12 +189,12 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
         arrays: dict[Role, Any] = {role: np.ones(shape, dtype.storage) for role, shape in roles.items()}
         problem = problem_of(method, geometry, dtype.name)
         for form in cpu.form_names(problem, method):
-            for packed in (None, Packed()) if output != "weight" else (None,):
+            for cache in (None, WeightCache()) if output != "weight" else (None,):
                 choice = Choice(method, form)
-                said = cpu.memory(problem, choice, prepared=packed is not None)
+                said = cpu.memory(problem, choice, prepared=cache is not None)
                 assert said.form == form
-                about = (method, form, dtype.name, packed is not None, said)
-                call = partial(cpu.run, problem, choice, arrays, packed)
+                about = (method, form, dtype.name, cache is not None, said)
+                call = partial(cpu.run, problem, choice, arrays, cache)
                 check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
 
 

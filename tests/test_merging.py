@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import merging, reference, sharing
+from cupy_kst.cpu import col2im, reference, sharing
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice
 from tests.problems import problem_of
@@ -43,9 +43,9 @@ def _fresh() -> Iterator[None]:
     """Plans depend on the sizes of blocks."""
 
     def forget() -> None:
-        for kept in (merging.plan, merging._one_strip):
+        for kept in (col2im.plan, col2im._one_strip):
             kept.cache_clear()
-        merging._memory.__dict__.clear()
+        col2im._memory.__dict__.clear()
 
     forget()
     yield
@@ -81,9 +81,9 @@ def test_strips_and_blocks_of_any_size_give_the_definition(
     name: str, bytes_: int, with_bias: bool, dtype: str, monkeypatch: pytest.MonkeyPatch, _fresh: None
 ) -> None:
     x, w, bias, options = drawn(name, dtype)
-    monkeypatch.setattr(merging, "PRODUCT_BYTES", bytes_)
-    monkeypatch.setattr(merging, "_workspace", poisoned)
-    how = merging.plan(Geometry.conv_transpose(x.shape, w.shape, **options), x.itemsize)
+    monkeypatch.setattr(col2im, "PRODUCT_BYTES", bytes_)
+    monkeypatch.setattr(col2im, "_workspace", poisoned)
+    how = col2im.plan(Geometry.conv_transpose(x.shape, w.shape, **options), x.itemsize)
     assert how is not None
     # One byte makes strips of one step, two megabytes one strip.
     size = how.sizes[how.outer]
@@ -100,11 +100,11 @@ def test_samples_share_a_product_or_have_one_each(
 ) -> None:
     x, w, bias, options = drawn(name)
     x = np.concatenate([x + number for number in range(5)])
-    monkeypatch.setattr(merging, "PRODUCT_BYTES", bytes_)
-    monkeypatch.setattr(merging, "_MOST_BYTES", 1 << 20)
-    monkeypatch.setattr(merging, "_COLUMNS", 1 << 20 if together else 0)
-    monkeypatch.setattr(merging, "_workspace", poisoned)
-    how = merging.plan(Geometry.conv_transpose(x.shape, w.shape, **options), x.itemsize)
+    monkeypatch.setattr(col2im, "PRODUCT_BYTES", bytes_)
+    monkeypatch.setattr(col2im, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(col2im, "_COLUMNS", 1 << 20 if together else 0)
+    monkeypatch.setattr(col2im, "_workspace", poisoned)
+    how = col2im.plan(Geometry.conv_transpose(x.shape, w.shape, **options), x.itemsize)
     assert how is not None
     assert how.sizes[0] == (len(x) if together else 1)
     np.testing.assert_array_equal(computed(x, w, bias, options), reference.conv_transpose(x, w, bias, **options))
@@ -116,7 +116,7 @@ def test_samples_share_a_product_or_have_one_each(
 def test_non_finite_values_reach_what_they_touch(
     name: str, bytes_: int, value: float, monkeypatch: pytest.MonkeyPatch, _fresh: None
 ) -> None:
-    monkeypatch.setattr(merging, "PRODUCT_BYTES", bytes_)
+    monkeypatch.setattr(col2im, "PRODUCT_BYTES", bytes_)
     for operand in (0, 1):
         x, w, bias, options = drawn(name)
         for place in (0, (x, w)[operand].size // 2, -1):
@@ -129,31 +129,31 @@ def test_non_finite_values_reach_what_they_touch(
 
 def test_what_no_lead_covers_is_left_to_the_other_way() -> None:
     """Without padding the first and the last output of a class have one tap each, and no tap has both."""
-    assert merging.plan(Geometry.conv_transpose((1, 2, 6, 6), (2, 2, 4, 4), 2), 4) is None
-    assert merging.plan(Geometry.conv_transpose((1, 2, 6, 6), (2, 2, 4, 4), 2, 1), 4) is not None
+    assert col2im.plan(Geometry.conv_transpose((1, 2, 6, 6), (2, 2, 4, 4), 2), 4) is None
+    assert col2im.plan(Geometry.conv_transpose((1, 2, 6, 6), (2, 2, 4, 4), 2, 1), 4) is not None
 
 
 def test_long_rows_do_not_take_more_memory_than_a_few_blocks() -> None:
     wide = Geometry.conv_transpose((1, 2, 4, 1 << 20), (2, 2, 4, 4), 2, 1)
-    assert merging.plan(wide, 4) is None
-    line = merging.plan(Geometry.conv_transpose((1, 2, 1 << 22), (2, 2, 4), 2, 1), 4)
+    assert col2im.plan(wide, 4) is None
+    line = col2im.plan(Geometry.conv_transpose((1, 2, 1 << 22), (2, 2, 4), 2, 1), 4)
     assert line is not None
-    assert line.held * 4 * 4 <= merging.PRODUCT_BYTES
+    assert line.held * 4 * 4 <= col2im.PRODUCT_BYTES
 
 
 def test_threads_share_out_what_blas_does_not_multiply(monkeypatch: pytest.MonkeyPatch, _fresh: None) -> None:
     x, w, bias, options = drawn("depthwise")
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
-    monkeypatch.setattr(merging, "PRODUCT_BYTES", 1)
-    monkeypatch.setattr(merging, "_ALONE", 0)
-    monkeypatch.setattr(merging, "_COLUMNS", 0)
+    monkeypatch.setattr(col2im, "PRODUCT_BYTES", 1)
+    monkeypatch.setattr(col2im, "_ALONE", 0)
+    monkeypatch.setattr(col2im, "_COLUMNS", 0)
     shared: list[int] = []
 
     def share(tasks: Any, do: Any) -> None:
         shared.append(len(each := list(tasks)))
         sharing.share(each, do)
 
-    monkeypatch.setattr(merging, "share", share)
+    monkeypatch.setattr(col2im, "share", share)
     right = reference.conv_transpose(x, w, bias, **options)
     for _ in range(20):
         np.testing.assert_array_equal(computed(x, w, bias, options), right)
@@ -208,7 +208,7 @@ def test_a_thread_keeps_its_memory_for_the_next_call(_fresh: None) -> None:
     w = np.ones((8, 4, 4, 4), "f4")
     call = prepare(w, stride=2, padding=1, method="ks_deconv", form="fold")
     call(np.ones((1, 8, 6, 6), "f4"))
-    held = merging._memory.held
+    held = col2im._memory.held
     call(np.ones((1, 8, 9, 5), "f4"))
-    assert merging._memory.held is held
-    assert held.nbytes == merging.PRODUCT_BYTES
+    assert col2im._memory.held is held
+    assert held.nbytes == col2im.PRODUCT_BYTES

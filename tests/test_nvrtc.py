@@ -7,8 +7,8 @@ import re
 import pytest
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import source
-from cupy_kst.gpu.tiles import Defines
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.select.tiles import Defines
 
 from . import nvrtc
 from .roster import ARCHITECTURES, BUILDS, ESSENTIAL, LAUNCHERS, MORE_ARCHITECTURES, Build, forms
@@ -53,11 +53,11 @@ def test_every_form_is_on_the_roster(stem: str, dtype: str) -> None:
         either = {form for form in known if dict(form).get("TENSOR", "0") == "0"}
         assert known - either <= {form for layout, form in built if layout == last}
         assert either <= {form for _, form in built}
-        micros = {dict(form).get("TENSOR") for form in known}
+        micro_kernels = {dict(form).get("TENSOR") for form in known}
         widths = {
             (dict(build.defines).get("TENSOR"), build.wide, build.constants) for build in own if build[-1] == last
         }
-        for micro in micros:
+        for micro in micro_kernels:
             for width in ((False, "generic"), (False, "4x4 stride 2"), (True, "generic")):
                 assert (micro, *width) in widths
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.gpu import params, source
+from cupy_kst.gpu.build import params, source
 
 from . import emulator
 

@@ -21,10 +21,10 @@ import cupy_kst
 from cupy_kst import Geometry, costs, cpu, explain, merge, prepare, segregate
 from cupy_kst.cpu import compiled
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.engine import LAUNCHERS, plan
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import needs_wide
+from cupy_kst.gpu.select.device import REFERENCE
 from cupy_kst.methods import METHODS, Operation, Role
 from cupy_kst.problem import Choice
 from tests.problems import problem_of
@@ -151,7 +151,7 @@ def test_a_plan_for_a_gpu(method: str, name: str) -> None:
         geometry = _GEOMETRIES[name](n)
         if not METHODS[method].supports(geometry)[0]:
             pytest.skip("the method does not support it")
-        return lambda: plan(method, geometry, Target(_FLOAT, REFERENCE, needs_wide(geometry)))
+        return lambda: plan(method, geometry, PlanContext(_FLOAT, REFERENCE, needs_wide(geometry)))
 
     _assert_linear(make)
 

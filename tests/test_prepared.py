@@ -19,9 +19,9 @@ from cupy_kst import Geometry, conv2d, conv_transpose2d, cpu, grad, prepare
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import Engine, form_names
 from cupy_kst.methods import methods
-from cupy_kst.packed import Packed
 from cupy_kst.problem import Choice
 from cupy_kst.testing import Case, examples
+from cupy_kst.weight_cache import WeightCache
 from tests import emulator
 from tests.engines import RESTRICTIONS, expected, options_of_prepared, public
 from tests.problems import problem_of
@@ -235,7 +235,7 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
             allocated.append(int(np.prod(shape)) * np.dtype(dtype).itemsize)
             return super().empty(shape, dtype)
 
-    engine, packed = Engine(Counting("asan")), Packed()
+    engine, cache = Engine(Counting("asan")), WeightCache()
     problem = problem_of(method, geometry, channels_last=channels_last)
     x = np.arange(X.size, dtype="f4").reshape(X.shape) % 5
     workspace = np.zeros(engine.workspace_bytes(problem, Choice(method)), np.uint8)
@@ -245,7 +245,7 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
         if channels_last:
             small, large = (np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in (small, large))
         arrays = {"small": small, "weight": W[:, :, None], "large": large}
-        engine.run(problem, Choice(method), arrays, packed, workspace if workspace.size else None)
+        engine.run(problem, Choice(method), arrays, cache, workspace if workspace.size else None)
         out = np.moveaxis(large, -1, 1) if channels_last else large
         np.testing.assert_array_equal(out.reshape(right.shape), right)
         if number == 0:
@@ -275,11 +275,11 @@ def test_nobody_has_what_the_device_is_still_making() -> None:
         settling.set()
         assert settled.wait(10)
 
-    packed = Packed(settle)
+    cache = WeightCache(settle)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(packed.get, "key", lambda: "made")
+        first = pool.submit(cache.get, "key", lambda: "made")
         assert settling.wait(10)
-        second = pool.submit(packed.get, "key", lambda: "made again")
+        second = pool.submit(cache.get, "key", lambda: "made again")
         with pytest.raises(TimeoutError):
             second.result(0.2)
         settled.set()
@@ -287,10 +287,10 @@ def test_nobody_has_what_the_device_is_still_making() -> None:
 
 
 def test_a_store_has_a_size() -> None:
-    packed = Packed()
+    cache = WeightCache()
     for number in range(1000):
-        assert packed.get(number, lambda number=number: [number]) == [number]
-    assert len(packed._made) < 100
+        assert cache.get(number, lambda number=number: [number]) == [number]
+    assert len(cache._made) < 100
 
 
 def test_float16_weights_whose_sum_overflows_are_finite() -> None:

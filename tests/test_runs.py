@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import conv_v2, source
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import conv_v2
 
 from .emulator import Emulator, require
 from .emulator.trials import ONE, run

@@ -17,23 +17,13 @@ from ..dtypes import DType
 from ..geometry import Geometry
 from ..hints.words import question
 from ..methods import Role
-from ..packed import Packed
 from ..problem import Choice, Problem
-from . import (
-    compiled,
-    conv_v2,
-    direct,
-    ks_deconv,
-    segregated,
-    sk_dilated,
-    split,
-    unified,
-    zero_dilation,
-    zero_insertion,
-)
-from .choice import ranked
+from ..weight_cache import WeightCache
+from . import compiled
+from .cost_model import ranked
 from .form import Form, Setting, grouped_shapes
-from .forms import Index
+from .im2col import Index
+from .methods import conv_v2, direct, ks_deconv, segregated, sk_dilated, split, unified, zero_dilation, zero_insertion
 
 Array = NDArray[Any]
 
@@ -160,7 +150,9 @@ def _is_finite_at_first(geometry: Geometry, output: Role, out: Array) -> bool:
     return bool(np.isfinite(out[first]).all())
 
 
-def run(problem: Problem, choice: Choice, arrays: Mapping[Role, Array | None], packed: Packed | None = None) -> None:
+def run(
+    problem: Problem, choice: Choice, arrays: Mapping[Role, Array | None], cache: WeightCache | None = None
+) -> None:
     """Write what a problem's arrays give.
 
     Parameters
@@ -171,18 +163,18 @@ def run(problem: Problem, choice: Choice, arrays: Mapping[Role, Array | None], p
     arrays : mapping of str to ndarray
         The "small" and the "large" map, their channels in front, the "weight" and the "bias", which may be None or
         missing, of the problem's dtype; the one that is written may have any strides.
-    packed : Packed, optional
+    cache : WeightCache, optional
         Keeps what is made of the weight alone.
     """
     geometry, dtype, method, form = problem.geometry, problem.dtype, choice.method, choice.form
-    names = form_names(problem, method, packed is not None)
+    names = form_names(problem, method, cache is not None)
     if form is not None and form not in names:
         raise ValueError(f"form={form!r}: for these shapes {method} has {', '.join(map(repr, names))} in NumPy")
     chosen = FORMS[method][form or names[0]]
     doubtful = choice.replaceable and method in _EXACT and not chosen.exact
-    if doubtful and packed is not None:
+    if doubtful and cache is not None:
         doubtful = False
-        if not packed.get("finite", lambda: _is_finite(arrays["weight"])):
+        if not cache.get("finite", lambda: _is_finite(arrays["weight"])):
             chosen = _exact(method)
     inputs, output = problem.roles
     shapes = grouped_shapes(geometry)
@@ -200,8 +192,8 @@ def run(problem: Problem, choice: Choice, arrays: Mapping[Role, Array | None], p
 
         given = (
             made(name)
-            if packed is None or name != "weight"
-            else packed.get((chosen.name, "weight"), lambda: made("weight"))
+            if cache is None or name != "weight"
+            else cache.get((chosen.name, "weight"), lambda: made("weight"))
             for name in inputs
         )
         return bool(chosen.run(geometry, *given, target))

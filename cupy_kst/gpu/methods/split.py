@@ -1,0 +1,60 @@
+"""Launches of split deconvolution (arXiv 1907.01773): split the filter, convolve by all its parts, interleave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...geometry import Geometry
+from ..build.params import Axes
+from ..plan import Plan, Workspace, per_position
+from ..select.context import PlanContext
+
+KERNELS = {
+    "split_filter": ("weight", "filters"),
+    "convolve_parts": ("small", "filters", "bias", "parts"),
+    "interleave": ("parts", "large"),
+}
+REGISTERS = 128
+
+
+def plan(geometry: Geometry, context: PlanContext) -> Plan:
+    """Return the launches that compute `geometry`, the sub-filters and what they make of the input."""
+    filters, parts = geometry.split_weight_shape, geometry.split_output_shape
+
+    split = per_position(
+        geometry,
+        context.wide,
+        "split",
+        "split_filter",
+        KERNELS["split_filter"],
+        filters[1],
+        grid=_axes(filters[2:]),
+        firsts=[_axes([axis.leading_zeros for axis in geometry.axes])],
+        samples=geometry.small_channels,
+    )
+    convolve = per_position(
+        geometry,
+        context.wide,
+        "split",
+        "convolve_parts",
+        KERNELS["convolve_parts"],
+        parts[1],
+        grid=_axes(parts[2:]),
+        firsts=[_axes([axis.sub_positions[0] - axis.sub_taps + 1 for axis in geometry.axes])],
+    )
+    interleave = per_position(
+        geometry,
+        context.wide,
+        "split",
+        "interleave",
+        KERNELS["interleave"],
+        geometry.large_channels,
+        grid=_axes(geometry.full_large_shape[2:]),
+        firsts=[_axes([(axis.pad_lo + axis.leading_zeros) % axis.stride for axis in geometry.axes])],
+    )
+    return Plan((split, convolve, interleave), {"filters": Workspace(filters), "parts": Workspace(parts)})
+
+
+def _axes(values: Sequence[int]) -> Axes:
+    depth, height, width = values
+    return depth, height, width
