@@ -9,30 +9,8 @@ from typing import NamedTuple
 from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES, DType
 from cupy_kst.gpu.build import source
-from cupy_kst.gpu.methods import (
-    conv_v2,
-    direct,
-    ks_deconv,
-    segregated,
-    sk_dilated,
-    split,
-    unified,
-    zero_dilation,
-    zero_insertion,
-)
+from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.gpu.select.tiles import Defines
-
-LAUNCHERS = {
-    "zero_insertion": zero_insertion,
-    "segregated": segregated,
-    "unified": unified,
-    "ks_deconv": ks_deconv,
-    "split": split,
-    "direct": direct,
-    "conv_v2": conv_v2,
-    "zero_dilation": zero_dilation,
-    "sk_dilated": sk_dilated,
-}
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 _OTHER_ARCHITECTURES = ("sm_80", "sm_100")
@@ -91,11 +69,11 @@ class Build(NamedTuple):
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        return tuple(LAUNCHERS[self.stem].KERNELS)
+        return tuple(REGISTRY[self.stem].kernels)
 
     @property
     def registers(self) -> int:
-        return LAUNCHERS[self.stem].REGISTERS
+        return REGISTRY[self.stem].registers
 
     def stack(self, kernel: str) -> int:
         """Return a thread's bytes of local memory: where tiles on CUDA cores keep the sums of runs."""
@@ -123,9 +101,8 @@ class Build(NamedTuple):
 
 
 def forms(stem: str, dtype: DType, channels_last: bool) -> list[Defines]:
-    """Return the defines of every form that a launcher may take: one without any where it has no tiles."""
-    launcher = LAUNCHERS[stem]
-    return list(launcher.forms(dtype, channels_last)) if hasattr(launcher, "forms") else [()]
+    """Return the macros of every build that a method may take."""
+    return list(REGISTRY[stem].builds(dtype, channels_last))
 
 
 def _variants(architecture: str, dtype: DType) -> list[Variant]:
@@ -220,16 +197,11 @@ def _largest(known: list[Defines]) -> set[Defines]:
 def _builds() -> list[Build]:
     found = [
         Build(stem, dtype.name, each.wide, each.constants, architecture, form, each.channels_last)
-        for stem in LAUNCHERS
+        for stem in REGISTRY
         for dtype in DTYPES.values()
         for form, architecture, each in (
             *_first_forms(stem, dtype),
-            *(
-                each
-                for last in (False, True)
-                if hasattr(LAUNCHERS[stem], "forms")
-                for each in _every_form(stem, dtype, last)
-            ),
+            *(each for last in (False, True) if REGISTRY[stem].has_forms for each in _every_form(stem, dtype, last)),
         )
     ]
     return list(dict.fromkeys(found))

@@ -63,7 +63,7 @@ Form = tuple[str, bool, Defines]
 def _forms() -> Iterator[Form]:
     for dtype in ("float16", "float32"):
         for last in (False, True):
-            for form in sk_dilated.forms(DTYPES[dtype], last):
+            for form in sk_dilated.builds(DTYPES[dtype], last):
                 if dtype == "float32" or dict(form)["TENSOR"] != "0":
                     yield dtype, last, form
 

@@ -13,8 +13,10 @@ from cupy_kst import Geometry
 from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.build import params, source
-from cupy_kst.gpu.engine import LAUNCHERS, Engine, form_of, plan
+from cupy_kst.gpu.engine import Engine, form_of, plan
+from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.gpu.plan import Plan, Workspace
+from cupy_kst.gpu.registry import GpuMethod
 from cupy_kst.gpu.select.context import PlanContext
 from cupy_kst.gpu.select.cost_model import needs_wide
 from cupy_kst.gpu.select.device import Device
@@ -84,7 +86,7 @@ def run(engine: Engine, method: str, geometry: Geometry) -> None:
     engine.run(problem, Choice(method), {"small": x, "weight": w, "large": y})
 
 
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 @pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
 def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
     cost = count(METHODS[method].operation, problem_of(method, geometry), OnCpu())[method]
@@ -99,14 +101,14 @@ def test_workspaces_are_of_the_storage_type_unless_they_name_one(monkeypatch: py
         del geometry, context
         return Plan((), {"parts": Workspace((2, 3)), "sums": Workspace((4,), np.dtype("f8"))})
 
-    monkeypatch.setitem(LAUNCHERS, "summing", summing)
+    monkeypatch.setitem(REGISTRY, "summing", GpuMethod("summing", {}, 0, summing, REGISTRY["unified"].counts))
     recorder = Recorder()
     run(Engine(recorder), "summing", EVEN)
     assert recorder.shapes == [(2, 3), (4,)]
     assert recorder.dtypes == ["f4", "f8"]
 
 
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_an_empty_batch_launches_nothing(method: str) -> None:
     recorder = Recorder()
     run(Engine(recorder), method, Geometry.conv_transpose((0, 3, 8, 8), (3, 4, 4, 4), 2, 1))
@@ -150,7 +152,7 @@ def test_many_classes_are_planned_as_one_table() -> None:
     assert time.perf_counter() - started < 5
 
 
-@pytest.mark.parametrize("method", [name for name in LAUNCHERS if name not in TILED])
+@pytest.mark.parametrize("method", [name for name in REGISTRY if name not in TILED])
 def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
     small = dict.fromkeys(("insert_zeros", "direct", "dilate"), 2**22 * 512)

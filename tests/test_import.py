@@ -135,7 +135,7 @@ def test_the_cuda_text_is_found() -> None:
 
     assert (source.directory() / "common.cuh").is_file()
     assert not (source.directory() / "__init__.py").exists()
-    assert find_spec("cupy_kst.gpu.source")
+    assert find_spec("cupy_kst.gpu.build.source")
 
 
 def _defines(modules: dict[str, Path], module: str, name: str) -> bool:

@@ -21,7 +21,8 @@ import cupy_kst
 from cupy_kst import Geometry, costs, cpu, explain, merge, prepare, segregate
 from cupy_kst.cpu import compiled
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.engine import LAUNCHERS, plan
+from cupy_kst.gpu.engine import plan
+from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.gpu.select.context import PlanContext
 from cupy_kst.gpu.select.cost_model import needs_wide
 from cupy_kst.gpu.select.device import REFERENCE
@@ -145,7 +146,7 @@ def test_a_call_on_the_cpu(method: str, form: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _GEOMETRIES)
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_a_plan_for_a_gpu(method: str, name: str) -> None:
     def make(n: int) -> Callable[[], object]:
         geometry = _GEOMETRIES[name](n)

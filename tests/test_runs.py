@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.build import source
-from cupy_kst.gpu.methods import conv_v2
+from cupy_kst.gpu.methods import REGISTRY
 
 from .emulator import Emulator, require
 from .emulator.trials import ONE, run
@@ -56,7 +56,7 @@ class Product(NamedTuple):
 def runs_of(dtype: str, asked: list[tuple[int, int, int]]) -> NDArray[np.int32]:
     """Return the stages of a run where so many stages, taps and channels are summed."""
     require()
-    defines = next(form for form in conv_v2.forms(DTYPES[dtype], False) if dict(form)["TENSOR"] == "0")
+    defines = next(form for form in REGISTRY["conv_v2"].builds(DTYPES[dtype], False) if dict(form)["TENSOR"] == "0")
     assert dict(defines)["TILE_K"] == str(K)
     to = np.zeros(len(asked), np.int32)
     text = source.text("conv_v2", dtype, defines=defines)

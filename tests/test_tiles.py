@@ -15,7 +15,7 @@ from cupy_kst import Geometry, cpu
 from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES, DType, Precision
 from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken, plan
-from cupy_kst.gpu.methods import conv_v2, ks_deconv, sk_dilated
+from cupy_kst.gpu.methods import REGISTRY, conv_v2, ks_deconv, sk_dilated
 from cupy_kst.gpu.plan import NULL
 from cupy_kst.gpu.select import cost_model, tiles
 from cupy_kst.gpu.select.context import PlanContext
@@ -28,7 +28,7 @@ from tests.problems import problem_of
 from .emulator import Emulator, require
 from .emulator.runtime import DEVICE
 
-LAUNCHERS = {"ks_deconv": ks_deconv, "conv_v2": conv_v2, "sk_dilated": sk_dilated}
+TILED = [name for name in METHODS if REGISTRY[name].has_forms]
 FLOAT = PlanContext(DTYPES["float32"], DEVICE, False)
 GEOMETRIES = (
     # Tiles of 32 cut off in the middle in every direction, groups, and columns that 16 bytes do not divide.
@@ -44,7 +44,7 @@ GEOMETRIES = (
 )
 # Channels of whole loads of 16 bytes; depths of many stages, from one to the next of which every axis carries.
 DEEP = Geometry.conv((4, 40, 6, 5, 9), (24, 40, 2, 1, 2), (2, 1, 2), ((1, 1), (0, 0), (1, 1)))
-every_method = pytest.mark.parametrize("method", LAUNCHERS)
+every_method = pytest.mark.parametrize("method", TILED)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_layout = pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
 
@@ -76,7 +76,7 @@ def test_tiles_fit_a_block(dtype: DType, micro: MicroKernel) -> None:
 @every_dtype
 @every_layout
 def test_every_form_has_its_own_defines(method: str, dtype: str, channels_last: bool) -> None:
-    found = list(LAUNCHERS[method].forms(DTYPES[dtype], channels_last))
+    found = list(REGISTRY[method].builds(DTYPES[dtype], channels_last))
     assert len(found) == len(set(found))
 
 
@@ -109,9 +109,9 @@ def test_a_block_has_the_memory_of_whatever_form_is_chosen(
     device = replace(DEVICE, name=f"{available} kB", shared_bytes_optin=available * 1024)
     geometry = Geometry.conv_transpose((16, 64, 32, 32), (64, 64, 8, 8), 8)
     taken = set()
-    for method, dtype, precision in product(LAUNCHERS, DTYPES, get_args(Precision)):
+    for method, dtype, precision in product(TILED, DTYPES, get_args(Precision)):
         context = PlanContext(DTYPES[dtype], device, False, channels_last, None, precision)
-        planned = LAUNCHERS[method].plan(geometry, context)
+        planned = REGISTRY[method].plan(geometry, context)
         needed = max(step.shared_bytes or tiles.STATIC_SHARED_BYTES for step in planned.steps)
         assert needed <= available * 1024, f"{method}/{planned.form}"
         taken.add(needed)
@@ -191,12 +191,14 @@ def test_deep_products_of_few_tiles_are_split() -> None:
 @every_dtype
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=range(len(GEOMETRIES)))
 def test_a_plan_takes_a_form_of_the_table(method: str, dtype: str, geometry: Geometry) -> None:
-    launcher = LAUNCHERS[method]
+    registered = REGISTRY[method]
     for last, precision in product((False, True), get_args(Precision)):
-        for step in launcher.plan(geometry, PlanContext(DTYPES[dtype], DEVICE, False, last, precision=precision)).steps:
-            assert step.defines in set(launcher.forms(DTYPES[dtype], last))
+        for step in registered.plan(
+            geometry, PlanContext(DTYPES[dtype], DEVICE, False, last, precision=precision)
+        ).steps:
+            assert step.defines in set(registered.builds(DTYPES[dtype], last))
             assert all(
-                array in (name, NULL) for array, name in zip(step.arrays, launcher.KERNELS[step.kernel], strict=True)
+                array in (name, NULL) for array, name in zip(step.arrays, registered.kernels[step.kernel], strict=True)
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal
@@ -18,42 +18,24 @@ from ..weight_cache import WeightCache
 from .build import source
 from .build.runtime import Runtime
 from .executable import Executable, workspace_bytes
-from .methods import conv_v2, direct, ks_deconv, segregated, sk_dilated, split, unified, zero_dilation, zero_insertion
+from .methods import REGISTRY
 from .plan import Launches, Plan
 from .select import form as forms
 from .select.context import PlanContext
 from .select.cost_model import needs_wide
 from .select.device import Device
-from .select.form import Form, Variant
+from .select.form import Form
 from .select.microkernel import micro_kernels
 from .tuning import tuned_forms
 
 Build = Literal["generic", "specialised"]
 Constants = tuple[Axis, Axis, Axis]
 
-LAUNCHERS: dict[str, Callable[[Geometry, PlanContext], Plan]] = {
-    "zero_insertion": zero_insertion.plan,
-    "segregated": segregated.plan,
-    "unified": unified.plan,
-    "ks_deconv": ks_deconv.plan,
-    "split": split.plan,
-    "direct": direct.plan,
-    "conv_v2": conv_v2.plan,
-    "zero_dilation": zero_dilation.plan,
-    "sk_dilated": sk_dilated.plan,
-}
-
-
-# Methods that have tiles, and the variants of these.
-_VARIANTS = {"ks_deconv": ks_deconv.VARIANTS, "conv_v2": conv_v2.VARIANTS, "sk_dilated": sk_dilated.VARIANTS}
-# Methods that have tiles if they are asked for them.
-_ON_REQUEST = ("zero_insertion",)
-
 
 @lru_cache(maxsize=256)
 def plan(method: str, geometry: Geometry, context: PlanContext) -> Plan:
     """Return the launches by which `method` computes `geometry`, or raise a ValueError if a device takes no such."""
-    planned = LAUNCHERS[method](geometry, context)
+    planned = REGISTRY[method].plan(geometry, context)
     device, asked = context.device, method if planned.form is None else f"form='{planned.form}'"
     for step in planned.steps:
         for axis, blocks, most in zip("xyz", step.grid, device.max_grid, strict=True):
@@ -71,15 +53,11 @@ def form_names(
     method: str, dtype: DType, channels_last: bool = False, precision: Precision = "ieee"
 ) -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
-    threads = () if method in _VARIANTS else (_threads(dtype),)
-    if not _is_tiled(method):
+    registered = REGISTRY[method]
+    threads = () if registered.has_forms else (_threads(dtype),)
+    if not registered.has_tiles:
         return threads
-    return (*threads, *forms.names(micro_kernels(dtype, precision), _variants(method, channels_last)))
-
-
-def _variants(method: str, channels_last: bool) -> frozenset[Variant]:
-    """Return the variants of a method's tiles: where channels are last, whole pixels are written in any case."""
-    return _VARIANTS.get(method, frozenset()) - ({"interleaved"} if channels_last else set())
+    return (*threads, *forms.names(micro_kernels(dtype, precision), registered.variants_of(channels_last)))
 
 
 def _threads(dtype: DType) -> str:
@@ -87,23 +65,14 @@ def _threads(dtype: DType) -> str:
     return f"{dtype.short}/threads"
 
 
-def _is_tiled(method: str) -> bool:
-    return method in _VARIANTS or method in _ON_REQUEST
-
-
-def has_forms(method: str) -> bool:
-    """Return whether a method has more than one form."""
-    return method in _VARIANTS
-
-
 def tuned_form(method: str, problem: Problem, device: Device) -> Form | None:
     """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
-    if not has_forms(method) or not tuned_forms.enabled():
+    if not REGISTRY[method].has_forms or not tuned_forms.enabled():
         return None
     name = tuned_forms.store().get(tuned_forms.key(device, method, problem))
     known = micro_kernels(problem.dtype, problem.precision)
     # Another version of the library may have had a form that this one has not.
-    return None if name is None else forms.parse(name, known, _variants(method, problem.channels_last))
+    return None if name is None else forms.parse(name, known, REGISTRY[method].variants_of(problem.channels_last))
 
 
 def form_taken(problem: Problem, choice: Choice, device: Device, wide: bool | None = None) -> str:
@@ -133,11 +102,12 @@ def form_of(
     if name == _threads(dtype) and name in known:
         return None
     form = None
-    if _is_tiled(method) and isinstance(name, str):
-        form = forms.parse(name, micro_kernels(dtype, precision), _variants(method, channels_last))
+    registered = REGISTRY[method]
+    if registered.has_tiles and isinstance(name, str):
+        form = forms.parse(name, micro_kernels(dtype, precision), registered.variants_of(channels_last))
     if form is None:
         exact = "" if precision == "ieee" else f" by precision {precision}"
-        layout = " with channels last" if channels_last and "interleaved" in _VARIANTS.get(method, ()) else ""
+        layout = " with channels last" if registered.variants_of(channels_last) != registered.variants_of(False) else ""
         raise ValueError(
             f"form={name!r}: on a GPU {method} in {dtype.name}{exact}{layout} has {', '.join(map(repr, known))}"
             f"{question(name, known)}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from math import prod
 
+from ...dtypes import DType
 from ...geometry import Geometry
 from ...trimming import trims_windows
+from ..counts import Counts, tiled_counts, valid_macs, window_macs
 from ..plan import Plan
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 from ..select.cost_model import Product
-from ..select.form import Variant
 from . import implicit_gemm
 
 KERNELS = {
@@ -17,9 +19,6 @@ KERNELS = {
     "multiply_positions": ("large", "filters", "bias", "partials", "small"),
     "add_partials": ("partials", "bias", "small"),
 }
-REGISTERS = 255
-VARIANTS: frozenset[Variant] = frozenset({"trimmed"})
-forms = implicit_gemm.forms
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -32,3 +31,12 @@ def plan(geometry: Geometry, context: PlanContext) -> Plan:
     else:
         product = Product(geometry.groups, geometry.samples * positions, columns, taps, channels)
     return implicit_gemm.plan(geometry, context, "conv_v2", KERNELS, product, trimmed)
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count the products of all taps at all outputs or, trimmed, of taps that meet an input."""
+    macs = window_macs(geometry)
+    return tiled_counts(plan, geometry, dtype, macs, valid_macs(geometry) if trims_windows(geometry) else macs)
+
+
+register(GpuMethod("conv_v2", KERNELS, 255, plan, counts, implicit_gemm.builds, frozenset({"trimmed"})))

@@ -16,7 +16,7 @@ from ..select.microkernel import micro_kernels
 from ..select.tiles import Defines
 
 
-def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
+def builds(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     """Yield the defines of every build, those that add parts included."""
     vectors = sorted({1, tiles.vector(dtype)})
     for micro in micro_kernels(dtype, "tf32"):
@@ -26,7 +26,7 @@ def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
             yield _defines(Form(micro, tile, trimmed), needed, vector, vector_a)
 
 
-def interleaved_forms(dtype: DType) -> Iterator[Defines]:
+def interleaved_builds(dtype: DType) -> Iterator[Defines]:
     """Yield the defines of every build that interleaves residue classes."""
     for micro in micro_kernels(dtype, "tf32"):
         for tile, classes, vector in product(tiles.tiles(micro), INTERLEAVES, sorted({1, tiles.vector(dtype)})):

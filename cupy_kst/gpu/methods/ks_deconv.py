@@ -8,10 +8,11 @@ from math import prod
 from ...dtypes import DType
 from ...geometry import Geometry
 from ...trimming import trims_classes
+from ..counts import Counts, class_macs, tiled_counts, valid_macs
 from ..plan import Plan
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 from ..select.cost_model import Product
-from ..select.form import Variant
 from ..select.tiles import Defines
 from . import implicit_gemm
 
@@ -20,15 +21,13 @@ KERNELS = {
     "multiply_classes": ("small", "filters", "bias", "partials", "large"),
     "add_partials": ("partials", "bias", "large"),
 }
-REGISTERS = 255
-VARIANTS: frozenset[Variant] = frozenset({"trimmed", "interleaved"})
 
 
-def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
+def builds(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     """Yield the defines of every build."""
-    yield from implicit_gemm.forms(dtype, channels_last)
+    yield from implicit_gemm.builds(dtype, channels_last)
     if not channels_last:
-        yield from implicit_gemm.interleaved_forms(dtype)
+        yield from implicit_gemm.interleaved_builds(dtype)
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -54,3 +53,12 @@ def product(geometry: Geometry, trimmed: bool, channels_last: bool) -> Product:
         return Product(products * positions, geometry.samples, columns, taps, channels)
     neighbours = 1 if channels_last else geometry.axes[-1].class_count
     return Product(products, geometry.samples * positions, columns, taps, channels, neighbours)
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count the products of full classes or, trimmed, of taps that meet an input."""
+    macs = class_macs(geometry)
+    return tiled_counts(plan, geometry, dtype, macs, valid_macs(geometry) if trims_classes(geometry) else macs)
+
+
+register(GpuMethod("ks_deconv", KERNELS, 255, plan, counts, builds, frozenset({"trimmed", "interleaved"})))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
+from ...dtypes import DType
 from ...geometry import AXES, Geometry
+from ..counts import Counts, class_macs, valid_macs
 from ..plan import Plan, per_position
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 
 KERNELS = {"segregated": ("small", "weight", "bias", "large")}
-REGISTERS = 128
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -27,3 +31,16 @@ def plan(geometry: Geometry, context: PlanContext) -> Plan:
         firsts=np.indices([axis.class_count for axis in geometry.axes]).reshape(AXES, -1).T,
     )
     return Plan((launches,))
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count a launch for each class: their grids are equal, so that smaller classes have threads without an output."""
+    del dtype
+    launches = geometry.class_count
+    threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
+    extra = threads - prod(axis.large for axis in geometry.axes)
+    outputs = geometry.samples * geometry.large_channels
+    return Counts(class_macs(geometry), valid_macs(geometry), 0, launches, extra * outputs)
+
+
+register(GpuMethod("segregated", KERNELS, 128, plan, counts))

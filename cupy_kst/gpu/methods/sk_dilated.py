@@ -7,11 +7,12 @@ from math import prod
 
 from ...dtypes import DType
 from ...geometry import Geometry
+from ..counts import Counts, tiled_counts, valid_macs, window_macs
 from ..plan import NULL, Plan, Workspace, added, tiled
+from ..registry import GpuMethod, register
 from ..select import cost_model, tiles
 from ..select.context import PlanContext
 from ..select.cost_model import Product
-from ..select.form import Variant
 from ..select.microkernel import MicroKernel, micro_kernels
 from ..select.tiles import Defines, Tile
 
@@ -19,11 +20,9 @@ KERNELS = {
     "multiply_taps": ("small", "large", "partials", "weight"),
     "add_partials": ("partials", NULL, "weight"),
 }
-REGISTERS = 255
-VARIANTS: frozenset[Variant] = frozenset()
 
 
-def forms(dtype: DType, channels_last: bool) -> Iterator[Defines]:
+def builds(dtype: DType, channels_last: bool) -> Iterator[Defines]:
     """Yield the defines of every build."""
     for micro in micro_kernels(dtype, "tf32"):
         for tile in tiles.tiles(micro):
@@ -60,3 +59,11 @@ def plan(geometry: Geometry, context: PlanContext) -> Plan:
 def _most_positions(geometry: Geometry) -> int:
     """Return the positions of the small map where the tap that meets most of them does."""
     return prod(axis.most_met for axis in geometry.axes)
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count the products of the taps that meet an input."""
+    return tiled_counts(plan, geometry, dtype, window_macs(geometry), valid_macs(geometry))
+
+
+register(GpuMethod("sk_dilated", KERNELS, 255, plan, counts, builds, frozenset()))

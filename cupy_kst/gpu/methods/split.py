@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
+from ...dtypes import DType
 from ...geometry import Geometry
 from ..build.params import Axes
+from ..counts import Counts
 from ..plan import Plan, Workspace, per_position
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 
 KERNELS = {
@@ -14,7 +18,6 @@ KERNELS = {
     "convolve_parts": ("small", "filters", "bias", "parts"),
     "interleave": ("parts", "large"),
 }
-REGISTERS = 128
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -58,3 +61,18 @@ def plan(geometry: Geometry, context: PlanContext) -> Plan:
 def _axes(values: Sequence[int]) -> Axes:
     depth, height, width = values
     return depth, height, width
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count all positions of all sub-filters: each sums the same number of taps, expansion zeros and padding included.
+
+    Outputs that are cropped are computed, too.
+    """
+    samples, channels, *positions = geometry.split_output_shape
+    computed, kept = samples * channels * prod(positions), prod(geometry.full_large_shape)
+    terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
+    workspace = (prod(geometry.split_weight_shape) + computed) * dtype.storage.itemsize
+    return Counts(kept * terms, computed * terms, workspace, launches=3, extra_threads=computed - kept)
+
+
+register(GpuMethod("split", KERNELS, 128, plan, counts))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ...dtypes import DType
 from ...geometry import Geometry
+from ..counts import Counts, class_macs, valid_macs
 from ..plan import Plan, per_position
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 
 KERNELS = {"unified": ("small", "weight", "bias", "large")}
-REGISTERS = 128
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -18,3 +20,12 @@ def plan(geometry: Geometry, context: PlanContext) -> Plan:
         geometry, context.wide, "unified", "unified", arrays, geometry.large_channels, grid=(depth, height, width)
     )
     return Plan((launches,))
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count one launch, in which each output multiplies the taps that meet an input."""
+    del dtype
+    return Counts(class_macs(geometry), valid_macs(geometry), 0, launches=1)
+
+
+register(GpuMethod("unified", KERNELS, 128, plan, counts, judges_forms=True))

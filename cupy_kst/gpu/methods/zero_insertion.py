@@ -7,9 +7,13 @@ in the tiles of `ks_deconv`, so that ratios are those of the methods there as we
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
+from ...dtypes import DType
 from ...geometry import Geometry
+from ..counts import Counts, channel_pairs
 from ..plan import Plan, Workspace, per_position
+from ..registry import GpuMethod, register
 from ..select.context import PlanContext
 from . import ks_deconv
 
@@ -17,7 +21,6 @@ KERNELS = {
     "insert_zeros": ("small", "map"),
     "convolve_map": ("map", "weight", "bias", "large"),
 }
-REGISTERS = 128
 
 
 def plan(geometry: Geometry, context: PlanContext) -> Plan:
@@ -63,3 +66,12 @@ def _on_map(geometry: Geometry) -> Geometry:
         for axis, border in zip(geometry.axes, borders, strict=True)
     )
     return replace(geometry, axes=(depth, height, width))
+
+
+def counts(geometry: Geometry, dtype: DType) -> Counts:
+    """Count the products of all taps at all outputs, and the whole zero-inserted map."""
+    macs = channel_pairs(geometry) * prod(axis.large * axis.kernel for axis in geometry.axes)
+    return Counts(macs, macs, prod(geometry.zero_inserted_shape) * dtype.storage.itemsize, launches=2)
+
+
+register(GpuMethod("zero_insertion", KERNELS, 128, plan, counts, takes_tiles=True))

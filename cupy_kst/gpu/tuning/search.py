@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ...methods import Operation, Role
+from ...methods import METHODS, Operation, Role
 from ...problem import Choice, Problem
-from ..engine import Engine, form_names, has_forms
+from ..engine import Engine, form_names
 from ..executable import Executable
+from ..methods import REGISTRY
 from . import tuned_forms
 from .timer import Timer
-
-# Methods with a thread per output, by whose results those of forms are judged.
-REFERENCES: dict[Operation, str] = {"conv_transpose": "unified", "conv": "direct", "conv_weight": "zero_dilation"}
 
 # Numbers of parts that are tried where a form has any number.
 _PARTS = (2, 4, 8, 16, 32, 64)
@@ -77,7 +75,7 @@ def search(engine: Engine, bench: Timer, store: tuned_forms.Store, problem: Prob
     best = next(iter(seconds), estimated)
     if estimated in seconds and seconds[best] > _BETTER * seconds[estimated]:
         best = estimated
-    if best in seconds and has_forms(method):
+    if best in seconds and REGISTRY[method].has_forms:
         _keep(store, tuned_forms.key(engine.runtime.limits(), method, problem), best, seconds[best])
     return Tuning(method, best, estimated, seconds)
 
@@ -100,7 +98,7 @@ def _is_possible(engine: Engine, problem: Problem, choice: Choice) -> bool:
 
 def _candidates(problem: Problem, method: str) -> Iterator[str]:
     """Yield the forms that calls may take, with some numbers of parts where a form has any number."""
-    if not has_forms(method):
+    if not REGISTRY[method].has_forms:
         return
     for name in form_names(method, problem.dtype, problem.channels_last, problem.precision):
         yield from (name.replace("splitN", f"split{parts}") for parts in (_PARTS if "splitN" in name else (1,)))
@@ -110,7 +108,7 @@ def _right(engine: Engine, bench: Timer, problem: Problem, executables: Mapping[
     """Yield the forms that give the reference's results: of whole numbers, whose sums are exact in any order."""
     output = problem.roles.output
     given = _arrays(problem, lambda draw, size: draw.integers(-2, 3, size))
-    reference = Choice(REFERENCES[problem.operation])
+    reference = Choice(_judge(problem.operation))
 
     def computed(executable: Executable) -> NDArray[Any]:
         arrays = {role: bench.put(np.full_like(each, np.nan) if role == output else each) for role, each in given}
@@ -119,6 +117,12 @@ def _right(engine: Engine, bench: Timer, problem: Problem, executables: Mapping[
 
     expected = computed(engine.bind(problem, reference, "specialised"))
     yield from (name for name, executable in executables.items() if np.array_equal(computed(executable), expected))
+
+
+def _judge(operation: Operation) -> str:
+    """Return the method, of a thread per output, by whose results forms of the others are judged."""
+    of_operation = (name for name, method in METHODS.items() if method.operation == operation)
+    return next(name for name in of_operation if REGISTRY[name].judges_forms)
 
 
 def _times(engine: Engine, bench: Timer, problem: Problem, executables: Mapping[str, Executable]) -> dict[str, float]:
