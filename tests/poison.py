@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupy_kst import arrays, cpu, subkernels
-from cupy_kst.cpu import col2im, filtering, sums, taps
+from cupy_kst import arrays, subkernels
+from cupy_kst.cpu import col2im, engine, filtering, sums, taps
 from cupy_kst.cpu.compiled import gradients, memory
 from cupy_kst.cpu.methods import split, unified
 
 # Modules that call `numpy.empty` in Python; what is compiled calls NumPy's own.
-MODULES = (cpu, filtering, col2im, split, sums, taps, unified, gradients, memory)
+MODULES = (engine, filtering, col2im, split, sums, taps, unified, gradients, memory)
 
 
 def poisoned(array: Any) -> Any:

@@ -231,7 +231,7 @@ def row(side: int, role: str, median: float, **changed: Any) -> dict[str, Any]:
         **c_operators.work(layer),
         "role": role,
         "method": "direct" if role == "baseline" else "conv_v2",
-        "form": "columns",
+        "form": "numpy_im2col",
         "dtype": "float32",
         "median_s": median,
         "q1_s": 0.9 * median,

@@ -80,11 +80,11 @@ MANY = {
     "many outputs, long rows": ((1, 64, 100_000), (64, 64, 7), {"stride": 3}),
 }
 COMPILED: tuple[tuple[str, str, Role], ...] = (
-    ("ks_deconv", "compiled", "large"),
-    ("ks_deconv", "compiled_fold", "large"),
-    ("conv_v2", "compiled", "small"),
-    ("conv_v2", "compiled_rows", "small"),
-    ("sk_dilated", "compiled", "weight"),
+    ("ks_deconv", "jit_implicit_gemm", "large"),
+    ("ks_deconv", "jit_col2im", "large"),
+    ("conv_v2", "jit_implicit_gemm", "small"),
+    ("conv_v2", "jit_im2col", "small"),
+    ("sk_dilated", "jit_implicit_gemm", "weight"),
 )
 
 
@@ -128,7 +128,7 @@ def test_what_is_compiled_takes_less_than_twice_the_larger_map(name: str, method
 @pytest.mark.parametrize(("method", "output"), [("ks_deconv", "large"), ("conv_v2", "small")])
 @pytest.mark.parametrize("name", MANY)
 def test_minimal_filtering_takes_less_than_twice_the_larger_map(name: str, method: str, output: Role) -> None:
-    beside, larger = compiled_peak(MANY[name], method, "compiled_minimal", output)
+    beside, larger = compiled_peak(MANY[name], method, "jit_winograd", output)
     assert beside < 2 * larger
     assert beside < 12 << 20, "it is divided, whatever the map's size"
 
@@ -202,11 +202,11 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
 @pytest.mark.parametrize(
     ("method", "form", "input_shape", "weight_shape", "stride"),
     [
-        ("unified", "fold", (1, 2, 60, 60), (2, 3, 80, 80), 4),
-        ("unified", "fold", (1, 2, 3000), (2, 3, 8192), 16),
-        ("sk_dilated", "taps", (1, 60, 256, 256), (60, 60, 1, 1), 1),
-        ("segregated", "columns", (1, 8192, 16, 16), (8192, 2, 2, 2), 2),
-        ("direct", "columns", (1, 20000, 8, 8), (20000, 16, 1, 1), 1),
+        ("unified", "numpy_col2im", (1, 2, 60, 60), (2, 3, 80, 80), 4),
+        ("unified", "numpy_col2im", (1, 2, 3000), (2, 3, 8192), 16),
+        ("sk_dilated", "numpy_per_tap", (1, 60, 256, 256), (60, 60, 1, 1), 1),
+        ("segregated", "numpy_im2col", (1, 8192, 16, 16), (8192, 2, 2, 2), 2),
+        ("direct", "numpy_im2col", (1, 20000, 8, 8), (20000, 16, 1, 1), 1),
     ],
 )
 def test_sums_that_are_made_in_parts_are_told(
@@ -260,7 +260,7 @@ def test_a_prepared_weight_takes_no_memory_of_its_own() -> None:
     need_compiled()
     weight, shape = np.ones((64, 64, 4, 4), np.float16), (1, 64, 8, 8)
     geometry = Geometry.conv_transpose(shape, weight.shape, stride=2)
-    for form in ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns"):
+    for form in ("jit_implicit_gemm", "jit_winograd", "jit_col2im", "numpy_col2im", "numpy_im2col"):
         prepared = prepare(weight, stride=2, method="ks_deconv", form=form)
         problem = problem_of("ks_deconv", geometry, "float16")
         cost = prepared.costs(shape)["ks_deconv"]

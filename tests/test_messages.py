@@ -276,7 +276,7 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
         (lambda: methods("conv2d"), "; is 'conv' meant?"),
         (lambda: costs(X, W, op="conv_transpose2d_input"), "; is 'conv_transpose_input' meant?"),
         (lambda: prepare(W, op="deconv"), "; is 'conv_transpose' meant?"),
-        (lambda: prepare(W, method="ks_deconv", form="Fold"), "; is 'fold' meant?"),
+        (lambda: prepare(W, method="ks_deconv", form="Numpy-col2im"), "; is 'numpy_col2im' meant?"),
         (lambda: form_of("ks_deconv", DTYPES["float32"], "F32/128x64"), "; is 'f32/128x64' meant?"),
         (lambda: costs(X, W, dtype="fp16"), "complex128; is 'float16' meant?"),
         (lambda: prepare(W, dtype="Float32"), "complex128; is 'float32' meant?"),
@@ -559,7 +559,7 @@ def test_the_nearest_word() -> None:
 def test_what_is_advised_to_install_is_what_the_extra_holds() -> None:
     project = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text()
     for module, name, extra, package in (
-        ("cupy_kst.gpu.runtime", "_INSTALL", "cuda13", "cupy-cuda13x[ctk]"),
+        ("cupy_kst.gpu.build.runtime", "_INSTALL", "cuda13", "cupy-cuda13x[ctk]"),
         ("cupy_kst.tune", "from_extra", "tune", "filelock"),
         ("cupy_kst.cpu.compiled.engine", "from_extra", "fast", "numba"),
         ("cupy_kst.install", "from_extra", "testing", "hypothesis"),

@@ -23,7 +23,7 @@ FACTOR = 9
 # Terms of a sum, of as many as may be, and of sums that are taken in several ways.
 MANY, SEVERAL = 10_000_000, (320, 1025, 1 << 17)
 # What minimal filtering combines along one axis is up to so many times the terms.
-MULTIPLES = {"compiled_minimal": 3}
+MULTIPLES = {"jit_winograd": 3}
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_count = pytest.mark.parametrize("count", SEVERAL)

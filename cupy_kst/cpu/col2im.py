@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..axis import Axis
 from ..geometry import AXES, Geometry
-from .form import Setting, grouped_shapes
+from .arguments import Setting, grouped_shapes
 from .im2col import Index, block_shape, blocks, slices
 from .sharing import share
 from .sums import CHAIN, matrix_product

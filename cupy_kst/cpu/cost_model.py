@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from math import ceil, prod
 from typing import NamedTuple
 
@@ -14,49 +13,49 @@ from .shape import Shape
 from .tiling import space_of
 
 
-class Work(NamedTuple):
-    """What a form does: in the fields' order what `SECONDS` has a price of.
+class WorkCounts(NamedTuple):
+    """What a form does. `PRICES` has the seconds that one of each takes.
 
     Attributes
     ----------
-    macs : float
-        Multiply-adds of matrix products.
-    operands : float
-        Elements of the matrices that these read and write.
+    gemm_macs : float
+        Multiply-adds of NumPy's matrix products.
+    gemm_operands : float
+        Elements of the matrices that these products read and write.
     gathered : float
-        Elements that are copied into columns.
-    added : float
-        Elements that are added or stored where they land.
-    calls : float
+        Elements that are copied into the columns of a matrix.
+    scattered : float
+        Elements that NumPy adds to outputs or stores there.
+    numpy_calls : float
         Calls of NumPy's functions.
-    compiled : float
+    jit_macs : float
         Multiply-adds that Numba compiled.
-    packed : float
-        Elements of the weight that are put in the order in which these read them.
-    passed : float
-        Elements of the weight that are copied to a cache as they lie, as often as they are.
-    folded : float
-        Products that Numba's code adds where they land.
-    filtered : float
+    packed_weights : float
+        Elements of the weight that are packed for micro-kernels.
+    copied_weights : float
+        Elements of the weight that are copied to a cache without packing, each time that they are.
+    jit_scattered : float
+        Products that Numba's code adds to outputs.
+    winograd_macs : float
         Multiply-adds of minimal filtering.
-    combined : float
-        Numbers that it combines: inputs, planes of tiles, and outputs.
-    read : float
-        Elements of the packed weight that it reads, as often as it reads them.
+    transformed : float
+        Inputs, tiles and outputs that minimal filtering transforms.
+    read_weights : float
+        Elements of the packed weight that minimal filtering reads, each time that it does.
     """
 
-    macs: float = 0.0
-    operands: float = 0.0
+    gemm_macs: float = 0.0
+    gemm_operands: float = 0.0
     gathered: float = 0.0
-    added: float = 0.0
-    calls: float = 0.0
-    compiled: float = 0.0
-    packed: float = 0.0
-    passed: float = 0.0
-    folded: float = 0.0
-    filtered: float = 0.0
-    combined: float = 0.0
-    read: float = 0.0
+    scattered: float = 0.0
+    numpy_calls: float = 0.0
+    jit_macs: float = 0.0
+    packed_weights: float = 0.0
+    copied_weights: float = 0.0
+    jit_scattered: float = 0.0
+    winograd_macs: float = 0.0
+    transformed: float = 0.0
+    read_weights: float = 0.0
 
 
 # Channels of a group.
@@ -78,59 +77,42 @@ _ITEMSIZE = 4
 # Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
 # cpu_calibrate` measures them again. With its kernels for SkylakeX products cost three quarters of that, but a form
 # that is right for these loses more with the others than the other way round.
-SECONDS = Work(
-    macs=1.2e-11,
-    operands=9.8e-11,
+PRICES = WorkCounts(
+    gemm_macs=1.2e-11,
+    gemm_operands=9.8e-11,
     gathered=2.8e-10,
-    added=1.1e-10,
-    calls=2.3e-6,
-    compiled=5.8e-12,
-    packed=4e-10,
-    passed=7.1e-11,
-    folded=7.5e-11,
-    filtered=4e-12,
-    combined=1.5e-10,
-    read=2.7e-11,
+    scattered=1.1e-10,
+    numpy_calls=2.3e-6,
+    jit_macs=5.8e-12,
+    packed_weights=4e-10,
+    copied_weights=7.1e-11,
+    jit_scattered=7.5e-11,
+    winograd_macs=4e-12,
+    transformed=1.5e-10,
+    read_weights=2.7e-11,
 )
 
 
-@lru_cache(maxsize=1024)
-def ranked(forms: tuple[str, ...], geometry: Geometry, prepared: bool) -> tuple[str, ...]:
-    """Return forms of one method in the order of the time that they take, with a weight that is prepared or is not."""
-    if "columns" in forms and len(forms) > 1:
-        transposed = "fold" in forms
-        return tuple(sorted(forms, key=lambda name: seconds(work(name, geometry, prepared, transposed))))
-    return forms
-
-
-def seconds(work: Work) -> float:
+def seconds(work: WorkCounts) -> float:
     """Return an estimate of the time that it takes."""
-    return sum(amount * price for amount, price in zip(work, SECONDS, strict=True))
+    return sum(amount * price for amount, price in zip(work, PRICES, strict=True))
 
 
-def work(form: str, geometry: Geometry, prepared: bool, transposed: bool = True) -> Work:
-    """Return what a form of KS-deconv does, or one of ConvV2."""
-    if form == "compiled_fold":
-        return _compiled_fold(geometry)
-    if form == "compiled_rows":
-        return _compiled_rows(geometry)
-    if form == "compiled_minimal":
-        return _compiled_minimal(replace(geometry, transposed=transposed), prepared)
-    if form == "compiled":
-        pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
-        taps = geometry.class_taps if transposed else geometry.window_taps
-        out_channels = (geometry.large_channels if transposed else geometry.small_channels) // geometry.groups
-        macs = pairs // out_channels * _filled(out_channels) * taps
-        weights = prod(geometry.full_weight_shape)
-        return Work(compiled=macs, calls=4) if prepared else Work(compiled=macs, packed=weights, calls=16)
-    if not transposed:
-        return _windows(geometry)
-    return _fold(geometry) if form == "fold" else _columns(geometry)
+def jit_implicit_gemm(geometry: Geometry, prepared: bool, transposed: bool) -> WorkCounts:
+    """Count products with a packed weight, in blocks of output channels that fill the registers."""
+    pairs = geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
+    taps = geometry.class_taps if transposed else geometry.window_taps
+    out_channels = (geometry.large_channels if transposed else geometry.small_channels) // geometry.groups
+    macs = pairs // out_channels * _filled(out_channels) * taps
+    if prepared:
+        return WorkCounts(jit_macs=macs, numpy_calls=4)
+    return WorkCounts(jit_macs=macs, packed_weights=prod(geometry.full_weight_shape), numpy_calls=16)
 
 
-def _compiled_rows(geometry: Geometry) -> Work:
-    """Vectors of a convolution's positions: as they lie in rows, with lanes that idle, or gathered for each tap."""
-    compiled = work("compiled", geometry, True, False)
+def jit_im2col(geometry: Geometry, prepared: bool) -> WorkCounts:
+    """Count the vectors of positions: as rows lie, with idle lanes, or gathered into columns for each tap."""
+    del prepared
+    packed = jit_implicit_gemm(geometry, True, False)
     _, height, width = geometry.axes
     halo = (width.kernel - 1) * width.dilation // width.stride
     flat, apart = (height.small - 1) * (width.small + halo) + width.small, -(-width.small // _LANES)
@@ -139,15 +121,16 @@ def _compiled_rows(geometry: Geometry) -> Work:
     positions = max(1, geometry.samples * pixels)
     slices = pixels // max(1, height.small * width.small)
     rows, filled = (
-        compiled._replace(compiled=compiled.compiled / positions * each * _LANES * (_ALONE if each == 1 else 1))
+        packed._replace(jit_macs=packed.jit_macs / positions * each * _LANES * (_ALONE if each == 1 else 1))
         for each in (vectors * slices, -(-positions // _LANES))
     )
     gathered = filled._replace(gathered=geometry.samples * geometry.large_channels * taps * pixels)
     return rows if seconds(rows) <= seconds(gathered) else gathered
 
 
-def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
-    """Products of combined inputs and weights in boxes of tiles: each box reads the whole weight."""
+def jit_winograd(geometry: Geometry, prepared: bool, transposed: bool) -> WorkCounts:
+    """Count products of transformed inputs and weights in boxes of tiles: each box reads the whole weight."""
+    geometry = replace(geometry, transposed=transposed)
     space, groups = space_of(geometry, _MICROKERNEL, _ITEMSIZE), geometry.groups
     lengths = (geometry.samples, *(axis.tiles for axis in space.axes))
     boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))
@@ -155,12 +138,12 @@ def _compiled_minimal(geometry: Geometry, prepared: bool) -> Work:
     blocks = ceil(geometry.out_channels // groups / space.shape.block)
     products = prod(axis.products for axis in space.axes)
     weights = groups * products * space.channels * blocks * space.shape.block
-    return Work(
-        calls=4,
-        packed=0 if prepared else weights,
-        filtered=prod(lengths) * weights,
-        combined=inputs + prod(geometry.output_shape),
-        read=boxes * weights,
+    return WorkCounts(
+        numpy_calls=4,
+        packed_weights=0 if prepared else weights,
+        winograd_macs=prod(lengths) * weights,
+        transformed=inputs + prod(geometry.output_shape),
+        read_weights=boxes * weights,
     )
 
 
@@ -172,8 +155,8 @@ def _filled(out_channels: int) -> float:
     return 1.25 * _FEW if out_channels <= _FEW else -(-out_channels // (2 * _FEW)) * 2 * _FEW
 
 
-def _fold(geometry: Geometry) -> Work:
-    """Products of all taps with the input as it lies, whose results are added where they land.
+def numpy_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
+    """Count products of all taps with the input as it lies, whose results are added to the outputs that they belong to.
 
     Where these are not merged in place, large maps take one product for each tap and for few output channels, and all
     of them read the whole input.
@@ -194,7 +177,7 @@ def _fold(geometry: Geometry) -> Work:
         each = 2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.landings) for line in how.lines)
     operands = samples * groups * depth * (reads * pixels + strips * taps * columns) + results
     calls = 3 + each * strips * max(1, samples * geometry.large_channels // rows)
-    return Work(results * depth, operands, 0, results + outputs, calls)
+    return WorkCounts(results * depth, operands, 0, results + outputs, calls)
 
 
 def fold_parts(geometry: Geometry, itemsize: int) -> float:
@@ -204,8 +187,9 @@ def fold_parts(geometry: Geometry, itemsize: int) -> float:
     return max(1.0, pixels * channels * itemsize / PART_BYTES, pixels * kernel * itemsize / SUMS_BYTES)
 
 
-def _compiled_fold(geometry: Geometry) -> Work:
-    """The same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
+def jit_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
+    """Count the same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
+    del prepared
     pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
     parts = fold_parts(geometry, _ITEMSIZE)
     split = next((axis for axis in geometry.axes if axis.small > 1), geometry.axes[-1])
@@ -216,13 +200,17 @@ def _compiled_fold(geometry: Geometry) -> Work:
     results = macs * geometry.groups // geometry.small_channels
     rows = geometry.samples * geometry.large_channels * prod(axis.large for axis in geometry.axes[:-1])
     lines = rows * (width.large if width.small == 1 else min(width.stride, width.large))
-    return Work(
-        compiled=macs * more, calls=4, passed=weights * geometry.samples * parts, folded=results + _LINE * lines
+    return WorkCounts(
+        jit_macs=macs * more,
+        numpy_calls=4,
+        copied_weights=weights * geometry.samples * parts,
+        jit_scattered=results + _LINE * lines,
     )
 
 
-def _columns(geometry: Geometry) -> Work:
-    """For each class the inputs of all its taps gathered into columns, and one product."""
+def numpy_im2col_of_classes(geometry: Geometry, prepared: bool) -> WorkCounts:
+    """Count for each class the inputs of all its taps, gathered into columns, and one product."""
+    del prepared
     groups, samples = geometry.groups, geometry.samples
     rows, channels = geometry.large_channels // groups, geometry.small_channels // groups
     products, depth = samples * groups, channels * prod(axis.taps_of_classes for axis in geometry.axes)
@@ -231,14 +219,15 @@ def _columns(geometry: Geometry) -> Work:
     positions = prod(axis.large for axis in geometry.axes)
     operands = float(products * (rows * depth + channels * geometry.class_taps + rows * positions))
     outputs = positions * geometry.large_channels * samples
-    return Work(gathered * rows, operands, gathered, outputs, 3 + 6 * geometry.class_count)
+    return WorkCounts(gathered * rows, operands, gathered, outputs, 3 + 6 * geometry.class_count)
 
 
-def _windows(geometry: Geometry) -> Work:
-    """For each output of a convolution the inputs of all taps gathered into a column, and one product."""
+def numpy_im2col(geometry: Geometry, prepared: bool) -> WorkCounts:
+    """Count for each output of a convolution the inputs of all taps, gathered into a column, and one product."""
+    del prepared
     groups, positions = geometry.groups, prod(axis.small for axis in geometry.axes)
     rows, products = geometry.small_channels // groups, geometry.samples * groups
     depth = geometry.large_channels // groups * prod(axis.kernel for axis in geometry.axes)
     gathered = products * depth * positions
     operands = products * (rows * depth + rows * positions) + gathered
-    return Work(gathered * rows, operands, gathered, products * rows * positions, calls=8)
+    return WorkCounts(gathered * rows, operands, gathered, products * rows * positions, numpy_calls=8)

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .form import grouped_shapes
+from .arguments import grouped_shapes
 from .im2col import Axes, convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
 from .regions import trimmed_conv
 

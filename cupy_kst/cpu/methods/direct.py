@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ..form import Setting
+from ..arguments import Setting
+from ..form import Form
+from ..registry import CpuMethod, register
 from ..windows import convolve_padded, convolve_parts, padded_bytes
 
 Array = NDArray[Any]
@@ -24,3 +26,6 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
 def workspace(geometry: Geometry, setting: Setting) -> int:
     """Return the bytes that `run` holds."""
     return padded_bytes(geometry, setting.itemsize)
+
+
+register(CpuMethod("direct", (Form("numpy_im2col", run, workspace, exact=True),)))

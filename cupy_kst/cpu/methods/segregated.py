@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..form import Form
 from ..im2col import Axes, Index, convolve, convolve_bytes, pad, pad_bytes, padded_shape
 from ..regions import trimmed_class, whole_class
+from ..registry import CpuMethod, register
 from ..taps import class_table, classes_with_taps
 
 Array = NDArray[Any]
@@ -109,3 +111,6 @@ def _border(axis: Axis) -> tuple[int, int]:
     lowest = (starts - (classes.counts[some] - 1) * axis.input_step).min(initial=0)
     highest = (starts + classes.lengths[some]).max(initial=0)
     return int(-lowest), max(0, int(highest) - axis.small)
+
+
+register(CpuMethod("segregated", (Form("numpy_im2col", run, workspace, exact=True),)))

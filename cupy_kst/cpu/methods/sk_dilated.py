@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..compiled import engine, gradients
+from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, slices
+from ..registry import CpuMethod, register
 from ..taps import meetings
 
 Array = NDArray[Any]
@@ -51,3 +54,20 @@ def _taps(axis: Axis) -> list[tuple[int, slice, slice]]:
     # Where a tap joins none, a slice that begins behind its end.
     outputs = slices(starts * axis.stride + shifts, stops * axis.stride + shifts, axis.stride)
     return list(zip(range(axis.kernel), slices(starts, stops, 1), outputs, strict=True))
+
+
+register(
+    CpuMethod(
+        "sk_dilated",
+        (
+            Form(
+                "jit_implicit_gemm",
+                gradients.correlate,
+                gradients.correlate_bytes,
+                compiled=True,
+                suits=engine.suits,
+            ),
+            Form("numpy_per_tap", run, workspace),
+        ),
+    )
+)

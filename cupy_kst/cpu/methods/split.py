@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import AXES, Geometry
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..form import Form
 from ..im2col import convolve, convolve_bytes, pad, pad_bytes, padded_shape, slices
+from ..registry import CpuMethod, register
 from ..taps import class_table
 
 Array = NDArray[Any]
@@ -83,3 +85,6 @@ def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
     read = zip(product(everything, everything, everything, *residues), product(*positions), strict=True)
     for (of_class, at), to in zip(read, product((...,), *outputs), strict=True):
         out[to] = apart[of_class + at]
+
+
+register(CpuMethod("split", (Form("numpy_im2col", run, workspace),)))

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ...axis import Axis
 from ...geometry import AXES, Geometry
 from .. import col2im
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..form import Form
 from ..im2col import BLOCK_BYTES, Index, block_shape, blocks, fits_at_once, slices
+from ..registry import CpuMethod, register
 from ..sums import CHAIN, matrix_product
 from ..taps import class_table
 
@@ -269,3 +271,6 @@ def _outside(
     for axis, beside in enumerate(sides):
         for side in beside:
             yield (*inners[:axis], side, *wholes[axis + 1 :])
+
+
+register(CpuMethod("unified", (Form("numpy_col2im", run, workspace, exact=True),)))

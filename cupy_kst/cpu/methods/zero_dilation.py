@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, last_axes, pad, pad_bytes, padded_shape, slices
+from ..registry import CpuMethod, register
 
 Array = NDArray[Any]
 
@@ -45,3 +47,6 @@ def _borders(geometry: Geometry) -> list[tuple[int, int]]:
     """Return how far the taps reach beyond the start and the end of the large map."""
     reached = [axis.dilated_size + (axis.kernel - 1) * axis.dilation - axis.pad_lo for axis in geometry.axes]
     return [(axis.pad_lo, max(0, end - axis.large)) for axis, end in zip(geometry.axes, reached, strict=True)]
+
+
+register(CpuMethod("zero_dilation", (Form("numpy_per_tap", run, workspace),)))

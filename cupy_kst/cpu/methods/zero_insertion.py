@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ..form import Setting, grouped_shapes
+from ..arguments import Setting, grouped_shapes
+from ..form import Form
 from ..im2col import convolve, convolve_bytes, last_axes
+from ..registry import CpuMethod, register
 
 Array = NDArray[Any]
 
@@ -32,3 +34,6 @@ def workspace(geometry: Geometry, setting: Setting) -> int:
     d, h, w = (-axis.dilation for axis in geometry.axes)
     block = convolve_bytes(source, shapes["weight"], shapes["large"], setting.itemsize, (d, h, w))
     return prod(source) * setting.itemsize + block
+
+
+register(CpuMethod("zero_insertion", (Form("numpy_im2col", run, workspace),)))
