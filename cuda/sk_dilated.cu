@@ -41,7 +41,7 @@ struct alignas(sizeof(Storage) * PIECE) Piece {
 };
 
 // The position in a stage of which a thread loads, and its first row or column of the tile. Neighbouring threads load
-// neighbours in memory, and write to as many banks as that allows: tests/test_banks.py counts them.
+// neighbours in memory, and write to as many banks as that allows: tests/gpu/test_banks.py counts them.
 __device__ __forceinline__ int load_depth()
 {
     const int thread = (int)threadIdx.x;

@@ -18,8 +18,8 @@ from cupy_kst import gpu
 from cupy_kst.gpu.build import runtime
 
 from . import emulator
-from .fake_cupy import Fake, FakeCuPy, Kernels
-from .poison import poison
+from .support.fake_cupy import Fake, FakeCuPy, Kernels
+from .support.poison import poison
 
 # Compiling a kernel for the emulator takes seconds, once: neither a deadline nor "too slow" tells anything here. One
 # failure is shown as it is, whereas "2 distinct failures" are a group that names the cause of none.
@@ -36,7 +36,7 @@ settings.load_profile(PROFILE)
 # Tests of the experiments cannot be imported without these. Where CI is set, that is an error.
 _NEEDED = ("PIL", "click", "matplotlib", "rich", "threadpoolctl")
 _MISSING = [] if os.environ.get("CI") else [name for name in _NEEDED if find_spec(name) is None]
-collect_ignore_glob = ["test_experiments*.py"] if _MISSING else []
+collect_ignore_glob = ["experiments/*"] if _MISSING else []
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -45,7 +45,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     if config.getoption("dist") != "load":
         return None
     # Not there without pytest-xdist.
-    from .scheduling import Scheduling
+    from .support.scheduling import Scheduling
 
     return Scheduling(config, log)
 

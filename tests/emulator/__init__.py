@@ -14,7 +14,8 @@ One thread runs at a time, up to a barrier, a collective or its end, and one blo
 
 from __future__ import annotations
 
-from ..skips import skip_or_fail
+from tests.support.skips import skip_or_fail
+
 from .build import available
 from .errors import EmulatorError
 from .poison import check_written

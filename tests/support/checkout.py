@@ -1,0 +1,7 @@
+"""Where the checkout lies that the tests are of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
