@@ -25,11 +25,7 @@ from tests.conftest import PROFILE
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = (
-    *("zero_insertion", "segregated", "unified", "ks_deconv", "split"),
-    *("direct", "conv_v2"),
-    *("zero_dilation", "sk_dilated"),
-)
+METHODS = tuple(TABLE)
 TRANSPOSED = tuple(name for name in METHODS if TABLE[name].operation == "conv_transpose")
 # What is not drawn for methods that refuse it.
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
