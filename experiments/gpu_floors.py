@@ -1,9 +1,9 @@
 """What a GPU could do at best on every layer, and what the choice of forms reckons with: arithmetic, no measurement.
 
 The floor of a layer is the larger of its operations over the device's rate and of its bytes over the device's
-bandwidth, both as its data sheet gives them. What is reckoned are the clocks by which forms are chosen
-(`cupy_kst.gpu.choice.clocks`), of a prepared weight, or what the bytes take if that is more. `gpu_bench` measures both
-on a device.
+bandwidth, both as its data sheet gives them. The estimate is that by which forms are chosen
+(`estimated_cycles` in cupy_kst/gpu/select/cost_model.py), for a prepared weight, or what the bytes take if that is
+more. `gpu_bench` measures both on a device.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def reckoned(task: Task) -> tuple[str, float | None]:
     context = PlanContext(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
     form = ks_deconv.plan(geometry, context).form
     assert form is not None
-    clocks = cost_model.clocks(context, ks_deconv.product(geometry, form.trimmed, last), form)
-    return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
+    cycles = cost_model.estimated_cycles(context, ks_deconv.product(geometry, form.trimmed, last), form)
+    return str(form), max(cycles / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
 
 
 def sheet(batch: int) -> Sheet:

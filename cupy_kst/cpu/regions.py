@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..axis import Axis, AxisClass
-from .taps import meetings
+from .taps import valid_pairs
 
 
 class Part(NamedTuple):
@@ -23,7 +23,7 @@ class Part(NamedTuple):
 @lru_cache(maxsize=256)
 def trimmed_conv(axis: Axis) -> list[Part]:
     """Divide the outputs of a convolution where taps leave the input."""
-    starts, stops = meetings(axis)
+    starts, stops = valid_pairs(axis)
     met = starts < stops
     edges = np.unique(np.concatenate([[0, axis.small], starts[met], stops[met]]))
     parts = []

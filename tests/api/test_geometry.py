@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cupy_kst import Geometry, costs
-from cupy_kst.cpu.taps import class_table, classes_with_taps, meetings
+from cupy_kst.cpu.taps import class_table, classes_with_taps, valid_pairs
 from cupy_kst.geometry import Axis
 from cupy_kst.testing import Case, cases
 from tests.support.engines import TRANSPOSED
@@ -69,10 +69,10 @@ def test_a_class_has_the_taps_that_meet_endless_input(axis: Axis) -> None:
 @settings(max_examples=300)
 @given(axes())
 def test_meetings_of_a_tap_and_places_on_the_map(axis: Axis) -> None:
-    met = {(o, i, k) for k in range(axis.kernel) for i, o in zip(*axis.meetings(k), strict=True)}
+    met = {(o, i, k) for k in range(axis.kernel) for i, o in zip(*axis.valid_pairs(k), strict=True)}
     assert met == _meetings(axis)
     # On the zero-inserted map, tap k of output o lies at o + (kernel - 1 - k) * dilation.
-    standing = dict(zip(*axis.standings(), strict=True))
+    standing = dict(zip(*axis.zero_inserted_positions(), strict=True))
     for o, i, k in _meetings(axis):
         assert standing[i] == o + (axis.kernel - 1 - k) * axis.dilation
     assert all(0 <= place < axis.zero_inserted_size for place in standing.values())
@@ -83,7 +83,7 @@ def test_meetings_of_a_tap_and_places_on_the_map(axis: Axis) -> None:
 @settings(max_examples=300)
 @given(axes())
 def test_taps_and_classes_are_counted_without_a_loop(axis: Axis) -> None:
-    met = [len(axis.meetings(tap)[0]) for tap in range(axis.kernel)]
+    met = [len(axis.valid_pairs(tap)[0]) for tap in range(axis.kernel)]
     assert (axis.met_taps, axis.most_met) == (sum(met), max(met))
     assert axis.class_count == len(axis.classes)
     assert axis.class_taps == sum(one.positions * one.taps for one in axis.classes)
@@ -98,8 +98,8 @@ def test_tables_of_classes_and_meetings_are_those_of_the_axis(axis: Axis) -> Non
     table = class_table(axis)
     columns = zip(table.firsts, table.lengths, table.counts, strict=True)
     assert list(columns) == [(one.first, one.positions, one.taps) for one in axis.classes]
-    found = [range(start, stop) for start, stop in zip(*meetings(axis), strict=True)]
-    assert found == [axis.meetings(tap)[0] for tap in range(axis.kernel)]
+    found = [range(start, stop) for start, stop in zip(*valid_pairs(axis), strict=True)]
+    assert found == [axis.valid_pairs(tap)[0] for tap in range(axis.kernel)]
 
 
 def _placements(axis: Axis) -> list[tuple[int, int, int]]:

@@ -69,8 +69,8 @@ NUMBERS = {
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add a tile of few threads to those of each micro-kernel: what a block sums that long is cheap to emulate then."""
     for name, known in tiles._TILES.items():
-        on_tensor_cores = Tile(16, 16, known[0].k, 2, 4, 2)
-        small = on_tensor_cores if name in TENSOR else Tile(8, 8, 8, 2, 4)
+        on_tensor_cores = Tile(m=16, n=16, k=known[0].k, thread_m=2, thread_n=4, stages=2)
+        small = on_tensor_cores if name in TENSOR else Tile(m=8, n=8, k=8, thread_m=2, thread_n=4)
         monkeypatch.setitem(tiles._TILES, name, (*known, small))
 
 

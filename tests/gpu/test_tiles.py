@@ -103,7 +103,7 @@ def test_a_block_has_the_memory_of_whatever_form_is_chosen(
     channels_last: bool, available: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Estimates must not be what keeps a form from being taken: here the more memory it needs the quicker it is."""
-    monkeypatch.setattr(cost_model, "clocks", lambda *given: -cost_model.block_bytes(*given))
+    monkeypatch.setattr(cost_model, "estimated_cycles", lambda *given: -cost_model.block_bytes(*given))
     # Its name keeps what is chosen by these estimates out of the caches of others.
     device = replace(DEVICE, name=f"{available} kB", shared_bytes_optin=available * 1024)
     geometry = Geometry.conv_transpose((16, 64, 32, 32), (64, 64, 8, 8), 8)
@@ -181,7 +181,7 @@ def test_a_convolution_counts_what_its_own_taps_meet() -> None:
 def test_deep_products_of_few_tiles_are_split() -> None:
     deep, shallow = Product(1, 16, 64, 4, 4096), Product(1, 16, 64, 1, 8)
     parts = cost_model.form_for(FLOAT, deep).splits
-    assert 16 <= parts <= deep.stages(tiles.Tile(32, 32, 8, 4, 4)) // cost_model.SPLIT_STAGES
+    assert 16 <= parts <= deep.stages(tiles.Tile(m=32, n=32, k=8, thread_m=4, thread_n=4)) // cost_model.SPLIT_STAGES
     assert cost_model.form_for(FLOAT, shallow).splits == 1
     assert cost_model.form_for(FLOAT, deep._replace(number=10**5)).splits == 1
 

@@ -15,7 +15,7 @@ from ..compiled import engine, gradients
 from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, slices
 from ..registry import CpuMethod, register
-from ..taps import meetings
+from ..taps import valid_pairs
 
 Array = NDArray[Any]
 
@@ -42,14 +42,14 @@ def workspace(geometry: Geometry, setting: Setting) -> int:
 
 def _sizes(axis: Axis) -> list[int]:
     """Return the numbers of inputs that taps meet, but 0."""
-    starts, stops = meetings(axis)
+    starts, stops = valid_pairs(axis)
     found: list[int] = np.unique((stops - starts)[stops > starts]).tolist()
     return found
 
 
 def _taps(axis: Axis) -> list[tuple[int, slice, slice]]:
     """Return for each tap the inputs and the outputs that it joins."""
-    starts, stops = meetings(axis)
+    starts, stops = valid_pairs(axis)
     shifts = np.arange(axis.kernel) * axis.dilation - axis.pad_lo
     # Where a tap joins none, a slice that begins behind its end.
     outputs = slices(starts * axis.stride + shifts, stops * axis.stride + shifts, axis.stride)

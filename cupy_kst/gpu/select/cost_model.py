@@ -86,7 +86,7 @@ class Product(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def form_for(context: PlanContext, product: Product, trimmed: bool = False) -> Form:
-    """Return the form that makes `product` in the least time by `clocks`, or the one asked for."""
+    """Return the form that makes `product` in the least time by `estimated_cycles`, or the one asked for."""
     if context.form is not None:
         _check(context, product, context.form)
         return context.form
@@ -100,7 +100,7 @@ def form_for(context: PlanContext, product: Product, trimmed: bool = False) -> F
     ]
 
     def worth(form: Form) -> tuple[float, int]:
-        return clocks(context, product, form) * (1 if form.interleaved else _BETTER), form.splits
+        return estimated_cycles(context, product, form) * (1 if form.interleaved else _BETTER), form.splits
 
     return min(forms, key=worth)
 
@@ -136,7 +136,7 @@ def _parts(stages: int, most: int) -> list[int]:
     return [1, *(each for each in parts if each * SPLIT_STAGES <= stages and each <= most)]
 
 
-def clocks(context: PlanContext, product: Product, form: Form) -> float:
+def estimated_cycles(context: PlanContext, product: Product, form: Form) -> float:
     """Return about how many clocks a form takes for products: what multiprocessors do, and what they wait for.
 
     The blocks of a multiprocessor share its arithmetic and its way to memory; each stage of a block waits for the one

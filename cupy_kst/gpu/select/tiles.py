@@ -41,18 +41,45 @@ class Tile(NamedTuple):
 
 
 # Of the sums of one thread: at most 64 registers. Narrow tiles are for images' channels, low ones for few positions.
-_HALF = (Tile(128, 128, 32, 8, 8, 4), Tile(64, 64, 32, 4, 8, 4), Tile(32, 64, 32, 2, 8, 4), Tile(128, 16, 32, 4, 4, 4))
-_FLOAT = (Tile(128, 128, 16, 8, 8, 4), Tile(64, 64, 16, 4, 8, 4), Tile(32, 64, 16, 2, 8, 4), Tile(128, 16, 16, 4, 4, 4))
+_HALF = (
+    Tile(m=128, n=128, k=32, thread_m=8, thread_n=8, stages=4),
+    Tile(m=64, n=64, k=32, thread_m=4, thread_n=8, stages=4),
+    Tile(m=32, n=64, k=32, thread_m=2, thread_n=8, stages=4),
+    Tile(m=128, n=16, k=32, thread_m=4, thread_n=4, stages=4),
+)
+_FLOAT = (
+    Tile(m=128, n=128, k=16, thread_m=8, thread_n=8, stages=4),
+    Tile(m=64, n=64, k=16, thread_m=4, thread_n=8, stages=4),
+    Tile(m=32, n=64, k=16, thread_m=2, thread_n=8, stages=4),
+    Tile(m=128, n=16, k=16, thread_m=4, thread_n=4, stages=4),
+)
 _TILES = {
     "f16": _HALF,
     "bf16": _HALF,
     "tf32": _FLOAT,
     # Sums of two kinds.
-    "tf32x3": (Tile(128, 64, 16, 4, 8, 4), *_FLOAT[1:]),
-    "f32": (Tile(128, 64, 8, 8, 4), Tile(64, 64, 8, 8, 4), Tile(32, 32, 8, 4, 4), Tile(128, 16, 8, 4, 4)),
-    "f64": (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
-    "c64": (Tile(64, 64, 8, 4, 4), Tile(32, 32, 8, 4, 2), Tile(64, 16, 8, 4, 2)),
-    "c128": (Tile(64, 32, 8, 4, 2), Tile(32, 32, 8, 2, 2), Tile(64, 16, 8, 2, 2)),
+    "tf32x3": (Tile(m=128, n=64, k=16, thread_m=4, thread_n=8, stages=4), *_FLOAT[1:]),
+    "f32": (
+        Tile(m=128, n=64, k=8, thread_m=8, thread_n=4),
+        Tile(m=64, n=64, k=8, thread_m=8, thread_n=4),
+        Tile(m=32, n=32, k=8, thread_m=4, thread_n=4),
+        Tile(m=128, n=16, k=8, thread_m=4, thread_n=4),
+    ),
+    "f64": (
+        Tile(m=64, n=64, k=8, thread_m=4, thread_n=4),
+        Tile(m=32, n=32, k=8, thread_m=4, thread_n=2),
+        Tile(m=64, n=16, k=8, thread_m=4, thread_n=2),
+    ),
+    "c64": (
+        Tile(m=64, n=64, k=8, thread_m=4, thread_n=4),
+        Tile(m=32, n=32, k=8, thread_m=4, thread_n=2),
+        Tile(m=64, n=16, k=8, thread_m=4, thread_n=2),
+    ),
+    "c128": (
+        Tile(m=64, n=32, k=8, thread_m=4, thread_n=2),
+        Tile(m=32, n=32, k=8, thread_m=2, thread_n=2),
+        Tile(m=64, n=16, k=8, thread_m=2, thread_n=2),
+    ),
 }
 
 
