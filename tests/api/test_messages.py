@@ -31,6 +31,7 @@ from cupy_kst.gpu.engine import form_of
 from cupy_kst.hints.words import nearest
 from cupy_kst.install import from_extra
 from tests.support.checkout import ROOT
+from tests.support.engines import TRANSPOSED
 
 LAST: Any = {"data_format": "channels_last"}
 HUGE = 2**31 - 1
@@ -260,9 +261,9 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
         (lambda: conv_transpose2d(X, W, padding="SAME"), "'same' and 'same_lower'; is 'same' meant?"),
         (lambda: conv2d(X, V, padding="SAME_UPPER"), "; is 'same' meant?"),
         (lambda: conv2d(X, V, padding="Valid"), "; is 'valid' meant?"),
-        (lambda: conv_transpose2d(X, W, method="Unified"), "'ks_deconv', 'split'; is 'unified' meant?"),
+        (lambda: conv_transpose2d(X, W, method="Unified"), f"{TRANSPOSED[-1]!r}; is 'unified' meant?"),
         (lambda: conv_transpose2d(X, W, method="zero-insertion"), "; is 'zero_insertion' meant?"),
-        (lambda: conv_transpose2d(X, W, method="direct"), "'ks_deconv', 'split'; 'direct' is of conv"),
+        (lambda: conv_transpose2d(X, W, method="direct"), f"{TRANSPOSED[-1]!r}; 'direct' is of conv"),
         (
             lambda: conv_transpose2d(X, W, data_format="NHWC"),
             "data_format='NHWC': there is 'channels_first', 'channels_last'; is 'channels_last' meant?",
