@@ -252,7 +252,7 @@ def test_parts_of_a_workspace_begin_where_arrays_do(method: str, split: bool, pa
         prepared = prepare(weight, stride=2, padding=1, method=method, form=form if split else None)
         shape = (*X.shape[:3], 5)
         call: Any = prepared._bind(prepared._weight, shape)
-        found = call._bound._parts
+        found = call._executable._parts
         assert len(found) == parts
         for part, end in zip(found, (0, *(each.stop for each in found[:-1])), strict=True):
             assert part.start % ALIGNMENT == 0 <= part.start - end
