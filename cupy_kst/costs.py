@@ -109,7 +109,7 @@ def costs(
 
     Examples
     --------
-    Of the work that zeros would make, a 4x4 filter with stride 2 leaves a quarter, less what its taps miss at borders:
+    A 4x4 filter with stride 2 leaves a quarter of the work that zeros would make, less what its taps miss at borders:
 
     >>> from cupy_kst import costs
     >>> found = costs((1, 1, 4, 4), (1, 1, 4, 4), stride=2, padding=1)
@@ -152,7 +152,7 @@ class OnCpu(NamedTuple):
         return cls(swapped=not all(each.isnative for each in elements))
 
 
-# Of these a complex gradient takes a conjugate copy; that of a prepared weight is made before any call.
+# A complex gradient copies the conjugate of this array. A prepared weight is conjugated before any call.
 _CONJUGATED: dict[Op, Role] = {
     "conv_input": "weight",
     "conv_weight": "small",

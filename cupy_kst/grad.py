@@ -440,7 +440,7 @@ def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -
         try:
             return function(rank, *args, **kwargs)
         except TypeError:
-            # Of arguments that there are not Python speaks by the name of `function`, and counts the rank.
+            # Python names unknown arguments by the name of `function`, and counts the rank.
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:

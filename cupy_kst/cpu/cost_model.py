@@ -74,8 +74,8 @@ _MICROKERNEL = Shape(False, 6, 4, _LANES)
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
 
-# Of float32, on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell; `python -m experiments
-# cpu_calibrate` measures them again. With its kernels for SkylakeX products cost three quarters of that, but a form
+# The prices are those of float32 on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell;
+# `python -m experiments cpu_calibrate` measures them again. With its kernels for SkylakeX products cost three quarters of that, but a form
 # that is right for these loses more with the others than the other way round.
 PRICES = WorkCounts(
     gemm_macs=1.2e-11,

@@ -138,9 +138,10 @@ def _parts(plan: Plan, storage: np.dtype[Any]) -> tuple[dict[str, _Part], int]:
 
 
 def _packing(step: Launches, kernel: Any, part: _Part) -> _Packing:
-    """Return a step that packs the weight, told no sizes of maps: what it makes serves maps of all sizes.
+    """Return the launch that packs the weight.
 
-    It serves all forms, too: tiles are of no account to a kernel that packs.
+    Its parameters hold no sizes of maps, so that the packed weight serves maps of all sizes. It serves all forms, too,
+    because a kernel that packs has no tiles.
     """
     structs = params.without_sizes(step.params)
     key = (step.stem, step.kernel, structs.tobytes())

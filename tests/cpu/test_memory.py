@@ -117,7 +117,7 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
 @pytest.mark.parametrize(("method", "form", "output"), COMPILED)
 @pytest.mark.parametrize("name", LARGE)
 def test_what_is_compiled_takes_less_than_twice_the_larger_map(name: str, method: str, form: str, output: Role) -> None:
-    """Of maps smaller than a cache it is that cache's size."""
+    """Maps smaller than a cache count as that cache."""
     beside, larger = compiled_peak(LARGE[name], method, form, output)
     assert beside < 2 * larger
     assert beside < 6 << 20, "it is divided, whatever the map's size"
@@ -145,7 +145,7 @@ SHAPES: dict[str, Any] = {
     "a batch of small maps": ((16, 32, 4, 4), (32, 16, 4, 4), {"stride": 2, "padding": 1}),
     "no whole class": ((1, 4, 3, 500), (4, 8, 2, 3), {"stride": (3, 2), "padding": ((1, 0), (2, 3))}),
 }
-# Of Python's own objects.
+# Bytes of Python's own objects.
 SLACK = 128 << 10
 
 
@@ -233,7 +233,7 @@ def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
 @pytest.mark.parametrize("op", get_args(Op))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", ">f8", "complex64"])
 def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
-    """Of contiguous arrays of the dtype and of either format, copies and conjugates included."""
+    """The arrays are contiguous, of the dtype and of either format; copies and conjugates count."""
     input_shape, weight_shape, options = SHAPES["a volume"]
     forward: Op = "conv_transpose" if op.startswith("conv_transpose") else "conv"
     make = Geometry.conv_transpose if forward == "conv_transpose" else Geometry.conv
@@ -248,7 +248,7 @@ def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
             batch, channels, *sizes = shapes[role]
             shapes[role] = (batch, *sizes, channels) if last else shapes[role]
         arrays = {role: np.ones(shape, element) for role, shape in shapes.items()}
-        # Of a gradient the forward call's shapes are told.
+        # A gradient is told the forward call's shapes.
         found = costs(shapes["input"], weight_shape, op=op, dtype=element, data_format=data_format, **options)
         for method, cost in found.items():
             call = partial(call_of, op, 3, arrays, method=method, data_format=data_format, **options)

@@ -147,7 +147,7 @@ def drawn(dtype: str, x: Any, w: Any) -> tuple[Any, Any]:
 @every_dtype
 @pytest.mark.parametrize("operand", ["input", "weight"])
 def test_values_up_to_the_largest_float(op: PreparedOp, dtype: str, operand: str, computed: list[str]) -> None:
-    """Of the terms of a sum even the absolute values add up to less, so that no order of them overflows."""
+    """Even the absolute values of the terms add up to less, so that no order of them overflows."""
     layer, generator = PLAIN, np.random.default_rng(0)
     terms, element = prod(layer.weight), DTYPES[dtype]
     # There is no minimal filtering of complex numbers.

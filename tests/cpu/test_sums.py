@@ -126,7 +126,7 @@ def ones(shape: tuple[int, ...], dtype: str) -> Array:
     return np.ones(shape, dtype)
 
 
-# Of each operation a call on `count` numbers, whose sum it returns.
+# A call of each operation on `count` numbers, whose sum it returns.
 OPERATIONS: dict[str, Callable[[Array, Array, Any], Any]] = {
     "conv": lambda numbers, one, of: conv1d(map_of(numbers, of), one.reshape(1, -1, 1), data_format=of),
     "conv_transpose": lambda numbers, one, of: conv_transpose1d(

@@ -21,7 +21,7 @@ from tests.emulator import Emulator, require
 from tests.emulator.trials import ONE, run
 
 BANKS, WORD = 32, 4
-# Of a thread's own numbers: those that it writes as rows, and as columns.
+# A thread's own numbers that it writes as rows, and as columns.
 NUMBERS = 256
 
 WRITE = """

@@ -105,7 +105,7 @@ def test_builds_orders_and_races(shape: str, form: str, sanitize: str, order: st
     ],
 )
 def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: MicroKernel, number: int) -> None:
-    """Of one shape each: micro-kernels have all tiles and most of the shapes, a place among tiles all of these."""
+    """Each has one shape: micro-kernels meet all tiles and most of the shapes, a place among tiles meets all shapes."""
     name = f"{micro.name}/{tiles.tiles(micro)[number]}"
     cases = [replace(case_of("ks_deconv", shape), dtype=dtype.name) for shape in SHAPES]
     first = list(MICROS).index(micro.name) + number

@@ -26,7 +26,7 @@ from tests.support.turns import has_turn
 
 # What the documentation promises: errors of n numbers are at most C * sqrt(n) units of the compute type's last place.
 C = 8
-# Of 100000 terms: channels and taps, or samples and positions.
+# Shapes of 100000 terms: channels and taps, or samples and positions.
 RUNS, RUN = 2500, 40
 TERMS = RUNS * RUN
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")

@@ -270,7 +270,7 @@ def test_every_form_computes(method: str, dtype: DType, micro: MicroKernel, numb
     # By tensor cores, which take long here, small geometries.
     geometries = GEOMETRIES[1:3] if micro.tensor else GEOMETRIES[:2]
     for kind, name in enumerate(names):
-        # Of types that only numeric.cuh and mma.cuh tell apart, some.
+        # Some of the types that only numeric.cuh and mma.cuh tell apart are enough.
         if micro.name not in ("f32", "f16", "tf32") and (number * len(names) + kind) % 3:
             continue
         form, interleaved = name.replace("splitN", "split3"), "interleaved" in name

@@ -166,7 +166,7 @@ def options_of_prepared(case: Case) -> dict[str, Any]:
         return {**options, "output_padding": case.output_padding}
     sizes, outputs = case.input_shape[-case.rank :], (1, *case.output_shape[-case.rank - 1 :])
     weight = (case.weight_shape[0], case.weight_shape[1], *case.weight_shape[2:])
-    # Of what an unpadded transposed convolution makes, the padding takes its part; the rest are rows at the end.
+    # The padding crops what an unpadded transposed convolution makes; the rest are rows at the end.
     full = Geometry.conv_transpose(outputs, weight, case.stride, 0, 0, case.groups, case.dilation).output_shape[2:]
     pads = [(pad, pad) if isinstance(pad, int) else pad for pad in case.padding]
     extra = [size - (span - lo - hi) for size, span, (lo, hi) in zip(sizes, full, pads, strict=True)]

@@ -43,13 +43,14 @@ class Variant(NamedTuple):
 
 _4X4_NARROW = Variant("4x4 stride 2")
 _WIDEST = Variant("generic", wide=True)
-# Of a launcher's first form, for each architecture: what is specialised most and least, and both layouts.
+# Builds of a method's first form for each architecture: specialised most and least, in both layouts.
 _FEW = (_4X4_NARROW, Variant("generic", channels_last=True), _WIDEST)
 _MORE = (
     *(Variant("generic"), Variant("4x4 stride 2", channels_last=True)),
     Variant("generic", wide=True, channels_last=True),
 )
-# Of the smallest and the largest elements that are computed with, as literals make no difference that depends on these.
+# Further builds, of the smallest and the largest elements that are computed with: what literals change does not depend
+# on the element type.
 _OTHERS = (
     *map(Variant, ("3x3x3 stride 2", "5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")),
     *(Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
@@ -128,11 +129,11 @@ def _first_forms(stem: str, dtype: DType) -> list[tuple[Defines, str, Variant]]:
 
 
 def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[Defines, str, Variant]]:
-    """Yield builds of all forms, in what takes most registers, and of the loads of 16 bytes.
+    """Yield builds of all forms.
 
-    Of loads of both operands by elements and by 16 bytes, with trimming and without, every other one; where layouts
-    make no difference to a form, the rest are the other layout's. The largest tiles stand for all of their micro-kernel
-    on other architectures, and where indices are wide.
+    Each form is built in the way that takes most registers, and with loads of 16 bytes. Every other combination of
+    loads and trimming is built; where layouts make no difference to a form, the other layout builds the rest. The
+    largest tile of a micro-kernel stands for all of its tiles on other architectures, and with wide indices.
     """
     generic, literal = (Variant(each, channels_last=channels_last) for each in ("generic", "4x4 stride 2"))
     known = forms(stem, dtype, channels_last)
@@ -154,7 +155,7 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
             yield form, "sm_90", generic
         if form in largest and not by_element and classes <= 2:
             yield form, next(others), generic
-        # Of tiles on CUDA cores the layout that has not the turn is like the other.
+        # On CUDA cores both layouts are alike, so that one of them is enough.
         if not by_element and values.get("TRIMMED") != "1" and (turn or tensor or classes):
             yield form, "sm_90", literal
         if form in largest_wide and all_by_element and classes <= 2:

@@ -178,13 +178,13 @@ def _writing(context: PlanContext, product: Product, form: Form) -> float:
     return sums * min(_SECTOR, product.neighbours * element) / _BYTES_A_CLOCK
 
 
-# Interleaved forms have to take less time than this share of others': what they take of the first cache is not
-# reckoned.
+# An interleaved form is taken if it needs less than this share of another form's time, because the estimate leaves out
+# the first cache, which it fills.
 _BETTER = 0.98
 # Taps that share the inputs of a tile.
 _SHARING = 4
 # Bytes that are written at once.
 _SECTOR = 32
-# Of one multiprocessor: threads whose registers fit, bytes a clock from the second level of the cache and from shared
-# memory, and clocks of a load from the former, of the start and end of a block, and of another launch.
+# What one multiprocessor has: threads whose registers fit; bytes a cycle from the second cache, and from shared memory;
+# and the cycles of a load from the second cache, of the start and end of a block, and of another launch.
 _RESIDENT_THREADS, _BYTES_A_CLOCK, _SHARED_BYTES_A_CLOCK, _WAIT, _BLOCK, _LAUNCH = 512, 32, 128, 700, 1500, 3000

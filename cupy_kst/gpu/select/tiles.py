@@ -40,7 +40,8 @@ class Tile(NamedTuple):
         return self.m // self.thread_m * (self.n // self.thread_n)
 
 
-# Of the sums of one thread: at most 64 registers. Narrow tiles are for images' channels, low ones for few positions.
+# The sums of one thread take at most 64 registers. Narrow tiles serve the few channels of images, low tiles few
+# positions.
 _HALF = (
     Tile(m=128, n=128, k=32, thread_m=8, thread_n=8, stages=4),
     Tile(m=64, n=64, k=32, thread_m=4, thread_n=8, stages=4),

@@ -80,7 +80,7 @@ class Store:
         The file.
     """
 
-    # Of all stores: choices that were made before a change may be others after it.
+    # Stores count their changes together: a choice that was made before a change may be another one after it.
     changes: ClassVar[int] = 0
 
     def __init__(self, path: Path) -> None:
