@@ -127,7 +127,7 @@ def test_integer_arrays_are_exact_in_16_bits_in_any_order(dtype: str, terms: int
     exact()
 
 
-# With parts up to 3, a part of the last of a sum could be 1 + 2 * 3**2 * terms times as large as 1.
+# With parts up to 3, one part of the last sum could be 1 + 2 * 3**2 * terms times as large as 1.
 @pytest.mark.parametrize("terms", [1, 932067, 932068])
 def test_integer_arrays_are_exact_in_complex64(terms: int) -> None:
     case = Case("conv_transpose", (terms, 1), (terms, 1, 1), True, "complex64", (1,), (0,), (0,), 1, (1,), (1,))
