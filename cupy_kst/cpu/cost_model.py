@@ -75,8 +75,8 @@ _MICROKERNEL = Shape(False, 6, 4, _LANES)
 _ITEMSIZE = 4
 
 # The prices are those of float32 on two cores of an AMD EPYC (Zen 5) with OpenBLAS's kernels for Haswell;
-# `python -m experiments cpu_calibrate` measures them again. With its kernels for SkylakeX a product costs three quarters,
-# but a form chosen by these prices loses less there than the other way round.
+# `python -m experiments cpu_calibrate` measures them again. A product costs three quarters of that with the kernels for
+# SkylakeX, but a form chosen by these prices loses less there than the other way round.
 PRICES = WorkCounts(
     gemm_macs=1.2e-11,
     gemm_operands=9.8e-11,
