@@ -1,9 +1,9 @@
 """The products of all taps, merged class by class where they lie: one axis after the other, in few long additions.
 
-A class has a *lead* tap, whose products cover all of its outputs; those of its other taps are added to these in place,
-shifted. Along the inner axes that is done for rows and planes as one line: what a shift would carry from one row into
-the next is set to zero before. Large maps are divided into strips of the outermost axis, so that the products of one
-stay in a cache. Samples of small maps are one axis more, the outermost, so that they share one matrix product.
+A class has an *anchor* tap, whose products cover all of its outputs. The products of its other taps are added to these
+in place, shifted. Along the inner axes that is done for rows and planes as one line: what a shift would carry from one
+row into the next is set to zero before. Large maps are divided into strips of the outermost axis, so that the products
+of one stay in a cache. Samples of small maps are one axis more, the outermost, so that they share one matrix product.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..axis import Axis
 from ..geometry import AXES, Geometry
 from .arguments import Setting, grouped_shapes
 from .im2col import Index, block_shape, blocks, slices
-from .sharing import share
+from .parallel import parallel_for
 from .sums import CHAIN, matrix_product
 from .taps import class_table, ranges, table
 
@@ -49,20 +49,20 @@ class _Line(NamedTuple):
     Attributes
     ----------
     merges : ndarray of int64
-        Rows of a lead, a tap whose products are added to those of the lead, and how many inputs the lead's are before
+        Rows of an anchor, a tap whose products are added to its own, and how many inputs the anchor's are before
         the tap's.
-    landings : ndarray of int64
-        For each class with taps the lead, the first input and the first output of its sums, and how many there are.
+    scatter_ranges : ndarray of int64
+        For each class with taps the anchor, the first input and the first output of its sums, and how many there are.
     step : int
         Distance of a class's outputs.
-    leads : slice
-        Taps that have all leads among them.
+    anchors : slice
+        Taps that have all anchors among them.
     """
 
     merges: Table
-    landings: Table
+    scatter_ranges: Table
     step: int
-    leads: slice
+    anchors: slice
 
 
 class _Strip(NamedTuple):
@@ -103,7 +103,7 @@ class Plan(NamedTuple):
     strip : int
         Steps of a strip.
     before, after : int
-        Steps from a sum's lead to the other inputs that it takes, if there are several strips.
+        Steps from a sum's anchor to the other inputs that it takes, if there are several strips.
     complete : bool
         Whether all outputs are written.
     """
@@ -131,8 +131,8 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     channel would not fit a cache.
     """
     axes, pixels = geometry.axes, prod(axis.small for axis in geometry.axes)
-    together = max(1, geometry.samples) if pixels < _COLUMNS else 1
-    sizes = (together, *(axis.small for axis in axes))
+    batch = max(1, geometry.samples) if pixels < _COLUMNS else 1
+    sizes = (batch, *(axis.small for axis in axes))
     outer = next((number for number, size in enumerate(sizes) if size > 1), AXES)
     inner, taps = prod(sizes[outer + 1 :]), prod(axis.kernel for axis in axes)
     rows = min(_ROWS, taps * geometry.large_channels // geometry.groups)
@@ -142,7 +142,7 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     lines = tuple(line for axis in axes if (line := _line(axis)))
     if len(lines) < AXES:
         return None
-    samples = _Line(np.empty((0, 3), np.int64), np.array([[0, 0, 0, together]]), 1, slice(0, 1))
+    samples = _Line(np.empty((0, 3), np.int64), np.array([[0, 0, 0, batch]]), 1, slice(0, 1))
     lines = (samples, *lines)
     shifts = lines[outer].merges[:, 2]
     before, after = (0, 0) if strip == sizes[outer] else (-shifts.min(initial=0), shifts.max(initial=0))
@@ -160,16 +160,16 @@ def _line(axis: Axis) -> _Line | None:
     if (counts > CHAIN).any():
         return None
     # The first tap that does not reach behind the last input; it has to have the first one, too.
-    leads = np.maximum(0, -((axis.small - starts - lengths) // axis.input_step))
-    if (leads >= counts).any() or (starts < leads * axis.input_step).any():
+    anchors = np.maximum(0, -((axis.small - starts - lengths) // axis.input_step))
+    if (anchors >= counts).any() or (starts < anchors * axis.input_step).any():
         return None
     numbers, of_class = ranges(np.zeros_like(counts), counts), np.repeat(np.arange(len(counts)), counts)
-    shifts = (leads[of_class] - numbers) * axis.input_step
-    lead_taps = first_taps + leads * axis.tap_step
-    merges = table(lead_taps[of_class], first_taps[of_class] + numbers * axis.tap_step, shifts)
+    shifts = (anchors[of_class] - numbers) * axis.input_step
+    anchor_taps = first_taps + anchors * axis.tap_step
+    merges = table(anchor_taps[of_class], first_taps[of_class] + numbers * axis.tap_step, shifts)
     merges = merges[(shifts != 0) & (abs(shifts) < axis.small)]
-    landings = table(lead_taps, starts - leads * axis.input_step, firsts, lengths)
-    return _Line(merges, landings, axis.stride, _covering(np.sort(lead_taps)))
+    scatter_ranges = table(anchor_taps, starts - anchors * axis.input_step, firsts, lengths)
+    return _Line(merges, scatter_ranges, axis.stride, _covering(np.sort(anchor_taps)))
 
 
 def _covering(taps: Table) -> slice:
@@ -200,7 +200,7 @@ def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array 
 
     each = blocks(target.shape[:3], max(1, PRODUCT_BYTES // row_bytes))
     if weight.shape[1] == 1 and out.size > _ALONE:
-        share(each, block)
+        parallel_for(each, block)
     else:
         for index in each:
             block(index)
@@ -213,8 +213,8 @@ def workspace(geometry: Geometry, how: Plan, setting: Setting) -> int:
     row_bytes = taps * how.held * how.inner * setting.itemsize
     shape = (samples // how.sizes[0], groups, out_channels)
     block = block_shape(shape, max(1, PRODUCT_BYTES // row_bytes))
-    together = how.sizes[0] if groups * channels > 1 else 1
-    columns = block[0] * block[1] * channels * together * prod(sizes) * setting.itemsize if together > 1 else 0
+    batch = how.sizes[0] if groups * channels > 1 else 1
+    columns = block[0] * block[1] * channels * batch * prod(sizes) * setting.itemsize if batch > 1 else 0
     count = prod(ceil(length / edge) for length, edge in zip(shape, block, strict=True))
     shared = channels == 1 and prod(geometry.full_large_shape) > _ALONE
     return (min(setting.threads, count) if shared else 1) * (columns + max(PRODUCT_BYTES, prod(block) * row_bytes))
@@ -269,8 +269,8 @@ def _strips(how: Plan) -> Iterator[_Strip]:
 
 
 def _around(how: Plan, number: int) -> tuple[Index, Index]:
-    """Return the index in front of the tap of one axis, and that behind it, which has the leads of other axes."""
-    return (..., *(slice(None),) * number), tuple(line.leads for line in how.lines[number + 1 :])
+    """Return the index in front of the tap of one axis, and that behind it, which has the anchors of other axes."""
+    return (..., *(slice(None),) * number), tuple(line.anchors for line in how.lines[number + 1 :])
 
 
 def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Index, Index]]:
@@ -282,44 +282,48 @@ def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Ind
         whole = (slice(None),) * (number - how.outer - 1)
         inside = (*behind, *(slice(None),) * how.outer, slice(first, stop), *whole)
         last = (slice(None),) * (AXES - number)
-        for lead, tap, shift in how.lines[number].merges.tolist():
+        for anchor, tap, shift in how.lines[number].merges.tolist():
             # Where a sum takes what lies in the next line, or in the one before.
             edge = slice(0, shift) if shift > 0 else slice(size + shift, None)
             apart = abs(shift) * step
             low, high = slice(start, end - apart), slice(start + apart, end)
             into, others = (low, high) if shift > 0 else (high, low)
-            yield (*before, tap, *inside, edge, *last), (*before, lead, *behind, into), (*before, tap, *behind, others)
+            yield (
+                (*before, tap, *inside, edge, *last),
+                (*before, anchor, *behind, into),
+                (*before, tap, *behind, others),
+            )
 
 
 def _outer_merges(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[None, Index, Index]]:
     """Yield what is merged into the sums of the outer axis from `done` to `end`."""
     inner, size = how.inner, how.sizes[how.outer]
     before, behind = _around(how, how.outer)
-    for lead, tap, shift in how.lines[how.outer].merges.tolist():
+    for anchor, tap, shift in how.lines[how.outer].merges.tolist():
         first, stop = max(done, -shift) - base, min(end, size - shift) - base
         if first < stop:
-            into = (*before, lead, *behind, slice(first * inner, stop * inner))
+            into = (*before, anchor, *behind, slice(first * inner, stop * inner))
             others = (*before, tap, *behind, slice((first + shift) * inner, (stop + shift) * inner))
             yield None, into, others
 
 
 def _stores(how: Plan, base: int, done: int, end: int) -> Iterator[tuple[Index, Index]]:
     """Yield the outputs whose sums are complete on the outer axis from `done` to `end`, and these."""
-    leads, inputs, outputs = [], [], []
+    anchors, inputs, outputs = [], [], []
     for number, line in enumerate(how.lines):
-        tap, start, output, count = line.landings.T
+        tap, start, output, count = line.scatter_ranges.T
         if number == how.outer:
             first, stop = np.maximum(done, start), np.minimum(end, start + count)
             some = first < stop
             tap, count, output = tap[some], (stop - first)[some], (output + (first - start) * line.step)[some]
             start = first[some] - base
-        leads.append(tap.tolist())
+        anchors.append(tap.tolist())
         inputs.append(slices(start, start + count, 1))
         outputs.append(slices(output, output + count * line.step, line.step))
     # Products of lists are made without a step of the interpreter for each.
-    sums = zip(product((...,), *leads), product(*inputs), strict=True)
-    for to, (lead, at) in zip(product((...,), *outputs), sums, strict=True):
-        yield to, lead + at
+    sums = zip(product((...,), *anchors), product(*inputs), strict=True)
+    for to, (anchor, at) in zip(product((...,), *outputs), sums, strict=True):
+        yield to, anchor + at
 
 
 def _workspace(shape: tuple[int, ...], dtype: Any) -> Array:

@@ -174,7 +174,9 @@ def numpy_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
     else:
         rows = max(1, PRODUCT_BYTES // (taps * how.held * how.inner * _ITEMSIZE))
         strips, reads = -(-how.sizes[how.outer] // how.strip) / how.sizes[0], -(-columns // rows)
-        each = 2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.landings) for line in how.lines)
+        each = (
+            2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.scatter_ranges) for line in how.lines)
+        )
     operands = samples * groups * depth * (reads * pixels + strips * taps * columns) + results
     calls = 3 + each * strips * max(1, samples * geometry.large_channels // rows)
     return WorkCounts(results * depth, operands, 0, results + outputs, calls)

@@ -57,15 +57,15 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
 
 def _set(classes: list[_Class], products: _Products, bias: Array | None, target: Array) -> None:
     """Set what the products of some taps cover best, and add what is outside of that."""
-    for lead, lead_inputs, lands, _, others in classes:
-        sums = products.of(lead)[lead_inputs]
+    for anchor, anchor_inputs, scatter, _, others in classes:
+        sums = products.of(anchor)[anchor_inputs]
         for tap, merges, strays in others:
             product_of_tap = products.of(tap)
             for into, inputs in merges:
                 sums[into] += product_of_tap[inputs]
             for into, inputs in strays:
                 target[into] += product_of_tap[inputs]
-        target[lands] = sums if bias is None else sums + bias
+        target[scatter] = sums if bias is None else sums + bias
 
 
 def workspace(geometry: Geometry, setting: Setting) -> int:
@@ -126,9 +126,9 @@ class _Class(NamedTuple):
     product that covers most, so that the strided outputs are touched once; what sticks out is added by itself.
     """
 
-    lead: Tap
+    anchor: Tap
     inputs: Index
-    lands: Index
+    scatter: Index
     outputs: int
     others: list[_Other]
 
@@ -156,25 +156,25 @@ _Span = tuple[slice, slice]
 
 
 class _AxisClass(NamedTuple):
-    """A part of a class along one axis: its lead, and for each tap that meets outputs where its products go.
+    """A part of a class along one axis: its anchor, and for each tap that meets outputs where its products go.
 
     Attributes
     ----------
-    lead : int
+    anchor : int
         The number of the first tap of those that meet most outputs.
     outputs : int
         How many it meets.
     taps : list of int
         The filter elements.
     wholes, inners : list of (slice, slice)
-        Outputs and inputs that each tap meets, and those of them that the lead meets as well.
+        Outputs and inputs that each tap meets, and those of them that the anchor meets as well.
     sums : list of slice
-        Where these are among the outputs of the lead; the slice is empty where there are none.
+        Where these are among the outputs of the anchor; the slice is empty where there are none.
     sides : list of list of (slice, slice)
-        Outputs and inputs in front of the lead's and behind them.
+        Outputs and inputs in front of the anchor's and behind them.
     """
 
-    lead: int
+    anchor: int
     outputs: int
     taps: list[int]
     wholes: list[_Span]
@@ -209,8 +209,8 @@ def _part_of_axis_class(
     """Return what the taps of a class from `begin` to `end` have."""
     ahead = start - np.arange(begin, end) * axis.input_step
     low, high = np.maximum(0, -ahead), np.minimum(length, axis.small - ahead)
-    lead = int(np.argmax(high - low))
-    inner_low, inner_high = np.maximum(low, low[lead]), np.minimum(high, high[lead])
+    anchor = int(np.argmax(high - low))
+    inner_low, inner_high = np.maximum(low, low[anchor]), np.minimum(high, high[anchor])
     inner_high = np.maximum(inner_low, inner_high)
 
     def spans(low: Table, high: Table, ahead: Table) -> list[_Span]:
@@ -223,20 +223,20 @@ def _part_of_axis_class(
         for number, span in zip(there.tolist(), spans(from_[there], to[there], ahead[there]), strict=True):
             sides[number].append(span)
     return _AxisClass(
-        lead,
-        int(high[lead] - low[lead]),
+        anchor,
+        int(high[anchor] - low[anchor]),
         list(range(first_tap + begin * axis.tap_step, first_tap + end * axis.tap_step, axis.tap_step)),
         spans(low, high, ahead),
         spans(inner_low, inner_high, ahead),
-        slices(inner_low - low[lead], inner_high - low[lead], 1),
+        slices(inner_low - low[anchor], inner_high - low[anchor], 1),
         sides,
     )
 
 
 def _class(axes: tuple[_AxisClass, ...]) -> _Class:
     """Return how the products of a class's part get into its outputs: each tap is one of those of each axis."""
-    lead = tuple(axis.taps[axis.lead] for axis in axes)
-    of_lead = [axis.wholes[axis.lead] for axis in axes]
+    anchor = tuple(axis.taps[axis.anchor] for axis in axes)
+    of_anchor = [axis.wholes[axis.anchor] for axis in axes]
     others = []
     columns = [
         product(*each)
@@ -249,14 +249,14 @@ def _class(axes: tuple[_AxisClass, ...]) -> _Class:
         )
     ]
     for tap, wholes, inners, sums, sides in zip(*columns, strict=True):
-        if tap == lead:
+        if tap == anchor:
             continue
         shared = all(each.start < each.stop for each in sums)
         merges = [((..., *sums), _sides(inners)[1])] if shared else []
         strays = list(map(_sides, _outside(wholes, inners, sides))) if any(sides) else []
         others.append(_Other(tap, merges, strays if shared else [_sides(wholes)]))
-    outputs, inputs = _sides(of_lead)
-    return _Class(lead, inputs, outputs, prod(axis.outputs for axis in axes), others)
+    outputs, inputs = _sides(of_anchor)
+    return _Class(anchor, inputs, outputs, prod(axis.outputs for axis in axes), others)
 
 
 def _sides(spans: Sequence[_Span]) -> tuple[Index, Index]:

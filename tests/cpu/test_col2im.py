@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import col2im, reference, sharing
+from cupy_kst.cpu import col2im, parallel, reference
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice
 from tests.support.problems import problem_of
@@ -149,11 +149,11 @@ def test_threads_share_out_what_blas_does_not_multiply(monkeypatch: pytest.Monke
     monkeypatch.setattr(col2im, "_COLUMNS", 0)
     shared: list[int] = []
 
-    def share(tasks: Any, do: Any) -> None:
+    def noting(tasks: Any, do: Any) -> None:
         shared.append(len(each := list(tasks)))
-        sharing.share(each, do)
+        parallel.parallel_for(each, do)
 
-    monkeypatch.setattr(col2im, "share", share)
+    monkeypatch.setattr(col2im, "parallel_for", noting)
     right = reference.conv_transpose(x, w, bias, **options)
     for _ in range(20):
         np.testing.assert_array_equal(computed(x, w, bias, options), right)
@@ -170,7 +170,7 @@ def test_an_error_in_a_thread_is_raised_once_all_have_stopped(monkeypatch: pytes
         done.append(task)
 
     with pytest.raises(MemoryError, match="no memory"):
-        sharing.share(range(50), do)
+        parallel.parallel_for(range(50), do)
     assert set(done) <= set(range(50)) - {3}
 
 
@@ -179,9 +179,9 @@ def test_without_new_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
-    monkeypatch.setattr(sharing, "_pool", none_left)
+    monkeypatch.setattr(parallel, "_pool", none_left)
     done: list[int] = []
-    sharing.share(range(9), done.append)
+    parallel.parallel_for(range(9), done.append)
     assert done == list(range(9))
 
 
@@ -189,13 +189,13 @@ def test_without_new_threads_the_caller_does_all(monkeypatch: pytest.MonkeyPatch
 def test_a_forked_process_has_threads_of_its_own() -> None:
     program = """
 import os
-from cupy_kst.cpu import sharing
+from cupy_kst.cpu import parallel
 done = []
-sharing.share(range(9), done.append)
+parallel.parallel_for(range(9), done.append)
 child = os.fork()
 if child == 0:
     done.clear()
-    sharing.share(range(9), done.append)
+    parallel.parallel_for(range(9), done.append)
     os._exit(sorted(done) != list(range(9)))
 assert os.waitpid(child, 0)[1] == 0
 """

@@ -16,7 +16,7 @@ from .compiled import threads
 Task = TypeVar("Task")
 
 
-def share(tasks: Iterable[Task], do: Callable[[Task], None]) -> None:
+def parallel_for(tasks: Iterable[Task], do: Callable[[Task], None]) -> None:
     """Do all tasks, in the caller's thread and in helpers, and return when they are done.
 
     Helpers that are busy with another call do not help.
