@@ -118,14 +118,14 @@ def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: MicroKernel, numb
     assert plain.tobytes() == same.tobytes()
 
 
-# In front of a text: an element that tells of every thread that stores it in the output, which is `y` where a kernel
+# In front of a text: an element that tells of every thread that stores it in the output, which is `large` where a kernel
 # declares its shared memory.
 TELLING = """
 static const void* output;
 #undef KST_SHARED
 #define KST_SHARED(Type, name) \\
     Type& name = *static_cast<Type*>(kst::shared(sizeof(Type), alignof(Type), #name)); \\
-    output = y
+    output = large
 struct Telling {
     ELEMENT value;
     Telling() = default;
