@@ -124,7 +124,7 @@ def emulate(
     if channels_last:
         full.update({role: (n, *pixels, c) for role, (n, c, *pixels) in full.items() if role != "weight"})
     out = emulator.empty(full[output], case.dtype)
-    given = dict(_by_role(case, arrays), **{output: out})
+    given = dict(arrays_by_role(case, arrays), **{output: out})
     if shapes.samples == 0 and output == "weight":
         return np.zeros(shapes.weight_shape, case.dtype)
     if channels_last:
@@ -141,12 +141,13 @@ def emulate(
     return result.conj() if output == "weight" else result
 
 
-def _by_role(case: Case, arrays: Arrays) -> dict[str, Any]:
+def arrays_by_role(case: Case, arrays: Arrays) -> dict[str, Any]:
+    """Return what engines read for a case, under the names that they have for it."""
     if case.op == "conv_transpose":
         return {"small": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
     if case.op == "conv":
         return {"large": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
-    # Engines sum products; the gradient conjugates one of them.
+    # Engines sum products; the gradient conjugates one of them, and its result is conjugated in turn.
     return {"large": arrays.input, "small": arrays.grad_output.conj()}
 
 
