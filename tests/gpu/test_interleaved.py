@@ -118,8 +118,8 @@ def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: MicroKernel, numb
     assert plain.tobytes() == same.tobytes()
 
 
-# In front of a text: an element that tells of every thread that stores it in the output, which is `large` where a kernel
-# declares its shared memory.
+# What stands in front of a text: an element that tells of every thread that stores it in the output. The output is
+# called `large` where a kernel declares its shared memory.
 TELLING = """
 static const void* output;
 #undef KST_SHARED
