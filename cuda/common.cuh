@@ -25,7 +25,7 @@ typedef COMPUTE Compute;
 #endif
 
 // The small map is what a transposed convolution reads and a convolution writes, the large one the reverse. The order
-// of the fields is that of gpu/params.py.
+// of the fields is that of gpu/build/params.py.
 struct Params {
     Index samples;
     Index small_channels, large_channels;  // of all groups

@@ -2,15 +2,15 @@
 // cut for every position to the taps that meet the map.
 //
 //   filters[g, k, c, c'] = weight[g*group_small + c', c, k]
-//   y[n, c', i] = bias[c'] + sum over k, c of x[n, c, i*stride + k*dilation - lo] * filters[g, k, c, c']
+//   small[n, c', i] = bias[c'] + sum over k, c of large[n, c, i*stride + k*dilation - lo] * filters[g, k, c, c']
 //
 // Macros: those of common.cuh, tile.cuh and tile_filter.cuh. Maps are shown with their channels first.
-// x        [samples, large_channels, large_d, large_h, large_w]
-// weight   [small_channels, large_channels / groups, KD, KH, KW]
-// filters  [groups, KD, KH, KW, group_large, group_small]
-// bias     [small_channels], or null
-// partials [splits], each as y, of the compute type; null where the depth of products is not split
-// y        [samples, small_channels, small_d, small_h, small_w]
+// large     [samples, large_channels, large_d, large_h, large_w]
+// weight    [small_channels, large_channels / groups, KD, KH, KW]
+// filters   [groups, KD, KH, KW, group_large, group_small]
+// bias      [small_channels], or null
+// partials  [splits], each as small, of the compute type; null where the depth of products is not split
+// small     [samples, small_channels, small_d, small_h, small_w]
 // Launch: pack_filter with a thread per element of weight, where its output channels are the samples; then
 // multiply_positions with grid.x = column tiles * groups * row tiles; trimmed, row tiles are of the samples, for every
 // position. Where grid.y splits the depth, add_partials comes last. grid.z is 1.
@@ -31,8 +31,8 @@ pack_filter(const Storage* __restrict__ weight, Storage* __restrict__ filters, c
 }
 
 extern "C" __global__ void PER_TILE multiply_positions(
-    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
+    const Storage* __restrict__ large, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
+    Compute* __restrict__ partials, Storage* __restrict__ small, const Params p)
 {
     TILE_SHARED(Tile, tile);
     Index number = (Index)blockIdx.x;
@@ -47,9 +47,10 @@ extern "C" __global__ void PER_TILE multiply_positions(
         const Row own = rows.at(load_row(i));
         const long long sample = map_offset(own.sample, p.large_channels, group * p.group_large, plane);
         source.rows[i] = {
-            own.inside ? x + sample : nullptr, own.d * SD - p.lo_d, own.h * SH - p.lo_h, own.w * SW - p.lo_w, nullptr};
+            own.inside ? large + sample : nullptr, own.d * SD - p.lo_d, own.h * SH - p.lo_h, own.w * SW - p.lo_w,
+            nullptr};
     }
-    source.somewhere = x;
+    source.somewhere = large;
     source.filter = filters + plane_offset(group, KD * KH * KW, 0, p.group_small * p.group_large) + column;
     source.channels = p.group_large;
     source.columns = p.group_small;
@@ -72,5 +73,5 @@ extern "C" __global__ void PER_TILE multiply_positions(
     };
     if (partials)
         partials += (long long)blockIdx.y * p.samples * p.small_channels * small_plane;
-    write_tile(tile, sums, place, partials, y, channel_step(small_plane), columns_left);
+    write_tile(tile, sums, place, partials, small, channel_step(small_plane), columns_left);
 }

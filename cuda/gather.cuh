@@ -19,10 +19,10 @@ first_tap(Index padded, Index taps, Index stride, Index dilation, Index common, 
     return tap;
 }
 
-// bias + sum over taps and channels of x[c, d, h, w] * weight[c, kd, kh, kw], for an x and a weight that begin at the
-// group's first input channel. Channels are innermost: whether a tap is on the input is settled once for all of them.
+// bias + sum over taps and channels of small[c, d, h, w] * weight[c, kd, kh, kw], for a map and a weight that
+// begin at the group's first input channel. Channels are innermost, so that a tap's bounds are tested once for all.
 __device__ __forceinline__ Compute gather(
-    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight, Compute bias, Index od,
+    const Params& p, const Storage* __restrict__ small, const Storage* __restrict__ weight, Compute bias, Index od,
     Index oh, Index ow)
 {
     const Tap d = first_tap(od + p.lo_d, KD, SD, DD, GD, VD);
@@ -41,7 +41,7 @@ __device__ __forceinline__ Compute gather(
                 if (iw < 0 || iw >= p.small_w)
                     continue;
                 const Index from = (id * p.small_h + ih) * p.small_w + iw, tap = (kd * KH + kh) * KW + kw;
-                add_tap(sum, x + from * pixel, step, weight + tap, filter, p.group_small);
+                add_tap(sum, small + from * pixel, step, weight + tap, filter, p.group_small);
             }
         }
     }
@@ -50,13 +50,13 @@ __device__ __forceinline__ Compute gather(
 
 // Write the output at (d, h, w) of a place's sample and channel.
 __device__ __forceinline__ void gather_output(
-    const Params& p, const Storage* __restrict__ x, const Storage* __restrict__ weight,
-    const Storage* __restrict__ bias, Storage* __restrict__ y, const Place& at, Index d, Index h, Index w)
+    const Params& p, const Storage* __restrict__ small, const Storage* __restrict__ weight,
+    const Storage* __restrict__ bias, Storage* __restrict__ large, const Place& at, Index d, Index h, Index w)
 {
     const Index group = at.channel / p.group_large, channel = at.channel % p.group_large;
-    x += map_offset(at.sample, p.small_channels, group * p.group_small, p.small_d * p.small_h * p.small_w);
+    small += map_offset(at.sample, p.small_channels, group * p.group_small, p.small_d * p.small_h * p.small_w);
     weight += plane_offset(group * p.group_small, p.group_large, channel, KD * KH * KW);
-    y += map_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
-    const Compute sum = gather(p, x, weight, bias ? load(bias + at.channel) : Compute{}, d, h, w);
-    store(y + ((d * p.large_h + h) * p.large_w + w) * pixel_step(p.large_channels), sum);
+    large += map_offset(at.sample, p.large_channels, at.channel, p.large_d * p.large_h * p.large_w);
+    const Compute sum = gather(p, small, weight, bias ? load(bias + at.channel) : Compute{}, d, h, w);
+    store(large + ((d * p.large_h + h) * p.large_w + w) * pixel_step(p.large_channels), sum);
 }

@@ -1,19 +1,20 @@
 // KS-deconv (arXiv 2306.15951): the filter is split into one dense sub-filter per residue class, each rotated; a matrix
-// product of the input by it makes the class' outputs, which are written where they stand. One launch for all classes.
+// product of the input by it makes the class' outputs, which are written to their places. One launch for all classes.
 //
 //   filters[g, class, j, c', c] = weight[g*group_small + c', c, k]   where k = u + (T - 1 - j)*stride/gcd
-//   y[n, c, o] = bias[c] + sum over j, c' of x[n, c', start + q - (T - 1 - j)*dilation/gcd] * filters[g, class, j, c',
-//   c] for o = first + q*stride, where the class' T taps are u, u + stride/gcd, ..., on each axis
+//   large[n, c, first + q*stride] = bias[c] + sum over j, c' of small[n, c', i] * filters[g, class, j, c', c]
+//
+// with i = start + q - (T - 1 - j)*dilation/gcd, on each axis. The T taps of a class are u, u + stride/gcd, and so on.
 //
 // A class without taps has the bias alone.
 //
 // Macros: those of common.cuh, tile.cuh, tile_filter.cuh and tile_interleave.cuh. Channels of maps are shown first.
-// x        [samples, small_channels, small_d, small_h, small_w]
-// weight   [small_channels, large_channels / groups, KD, KH, KW]
-// filters  [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
-// bias     [large_channels], or null
-// partials [splits], each as y, of the compute type; null where the depth of products is not split
-// y        [samples, large_channels, large_d, large_h, large_w]
+// small     [samples, small_channels, small_d, small_h, small_w]
+// weight    [small_channels, large_channels / groups, KD, KH, KW]
+// filters   [groups, taps of all classes (by u of d, h and w, then by j), group_small, group_large]
+// bias      [large_channels], or null
+// partials  [splits], each as large, of the compute type; null where the depth of products is not split
+// large     [samples, large_channels, large_d, large_h, large_w]
 // Launch: split_and_rotate with a thread per element of weight, where input channels are the samples; then
 // multiply_classes with grid.x = column tiles * classes * groups * row tiles of the first class, which has most
 // positions; trimmed, row tiles are of the samples, for every position of the first class; interleaved, one block makes
@@ -76,7 +77,7 @@ __device__ __forceinline__ Index smaller(Index a, Index b) { return a < b ? a : 
 
 // What a block multiplies for one class of each axis.
 __device__ __forceinline__ MapByFilter source_of(
-    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Rows& rows, const Class& d,
+    const Storage* __restrict__ small, const Storage* __restrict__ filters, const Rows& rows, const Class& d,
     const Class& h, const Class& w, Index group, Index column, const Params& p)
 {
     const Index plane = p.small_d * p.small_h * p.small_w;
@@ -87,9 +88,9 @@ __device__ __forceinline__ MapByFilter source_of(
         const Row own = rows.at(load_row(i));
         const long long sample = map_offset(own.sample, p.small_channels, group * p.group_small, plane);
         source.rows[i] = {
-            own.inside ? x + sample : nullptr, d.origin + own.d, h.origin + own.h, w.origin + own.w, nullptr};
+            own.inside ? small + sample : nullptr, d.origin + own.d, h.origin + own.h, w.origin + own.w, nullptr};
     }
-    source.somewhere = x;
+    source.somewhere = small;
     source.filter = filters + plane_offset(group, KD * KH * KW, sub_filter, p.group_small * p.group_large) + column;
     source.channels = p.group_small;
     source.columns = p.group_large;
@@ -103,8 +104,8 @@ __device__ __forceinline__ MapByFilter source_of(
 }
 
 extern "C" __global__ void PER_TILE multiply_classes(
-    const Storage* __restrict__ x, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
-    [[maybe_unused]] Compute* __restrict__ partials, Storage* __restrict__ y, const Params p)
+    const Storage* __restrict__ small, const Storage* __restrict__ filters, const Storage* __restrict__ bias,
+    [[maybe_unused]] Compute* __restrict__ partials, Storage* __restrict__ large, const Params p)
 {
     Index number = (Index)blockIdx.x;
     const Index column = take(number, tiles_of(p.group_large, TILE_N)) * TILE_N;
@@ -132,20 +133,20 @@ extern "C" __global__ void PER_TILE multiply_classes(
 #pragma unroll 1
     for (Index first = 0; first < INTERLEAVED; first++) {
         Sums sums = biased(bias ? bias + channel : nullptr, columns_left);
-        MapByFilter source = source_of(x, filters, rows, d, h, class_w(first), group, column, p);
+        MapByFilter source = source_of(small, filters, rows, d, h, class_w(first), group, column, p);
         add_share(sums, source, shared.products.tile);
         __syncthreads();
         keep(sums, shared.classes[first].lines);
     }
     __syncthreads();
-    write_interleaved(shared, place, y, step, columns_left);
+    write_interleaved(shared, place, large, step, columns_left);
 #else
     TILE_SHARED(Tile, tile);
     Sums sums = biased(bias && !partials ? bias + channel : nullptr, columns_left);
-    MapByFilter source = source_of(x, filters, rows, d, h, w, group, column, p);
+    MapByFilter source = source_of(small, filters, rows, d, h, w, group, column, p);
     add_share(sums, source, tile);
     if (partials)
         partials += (long long)blockIdx.y * p.samples * p.large_channels * plane;
-    write_tile(tile, sums, [&](int number) { return place(number, w.first); }, partials, y, step, columns_left);
+    write_tile(tile, sums, [&](int number) { return place(number, w.first); }, partials, large, step, columns_left);
 #endif
 }

@@ -18,7 +18,7 @@
 // Launch: multiply_taps with grid.x = row tiles * column tiles * groups * taps, grid.y = splits and grid.z = 1; where
 // there are several, add_partials of a weight, where the small map's channels are the samples.
 #define DEEP_A 0
-#define TURNED (!CHANNELS_LAST && sizeof(Storage) == 4)
+#define SWIZZLED (!CHANNELS_LAST && sizeof(Storage) == 4)
 #include "partials.cuh"
 #include "tile.cuh"
 
@@ -168,7 +168,7 @@ struct MapByMap {
             if (ASYNC) {
                 constexpr int bytes = ASYNC ? sizeof(Storage) * VECTOR_A : 4;
                 if (lines % PIECES_APART == 0 || load_line() + line_of(i) < lines)
-                    copy_async<bytes>(&to[turned(load_depth(), load_line()) + line_of(i)], place, real);
+                    copy_async<bytes>(&to[swizzled(load_depth(), load_line()) + line_of(i)], place, real);
                 continue;
             }
 #endif

@@ -10,7 +10,7 @@
 //   STAGES             buffers; on CUDA cores 2
 //   SHARED_BYTES       what these take, if that is more than any block has; else 0
 //   DEEP_A             1 where a source writes the depth of a row side by side, 0 where it writes rows
-//   TURNED             if a source defines it, 1 where it writes rows of floats element by element, see tile_mma.cuh
+//   SWIZZLED           if a source defines it, 1 where it writes rows of floats element by element, see tile_mma.cuh
 #pragma once
 #include "numeric.cuh"
 

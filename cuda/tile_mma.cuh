@@ -24,13 +24,13 @@ static_assert(TILE_K % MMA_DEPTH == 0 && 64 % TILE_K == 0 && STAGES > 1, "instru
 // Elements at the end of a row of a buffer, so that what a warp reads at once lies in different banks.
 #define DEEP_PAD ((int)(16 / sizeof(Storage)))
 #define ROW_PAD 8
-#ifndef TURNED
-#define TURNED 0
+#ifndef SWIZZLED
+#define SWIZZLED 0
 #endif
 
-// Where element m of a buffer's row k is. Rows begin 8 banks apart or 24, so that threads that write an element each of
-// 16 rows would meet 4 banks; turned, rows of the same bank have that element in different places.
-__device__ __forceinline__ int turned(int k, int m) { return TURNED ? m ^ k / 4 % 4 * 2 : m; }
+// The place of element m in row k of a buffer. Rows begin 8 or 24 banks apart, so that threads which write one element
+// each of 16 rows would meet in 4 banks. Swizzled rows that begin in the same bank hold element m in different places.
+__device__ __forceinline__ int swizzled(int k, int m) { return SWIZZLED ? m ^ k / 4 % 4 * 2 : m; }
 
 struct __align__(16) Tile {
 #if DEEP_A
@@ -113,7 +113,7 @@ struct Fragments {
                 b[j][part] = __float_as_uint(tile.b[buffer][deep + part * 4][column + 8 * j + line(k + part * 4)]);
     }
     // A lane's row or column of eight, in rows of a buffer from the k-th on.
-    static __device__ __forceinline__ int line(int k) { return turned(k, (int)threadIdx.x % 32 / 4); }
+    static __device__ __forceinline__ int line(int k) { return swizzled(k, (int)threadIdx.x % 32 / 4); }
 
     // Leave of each float its 11 upper bits, or those of the rest.
     __device__ __forceinline__ void round(bool rest)

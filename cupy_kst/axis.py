@@ -117,7 +117,7 @@ class Axis:
         if whole < fewer:
             return self.small
         # Before `fewer` taps meet more, one after the other; from `whole` on they meet less.
-        most = max((len(self.meetings(tap)[0]) for tap in (fewer - 1, whole) if first <= tap < stop), default=0)
+        most = max((len(self.valid_pairs(tap)[0]) for tap in (fewer - 1, whole) if first <= tap < stop), default=0)
         if fewer == whole:
             return most
         # Between them outputs end the run of inputs on both sides: it is one longer where it begins early enough.
@@ -165,11 +165,11 @@ class Axis:
         first = self.pad_lo + self.leading_zeros
         return range(first // self.stride, (first + self.large - 1) // self.stride + 1)
 
-    def meetings(self, tap: int) -> tuple[range, range]:
+    def valid_pairs(self, tap: int) -> tuple[range, range]:
         """Return the inputs whose product with `tap` lands on an output, and those outputs."""
         return self._landings(tap * self.dilation - self.pad_lo, self.large)
 
-    def standings(self) -> tuple[range, range]:
+    def zero_inserted_positions(self) -> tuple[range, range]:
         """Return the inputs that the padding leaves on the zero-inserted map, and where they stand on it."""
         return self._landings((self.kernel - 1) * self.dilation - self.pad_lo, self.zero_inserted_size)
 

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import cpu, dtypes
-from .dtypes import DType
-from .geometry import Geometry
-from .gpu import conv_v2, ks_deconv, sk_dilated
-from .gpu.choice import needs_wide
-from .gpu.device import REFERENCE
-from .gpu.target import Target
+from .gpu.counts import valid_macs
+from .gpu.methods import REGISTRY
 from .labels import DataFormat
 from .methods import OPERATION_OF, Op, Role, geometry_of, methods_of
 from .problem import Choice, Problem
-from .trimming import trims_classes, trims_windows
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def costs(
 
     Examples
     --------
-    Of the work that zeros would make, a 4x4 filter with stride 2 leaves a quarter, less what its taps miss at borders:
+    A 4x4 filter with stride 2 leaves a quarter of the work that zeros would make, less what its taps miss at borders:
 
     >>> from cupy_kst import costs
     >>> found = costs((1, 1, 4, 4), (1, 1, 4, 4), stride=2, padding=1)
@@ -157,7 +152,7 @@ class OnCpu(NamedTuple):
         return cls(swapped=not all(each.isnative for each in elements))
 
 
-# Of these a complex gradient takes a conjugate copy; that of a prepared weight is made before any call.
+# A complex gradient copies the conjugate of this array. A prepared weight is conjugated before any call.
 _CONJUGATED: dict[Op, Role] = {
     "conv_input": "weight",
     "conv_weight": "small",
@@ -170,117 +165,24 @@ def count(op: Op, problem: Problem, on_cpu: OnCpu) -> dict[str, Cost]:
     """Return the cost of every method that supports a problem, which a public operation poses."""
     geometry, dtype = problem.geometry, problem.dtype
     conjugated = None if on_cpu.prepared or dtype.compute.kind != "c" else _CONJUGATED.get(op)
-
+    useful = valid_macs(geometry)
     largest = max(map(prod, (geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape)))
 
     def cost(name: str) -> Cost:
-        if largest > _MOST_ON_CPU:
-            return Cost(*_COUNTS[name](geometry, dtype), None, None)
-        memory = cpu.memory(
-            problem,
-            Choice(name, on_cpu.forms.get(name)),
-            prepared=on_cpu.prepared,
-            swapped=on_cpu.swapped,
-            conjugated=conjugated,
-        )
-        return Cost(*_COUNTS[name](geometry, dtype), memory.form, memory.workspace_bytes)
+        form, workspace = None, None
+        if largest <= _MOST_ON_CPU:
+            form, workspace = cpu.memory(
+                problem,
+                Choice(name, on_cpu.forms.get(name)),
+                prepared=on_cpu.prepared,
+                swapped=on_cpu.swapped,
+                conjugated=conjugated,
+            )
+        counts = REGISTRY[name].counts(geometry, dtype)
+        return Cost(useful_macs=useful, cpu_form=form, cpu_workspace_bytes=workspace, **counts._asdict())
 
     return {name: cost(name) for name, method in methods_of(op).items() if method.supports(geometry)[0]}
 
 
 # Elements of an array for which memory of the CPU is planned: plans have a row for each block of a map.
 _MOST_ON_CPU = 1 << 33
-# The fields of a Cost up to `extra_threads`.
-_Counts = tuple[int, int, int, int, int, int | None]
-
-
-def _pairs(geometry: Geometry) -> int:
-    """Number of (sample, small channel, large channel) triples that are multiplied."""
-    return geometry.samples * geometry.small_channels * geometry.large_channels // geometry.groups
-
-
-def _useful(geometry: Geometry) -> int:
-    return _pairs(geometry) * geometry.met_taps
-
-
-def _zero_insertion(geometry: Geometry, dtype: DType) -> _Counts:
-    nominal = _pairs(geometry) * prod(axis.large * axis.kernel for axis in geometry.axes)
-    return (nominal, _useful(geometry), nominal, prod(geometry.zero_inserted_shape) * dtype.storage.itemsize, 2, 0)
-
-
-def _segregated(geometry: Geometry, dtype: DType) -> _Counts:
-    del dtype
-    launches = geometry.class_count
-    threads = launches * prod(-(-axis.large // axis.stride) for axis in geometry.axes)
-    extra = threads - prod(axis.large for axis in geometry.axes)
-    useful, dense = _useful(geometry), _pairs(geometry) * geometry.class_taps
-    return (dense, useful, useful, 0, launches, extra * geometry.samples * geometry.large_channels)
-
-
-def _unified(geometry: Geometry, dtype: DType) -> _Counts:
-    del dtype
-    useful = _useful(geometry)
-    return (_pairs(geometry) * geometry.class_taps, useful, useful, 0, 1, 0)
-
-
-def _ks_deconv(geometry: Geometry, dtype: DType) -> _Counts:
-    dense, useful = _pairs(geometry) * geometry.class_taps, _useful(geometry)
-    macs = useful if trims_classes(geometry) else dense
-    return (dense, useful, macs, *_planned(ks_deconv, geometry, dtype), None)
-
-
-def _split(geometry: Geometry, dtype: DType) -> _Counts:
-    samples, channels, *positions = geometry.split_output_shape
-    computed, kept = samples * channels * prod(positions), prod(geometry.full_large_shape)
-    # Every output of every sub-filter sums the same number of taps, expansion zeros and padding among them.
-    terms = geometry.small_channels // geometry.groups * prod(axis.sub_taps for axis in geometry.axes)
-    workspace = (prod(geometry.split_weight_shape) + computed) * dtype.storage.itemsize
-    return (kept * terms, _useful(geometry), computed * terms, workspace, 3, computed - kept)
-
-
-def _direct(geometry: Geometry, dtype: DType) -> _Counts:
-    del dtype
-    useful = _useful(geometry)
-    return (_dense_conv(geometry), useful, useful, 0, 1, 0)
-
-
-def _conv_v2(geometry: Geometry, dtype: DType) -> _Counts:
-    dense, useful = _dense_conv(geometry), _useful(geometry)
-    macs = useful if trims_windows(geometry) else dense
-    return (dense, useful, macs, *_planned(conv_v2, geometry, dtype), None)
-
-
-def _zero_dilation(geometry: Geometry, dtype: DType) -> _Counts:
-    dilated = prod(axis.dilated_size for axis in geometry.axes)
-    nominal = _pairs(geometry) * dilated * prod(axis.kernel for axis in geometry.axes)
-    workspace = geometry.samples * geometry.small_channels * dilated * dtype.storage.itemsize
-    return (nominal, _useful(geometry), nominal, workspace, 2, 0)
-
-
-def _sk_dilated(geometry: Geometry, dtype: DType) -> _Counts:
-    useful = _useful(geometry)
-    return (_dense_conv(geometry), useful, useful, *_planned(sk_dilated, geometry, dtype), None)
-
-
-def _planned(launcher: ModuleType, geometry: Geometry, dtype: DType) -> tuple[int, int]:
-    """Return the bytes of workspace of a tiled method, and its launches, as they are on an H200."""
-    planned = launcher.plan(geometry, Target(dtype, REFERENCE, needs_wide(geometry)))
-    each = ((prod(array.shape), array.dtype or dtype.storage) for array in planned.workspaces.values())
-    return sum(size * element.itemsize for size, element in each), len(planned.steps)
-
-
-def _dense_conv(geometry: Geometry) -> int:
-    return _pairs(geometry) * geometry.window_taps
-
-
-_COUNTS: dict[str, Callable[[Geometry, DType], _Counts]] = {
-    "zero_insertion": _zero_insertion,
-    "segregated": _segregated,
-    "unified": _unified,
-    "ks_deconv": _ks_deconv,
-    "split": _split,
-    "direct": _direct,
-    "conv_v2": _conv_v2,
-    "zero_dilation": _zero_dilation,
-    "sk_dilated": _sk_dilated,
-}

@@ -12,11 +12,11 @@ from .arrays import Engine
 from .cpu import call as cpu_call
 from .gpu import call as gpu_call
 from .gpu import engine as gpu_engine
+from .gpu.build.runtime import load_cupy
 from .gpu.engine import form_of
-from .gpu.runtime import load_cupy
 from .methods import Role
-from .packed import Packed
 from .problem import Choice, Problem
+from .weight_cache import WeightCache
 
 
 class WeightCall(Protocol):
@@ -62,15 +62,15 @@ def run(engine: Engine, problem: Problem, choice: Choice, given: Mapping[Role, t
     return out
 
 
-def bind(engine: Engine, problem: Problem, choice: Choice, weight: Any, bias: Any, packed: Packed) -> WeightCall:
-    """Return the calls by one weight; it and its bias are C-contiguous, and `packed` keeps what is made of it."""
+def bind(engine: Engine, problem: Problem, choice: Choice, weight: Any, bias: Any, cache: WeightCache) -> WeightCall:
+    """Return the calls by one weight; it and its bias are C-contiguous, and `cache` keeps what is made of it."""
     call = cpu_call.Call if engine == "numpy" else gpu_call.Call
-    return call(problem, choice, weight, bias, packed)
+    return call(problem, choice, weight, bias, cache)
 
 
-def store_for(engine: Engine, weight: Any) -> Packed:
+def store_for(engine: Engine, weight: Any) -> WeightCache:
     """Return a store of what is made of a weight, which calls on any stream may read from here on."""
-    return Packed() if engine == "numpy" else gpu_call.store_for(weight)
+    return WeightCache() if engine == "numpy" else gpu_call.store_for(weight)
 
 
 def check_form(engine: Engine, problem: Problem, choice: Choice) -> None:

@@ -15,8 +15,8 @@ from .axis import Axis, AxisClass
 from .costs import Cost, OnCpu, count
 from .dtypes import Precision
 from .geometry import Geometry
-from .gpu.device import REFERENCE, Device
 from .gpu.engine import form_taken, tuned_form
+from .gpu.select.device import REFERENCE, Device
 from .labels import DataFormat, shape_in_format
 from .methods import OPERATION_OF, Method, Op, auto, geometry_of, methods_of
 from .options import check_choice
@@ -29,8 +29,8 @@ _WIDTH = 100
 _FIXED = "\N{NO-BREAK SPACE}"
 _ENGINES: dict[Engine, str] = {"cupy": "CUDA", "numpy": "NumPy"}
 _HEADINGS = (
-    f"{'':14}{'on CUDA:':>10}{'':21}{'on NumPy:':>12}",
-    f"{'method':14}{'MACs':>10}{'workspace':>11}{'launches':>10}{'workspace':>12}  form",
+    f"{'':14}{'on CUDA:':>10}{'':21}{'on NumPy:':>11}",
+    f"{'method':14}{'MACs':>10}{'workspace':>11}{'launches':>10}{'workspace':>11}  form",
 )
 
 
@@ -94,13 +94,13 @@ def explain(
     CUDA (NVIDIA H200): ks_deconv/f32/128x64/split8, taken by "auto": matrix products without inserted
       zeros
     NumPy: ks_deconv/..., taken by "auto": matrix products without inserted zeros; unified ...
-                    on CUDA:                        on NumPy:
-    method              MACs  workspace  launches   workspace  form
-    zero_insertion   536.9 M     1.3 MB         2      7.7 MB  columns           baseline
-    segregated       126.0 M        0 B         4      2.0 MB  columns
-    unified          126.0 M        0 B         1      2.1 MB  fold
+                    on CUDA:                       on NumPy:
+    method              MACs  workspace  launches  workspace  form
+    zero_insertion   536.9 M     1.3 MB         2     7.7 MB  numpy_im2col       baseline
+    segregated       126.0 M        0 B         4     2.0 MB  numpy_im2col
+    unified          126.0 M        0 B         1     2.1 MB  numpy_col2im
     ks_deconv        134.2 M     6.3 MB         3 ...
-    split            151.5 M     2.7 MB         3      6.7 MB  columns
+    split            151.5 M     2.7 MB         3     6.7 MB  numpy_im2col
     useful: 126.0 M MACs of a tap and an input that both exist
     workspace: the most memory beside input, weight and output
     """
@@ -228,10 +228,10 @@ def _line(method: Method, geometry: Geometry, cost: Cost | None, takers: Sequenc
         return f"{method.name:14}  cannot: {method.supports(geometry)[1]}"
     macs, workspace = _scaled(cost.macs), _scaled(cost.workspace_bytes, "B")
     on_cpu = "-" if cost.cpu_workspace_bytes is None else _scaled(cost.cpu_workspace_bytes, "B")
-    numbers = f"{macs:>10}{workspace:>11}{cost.launches:>10,}{on_cpu:>12}"
+    numbers = f"{macs:>10}{workspace:>11}{cost.launches:>10,}{on_cpu:>11}"
     taken = f"taken by {'both' if len(takers) > 1 else takers[0]}" if takers else ""
     notes = ", ".join(note for note in ("" if method.paper else "baseline", taken) if note)
-    return f"{method.name:14}{numbers}  {cost.cpu_form or '-':16}  {notes}".rstrip()
+    return f"{method.name:14}{numbers}  {cost.cpu_form or '-':17}  {notes}".rstrip()
 
 
 def _scaled(number: int, unit: str = "") -> str:

@@ -9,7 +9,7 @@ from . import arrays
 from .calls import check_bias, check_rank, compute
 from .dtypes import Precision
 from .geometry import Geometry
-from .labels import DataFormat, in_both_formats, settle
+from .labels import DataFormat, in_both_formats, resolve
 from .options import check_choice, size_in_front
 
 IntOrAxes = int | Sequence[int]
@@ -83,7 +83,7 @@ def conv_transpose2d(
         Number of groups that the channels are divided into.
     output_size : int or sequence of int, optional
         Wanted spatial size of the output, or its whole shape in the layout of `data_format`, whose batch and channels
-        are those that the call makes; settles `output_padding`.
+        are those that the call makes; decides `output_padding`.
     method : str
         ``"auto"``, ``"zero_insertion"`` (the baseline), ``"segregated"`` [1]_, ``"unified"`` [2]_, ``"ks_deconv"``
         [4]_ or ``"split"`` [3]_, which takes no dilation. All give the same numbers up to the rounding of sums; they
@@ -179,7 +179,7 @@ def _conv_transpose(
     check_rank(f"conv_transpose{rank}d", rank, weight.shape, "in_channels, out_channels // groups", labels)
     wished = size_in_front(output_size, rank, data_format)
     make = Geometry.conv_transpose
-    geometry = settle(make, labels, rank, input.shape, weight.shape, *options, output_size=wished)
+    geometry = resolve(make, labels, rank, input.shape, weight.shape, *options, output_size=wished)
     check_bias(bias, geometry)
     return compute(
         "conv_transpose",
@@ -332,7 +332,7 @@ def _conv(
     arrays.engine_of({"bias": bias, "out": out}, input=input, weight=weight)
     labels = _LABELS[data_format]
     check_rank(f"conv{rank}d", rank, weight.shape, "out_channels, in_channels // groups", labels)
-    geometry = settle(Geometry.conv, labels, rank, input.shape, weight.shape, *options)
+    geometry = resolve(Geometry.conv, labels, rank, input.shape, weight.shape, *options)
     check_bias(bias, geometry)
     return compute(
         "conv",

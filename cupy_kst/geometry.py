@@ -30,7 +30,7 @@ def too_many(sizes: Iterable[int]) -> str:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The shapes of one convolution or transposed convolution, all options settled.
+    """The shapes of one convolution or transposed convolution, all options resolved.
 
     Both join a small and a large map by a weight of shape ``(small_channels, large_channels // groups, *kernel)``: a
     transposed convolution makes the large map of the small one, a convolution the small one of the large one, and each
@@ -95,14 +95,14 @@ class Geometry:
             Number of groups; divides `in_channels`.
         output_size : int or sequence of int, optional
             Spatial size of the output, or its whole shape, whose batch and channels are those that the call makes;
-            settles `output_padding`.
+            decides `output_padding`.
 
         Raises
         ------
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        return _settle(input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size)
+        return _resolve(input_shape, weight_shape, stride, padding, output_padding, groups, dilation, output_size)
 
     @classmethod
     def conv(
@@ -135,7 +135,7 @@ class Geometry:
         TypeError, ValueError
             If an option or a shape breaks a rule; the message names it.
         """
-        return _settle_conv(input_shape, weight_shape, stride, padding, dilation, groups)
+        return _resolve_conv(input_shape, weight_shape, stride, padding, dilation, groups)
 
     @classmethod
     def conv_transpose_to(
@@ -159,7 +159,7 @@ class Geometry:
             If no output padding explains the output's shape, or an option or a shape breaks a rule.
         """
         try:
-            return _settle_to(input_shape, weight_shape, output_shape, stride, padding, dilation, groups)
+            return _resolve_to(input_shape, weight_shape, output_shape, stride, padding, dilation, groups)
         except ShapeError as error:
             error.args = (error.told(Labels(output="output_shape")),)
             raise
@@ -323,18 +323,18 @@ def _is_plain(value: Any) -> bool:
     return kind is int or value is None or (kind is tuple and all(map(_is_plain, value)))
 
 
-def _keep(settle: Callable[..., Geometry]) -> Callable[..., Geometry]:
-    """Return a function that settles the same arguments once: networks call with few shapes again and again."""
-    kept = lru_cache(maxsize=1024)(settle)
+def _keep(make: Callable[..., Geometry]) -> Callable[..., Geometry]:
+    """Return `make` with a memory: networks call with few shapes again and again."""
+    kept = lru_cache(maxsize=1024)(make)
 
-    def settled(*given: Any) -> Geometry:
-        return kept(*given) if _is_plain(given) else settle(*given)
+    def kept_or_made(*given: Any) -> Geometry:
+        return kept(*given) if _is_plain(given) else make(*given)
 
-    return settled
+    return kept_or_made
 
 
 @_keep
-def _settle(
+def _resolve(
     input_shape: Any,
     weight_shape: Any,
     stride: Any,
@@ -361,7 +361,7 @@ def _settle(
 
 
 @_keep
-def _settle_conv(
+def _resolve_conv(
     input_shape: Any, weight_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Geometry:
     """Return the geometry of a convolution."""
@@ -379,7 +379,7 @@ def _settle_conv(
 
 
 @_keep
-def _settle_to(
+def _resolve_to(
     input_shape: Any, weight_shape: Any, output_shape: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Geometry:
     """Return the geometry of a transposed convolution whose output is given."""

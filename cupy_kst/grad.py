@@ -21,7 +21,7 @@ from .dtypes import Precision
 from .geometry import Geometry, check_output
 from .gpu import sums as gpu_sums
 from .hints.words import option_of_word
-from .labels import DataFormat, Labels, ShapeError, channels_first_shape, in_both_formats, settle
+from .labels import DataFormat, Labels, ShapeError, channels_first_shape, in_both_formats, resolve
 from .options import check_choice, is_sequence, shape
 
 IntOrAxes = int | Sequence[int]
@@ -82,7 +82,7 @@ def _conv_input(
     labels = _OF_INPUT[data_format]
     check_rank(f"conv{rank}d_input", rank, weight.shape, _CONV, labels)
     shapes = shape("input_size", input_size), weight.shape, grad_output.shape
-    geometry = _settle_conv(labels, rank, shapes, (stride, padding, dilation, groups))
+    geometry = _resolve_conv(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"small": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv_transpose", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -135,7 +135,7 @@ def _conv_weight(
     labels = _OF_WEIGHT[data_format]
     check_rank(f"conv{rank}d_weight", rank, weights, _CONV, labels)
     shapes = input.shape, weights, grad_output.shape
-    geometry = _settle_conv(labels, rank, shapes, (stride, padding, dilation, groups))
+    geometry = _resolve_conv(labels, rank, shapes, (stride, padding, dilation, groups))
     # sum(conj(input) * grad) = conj(sum(input * conj(grad))), and the gradient is the smaller of the two.
     given: Any = {"large": ("input", input), "small": ("grad_output", arrays.conjugated(grad_output))}
     result = compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
@@ -189,7 +189,7 @@ def _conv_transpose_input(
     labels = _OF_INPUT[data_format]
     check_rank(f"conv_transpose{rank}d_input", rank, weight.shape, _TRANSPOSE, labels)
     shapes = shape("input_size", input_size), weight.shape, grad_output.shape
-    geometry = _settle_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
+    geometry = _resolve_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"large": ("grad_output", grad_output), "weight": ("weight", arrays.conjugated(weight))}
     return compute("conv", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -243,7 +243,7 @@ def _conv_transpose_weight(
     labels = _OF_WEIGHT[data_format]
     check_rank(f"conv_transpose{rank}d_weight", rank, weights, _TRANSPOSE, labels)
     shapes = input.shape, weights, grad_output.shape
-    geometry = _settle_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
+    geometry = _resolve_conv_transpose(labels, rank, shapes, (stride, padding, dilation, groups))
     given: Any = {"large": ("grad_output", grad_output), "small": ("input", arrays.conjugated(input))}
     return compute("conv_weight", method, geometry, given, out=out, data_format=data_format, precision=precision)
 
@@ -317,7 +317,7 @@ def _conv(
     tuple of array
         The gradients of input, weight and bias, None where not wanted.
     """
-    forward = _Forward("conv", _CONV, _settle_conv, _conv_input, _conv_weight)
+    forward = _Forward("conv", _CONV, _resolve_conv, _conv_input, _conv_weight)
     options = (stride, padding, dilation, groups)
     return _three(forward, rank, (input, weight, grad_output), output_mask, options, data_format, precision)
 
@@ -356,8 +356,8 @@ def _conv_transpose(
     tuple of array
         The gradients of input, weight and bias, None where not wanted.
     """
-    settled, of_input, of_weight = _settle_conv_transpose, _conv_transpose_input, _conv_transpose_weight
-    forward = _Forward("conv_transpose", _TRANSPOSE, settled, of_input, of_weight)
+    resolve, of_input, of_weight = _resolve_conv_transpose, _conv_transpose_input, _conv_transpose_weight
+    forward = _Forward("conv_transpose", _TRANSPOSE, resolve, of_input, of_weight)
     options = (stride, padding, dilation, groups)
     return _three(forward, rank, (input, weight, grad_output), output_mask, options, data_format, precision)
 
@@ -367,7 +367,7 @@ class _Forward(NamedTuple):
 
     name: str
     channels: str
-    settle: Callable[..., Geometry]
+    resolve: Callable[..., Geometry]
     of_input: Callable[..., Any]
     of_weight: Callable[..., Any]
 
@@ -397,7 +397,7 @@ def _three(
         # Shapes that break a rule are told of by the names that this call has for them.
         labels = _OF_ALL[data_format]
         check_rank(f"{forward.name}{rank}d", rank, weight.shape, forward.channels, labels)
-        forward.settle(labels, rank, (input.shape, weight.shape, grad_output.shape), options)
+        forward.resolve(labels, rank, (input.shape, weight.shape, grad_output.shape), options)
         raise
 
 
@@ -406,11 +406,11 @@ def _check(data_format: str, optional: dict[str, Any], **needed: Any) -> None:
     arrays.engine_of(optional, **needed)
 
 
-def _settle_conv(labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...], options: tuple[Any, ...]) -> Geometry:
+def _resolve_conv(labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...], options: tuple[Any, ...]) -> Geometry:
     """Return the geometry of a convolution, of which input, weight and output have these shapes in the format."""
     inputs, weights, outputs = shapes
     in_front = channels_first_shape(outputs, rank, labels.data_format)
-    return settle(_conv_to, labels, rank, inputs, weights, in_front, options)
+    return resolve(_conv_to, labels, rank, inputs, weights, in_front, options)
 
 
 def _conv_to(
@@ -423,13 +423,13 @@ def _conv_to(
     return check_output(geometry, outputs)
 
 
-def _settle_conv_transpose(
+def _resolve_conv_transpose(
     labels: Labels, rank: int, shapes: tuple[tuple[int, ...], ...], options: tuple[Any, ...]
 ) -> Geometry:
     """Return the geometry of a transposed convolution, of which all three have these shapes in the format."""
     inputs, weights, outputs = shapes
     in_front = channels_first_shape(outputs, rank, labels.data_format)
-    return settle(Geometry.conv_transpose_to, labels, rank, inputs, weights, in_front, *options)
+    return resolve(Geometry.conv_transpose_to, labels, rank, inputs, weights, in_front, *options)
 
 
 def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -> Callable[P, R]:
@@ -440,7 +440,7 @@ def _of_rank(rank: int, name: str, function: Callable[Concatenate[int, P], R]) -
         try:
             return function(rank, *args, **kwargs)
         except TypeError:
-            # Of arguments that there are not Python speaks by the name of `function`, and counts the rank.
+            # Python names unknown arguments by the name of `function`, and counts the rank.
             try:
                 signature.bind(*args, **kwargs)
             except TypeError as error:

@@ -101,8 +101,8 @@ class ShapeError(ValueError):
         return ShapeError(self._text, self._rank, self._hint, **{**self._shapes, "output": output})
 
 
-def settle(make: Callable[..., T], labels: Labels, rank: int, shape: Sizes, *others: Any, **options: Any) -> T:
-    """Return the geometry that `make` settles for a map of this shape, and for what else it takes.
+def resolve(make: Callable[..., T], labels: Labels, rank: int, shape: Sizes, *others: Any, **options: Any) -> T:
+    """Return the geometry that `make` makes for a map of this shape, and for what else it takes.
 
     Errors are told by the labels; `shape` is in their layout.
     """

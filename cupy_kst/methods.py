@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Engine
 from .geometry import Geometry, too_many
 from .hints.words import bias_gradient, question
-from .labels import DataFormat, Labels, settle
+from .labels import DataFormat, Labels, resolve
 from .options import check_choice, shape_or_array, size_in_front
 
 Operation = Literal["conv_transpose", "conv", "conv_weight"]
@@ -229,10 +229,10 @@ def geometry_of(
     if op.startswith("conv_transpose"):
         options = (stride, padding, output_padding, groups, dilation)
         wished = size_in_front(output_size, rank, data_format)
-        return settle(Geometry.conv_transpose, labels, rank, inputs, weights, *options, output_size=wished)
+        return resolve(Geometry.conv_transpose, labels, rank, inputs, weights, *options, output_size=wished)
     if output_size is not None or np.any(output_padding):
         raise ValueError(f"op={op!r}: a convolution takes no output_padding and no output_size")
-    return settle(Geometry.conv, labels, rank, inputs, weights, stride, padding, dilation, groups)
+    return resolve(Geometry.conv, labels, rank, inputs, weights, stride, padding, dilation, groups)
 
 
 class Auto(NamedTuple):

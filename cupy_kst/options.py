@@ -104,7 +104,7 @@ def spatial_size(output_size: Any, rank: int) -> tuple[int, ...]:
 
 
 def per_axis_padding(value: Any, rank: int) -> Padding:
-    """Return padding as one (lo, hi) pair per axis, or as the name of a rule that the sizes settle."""
+    """Return padding as one (lo, hi) pair per axis, or as the name of a rule that the sizes decide."""
     if isinstance(value, str):
         for name in _RULES:
             if value == name:

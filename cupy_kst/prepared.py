@@ -20,9 +20,9 @@ from .hints.words import bias_gradient
 from .labels import DataFormat
 from .methods import OPERATION_OF, Operation
 from .options import check_choice, is_sequence, shape_or_array
-from .packed import Packed
 from .prepared_geometry import SMALLEST, PreparedGeometry
 from .problem import Choice, Problem
+from .weight_cache import WeightCache
 
 PreparedOp = Literal["conv_transpose", "conv", "conv_input", "conv_transpose_input"]
 IntOrAxes = int | Sequence[int]
@@ -130,7 +130,7 @@ class _Weight(NamedTuple):
     """A weight, what was made of it, and its calls by the shape of their input."""
 
     array: Any
-    packed: Packed
+    cache: WeightCache
     calls: dict[tuple[int, ...], WeightCall]
 
 
@@ -211,7 +211,7 @@ class Prepared:
         if type(x) is not kind or x.dtype != weight.dtype or (out is not None and type(out) is not kind):
             check_arrays({"x": x, _PREPARED: weight}, out)
         shape = x.shape
-        call = calls.get(shape) or self._settle(prepared, shape)
+        call = calls.get(shape) or self._bind(prepared, shape)
         if workspace is not None:
             arrays.engine_of({"workspace": workspace}, x=x)
         return call(x, out, workspace)
@@ -286,13 +286,13 @@ class Prepared:
                 self(np.zeros_like(weight.array, shape=shape))
         elif each:
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                for _ in pool.map(lambda shape: self._settle(weight, shape), each):
+                for _ in pool.map(lambda shape: self._bind(weight, shape), each):
                     pass
 
-    def _settle(self, weight: _Weight, shape: tuple[int, ...]) -> WeightCall:
+    def _bind(self, weight: _Weight, shape: tuple[int, ...]) -> WeightCall:
         """Return the calls of a weight on inputs of one shape."""
         problem = self._problem(self._geometry(shape))
-        call = dispatch.bind(self._engine, problem, self._choice(problem), weight.array, self._bias, weight.packed)
+        call = dispatch.bind(self._engine, problem, self._choice(problem), weight.array, self._bias, weight.cache)
         if len(weight.calls) >= _SHAPES:
             weight.calls.clear()
         weight.calls[shape] = call
@@ -308,7 +308,7 @@ class Prepared:
         return _Weight(weight, dispatch.store_for(self._engine, weight), {})
 
     def _check(self) -> None:
-        """Raise what every call would raise, by settling that on the smallest input."""
+        """Raise what every call would raise, by resolving it on the smallest input."""
         geometry = self._shapes.of(self._shapes.smallest_input(), SMALLEST)
         check_bias(self._bias, geometry)
         problem = self._problem(geometry)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .geometry import Geometry, check_weight
-from .labels import Labels, ShapeError, settle, shape_in_format
+from .labels import Labels, ShapeError, resolve, shape_in_format
 from .options import counted, is_sequence, per_axis, per_axis_padding, size_in_front, spatial_size, whole_number
 
 Sizes = tuple[int, ...]
@@ -19,7 +19,7 @@ SMALLEST = "the smallest input"
 
 @dataclass(frozen=True)
 class PreparedGeometry:
-    """Settles the geometry of calls that read one map, called ``x``, and have all else prepared.
+    """Resolves the geometry of calls that read one map, called ``x``, and have all else prepared.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class PreparedGeometry:
     def of(self, input_shape: Sizes, name: str = "x") -> Geometry:
         """Return the geometry for an ``x`` of this shape, or raise an error that names the rule and calls it `name`."""
         make = {"conv": self._conv, "conv_transpose_input": self._conv_of_gradient}.get(self.op, self._conv_transpose)
-        return settle(make, self._labels._replace(input=name), self._rank, input_shape)
+        return resolve(make, self._labels._replace(input=name), self._rank, input_shape)
 
     def smallest_input(self) -> Sizes:
         """Return the shape of the smallest ``x``, or raise what every call would raise."""
@@ -62,7 +62,7 @@ class PreparedGeometry:
         small = self._smallest_small(rests)
         if self.op != "conv_transpose_input":
             return shape_in_format(small, rank, self.data_format)
-        large = settle(
+        large = resolve(
             self._conv_transpose, self._labels._replace(input=SMALLEST, data_format="channels_first"), rank, small
         )
         return shape_in_format(large.output_shape, rank, self.data_format)

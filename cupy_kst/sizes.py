@@ -89,7 +89,7 @@ def _unasked(
     if padding == "valid":
         return [(0, 0)] * len(spans), list(output_padding)
     if any(output_padding):
-        raise _settled_twice(padding)
+        raise _given_twice(padding)
     excess = [span - size * step for span, size, step in zip(spans, sizes, stride, strict=True)]
     return [_halves(max(each, 0), padding) for each in excess], [max(-each, 0) for each in excess]
 
@@ -115,7 +115,7 @@ def _asked(
             output=output,
         )
     if isinstance(padding, str) and padding != "valid":
-        raise _settled_twice(padding)
+        raise _given_twice(padding)
     pads = [(0, 0)] * rank if isinstance(padding, str) else list(padding)
     # As in torch, a wished size may add less than a stride; output padding may be up to the dilation as well.
     most = [(max(step, spread) if any_extra else step) - 1 for step, spread in zip(stride, dilation, strict=True)]
@@ -138,7 +138,7 @@ def _asked(
     return pads, [size - least for size, least in zip(wished, smallest, strict=True)]
 
 
-def _settled_twice(padding: Rule) -> ValueError:
+def _given_twice(padding: Rule) -> ValueError:
     return ValueError(
         f"padding={padding!r} makes the output input * stride: give no output_padding or output_size with it"
     )

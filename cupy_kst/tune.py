@@ -8,7 +8,7 @@ from typing import Any
 
 from . import dtypes
 from .dtypes import Precision
-from .gpu.search import Tuning
+from .gpu.tuning.search import Tuning
 from .install import from_extra
 from .labels import DataFormat
 from .methods import OPERATION_OF, Op, geometry_of
@@ -87,10 +87,10 @@ def tune(
         shape = shape_or_array("input_shape", input_shape)
         raise ValueError(f"input_shape={shape}: a call on an empty batch launches nothing")
     from . import gpu
-    from .gpu import tuned
-    from .gpu.bench import CuPyBench
-    from .gpu.runtime import load_cupy
-    from .gpu.search import search
+    from .gpu.build.runtime import load_cupy
+    from .gpu.tuning import tuned_forms
+    from .gpu.tuning.search import search
+    from .gpu.tuning.timer import CuPyTimer
 
     if find_spec("filelock") is None:
         raise RuntimeError(f"tune needs filelock: {from_extra('tune', 'filelock')}")
@@ -99,4 +99,4 @@ def tune(
     except RuntimeError as error:
         raise RuntimeError(f"{error}; explain shows the estimate without one") from error
     engine = gpu.engine(cupy.cuda.runtime.getDevice())
-    return search(engine, CuPyBench(cupy), tuned.store(), problem, chosen.method)
+    return search(engine, CuPyTimer(cupy), tuned_forms.store(), problem, chosen.method)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import Geometry, cpu, grad
-from cupy_kst.cpu import reference, segregated, windows
+from cupy_kst.cpu import reference, windows
+from cupy_kst.cpu.methods import segregated
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
@@ -172,17 +173,17 @@ def _numpy(layer: Layer, x: Array, w: Array, g: Array) -> list[Way]:
     if layer.operator.op == "conv":
         small = geometry.output_shape
         return [
-            way(WHOLE, "columns", small, convolved(windows.convolve_padded)),
-            way(TRIMMED, "columns/trimmed", small, convolved(windows.convolve_parts)),
+            way(WHOLE, "numpy_im2col", small, convolved(windows.convolve_padded)),
+            way(TRIMMED, "numpy_im2col/trimmed", small, convolved(windows.convolve_parts)),
         ]
     if layer.operator.op == "conv_input":
         return [
-            way(WHOLE, "columns", x.shape, deconvolved(False)),
-            way(TRIMMED, "columns/trimmed", x.shape, deconvolved(True)),
+            way(WHOLE, "numpy_im2col", x.shape, deconvolved(False)),
+            way(TRIMMED, "numpy_im2col/trimmed", x.shape, deconvolved(True)),
         ]
     maps: dict[Role, Array | None] = {"small": g, "large": x}
-    taps = partial(cpu.run, Problem("conv_weight", geometry, DTYPES["float32"]), Choice(method, "taps"))
-    return [way(TRIMMED, "taps", w.shape, lambda out: taps({**maps, "weight": out}))]
+    taps = partial(cpu.run, Problem("conv_weight", geometry, DTYPES["float32"]), Choice(method, "numpy_per_tap"))
+    return [way(TRIMMED, "numpy_per_tap", w.shape, lambda out: taps({**maps, "weight": out}))]
 
 
 def _grouped(array: Array) -> Array:

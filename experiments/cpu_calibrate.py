@@ -1,4 +1,4 @@
-"""Measures the prices by which the NumPy engine chooses between forms (`SECONDS` in cupy_kst/cpu/choice.py)."""
+"""Measures the prices by which the NumPy engine chooses between forms (`PRICES` in cupy_kst/cpu/cost_model.py)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from cupy_kst import Geometry, cpu
-from cupy_kst.cpu.choice import SECONDS, Work, work
+from cupy_kst.cpu.cost_model import PRICES, WorkCounts
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
@@ -56,7 +56,7 @@ def command(threads: int, quick: bool) -> None:
     """
     chosen = [layer for layer in (*layers.unique(), *IMAGES) if not quick or set(layer.names) & set(QUICK)]
     say = console.output()
-    measured: list[list[tuple[Work, float]]] = []
+    measured: list[list[tuple[WorkCounts, float]]] = []
     with devices.limited(threads), console.progress() as bar:
         task = bar.add_task("", total=len(chosen))
         for layer in chosen:
@@ -68,15 +68,15 @@ def command(threads: int, quick: bool) -> None:
     times = np.array([seconds for forms in measured for _, seconds in forms])
     # Of relative errors the least squares: short calls count as much as long ones.
     prices, _ = nnls(amounts / times[:, None], np.ones(len(times)))
-    found = Work(*prices.tolist())
-    for name, prices_ in (("now in cupy_kst/cpu/choice.py", SECONDS), ("measured here", found)):
+    found = WorkCounts(*prices.tolist())
+    for name, prices_ in (("now in cupy_kst/cpu/cost_model.py", PRICES), ("measured here", found)):
         right = np.mean([_is_right(forms, prices_) for forms in measured])
         say.print(f"{name}: the quicker form, or one that takes at most 1.1 times as long, in {right:.0%} of layers")
     fields = ", ".join(f"{name}={price:.2g}" for name, price in found._asdict().items())
-    say.print(f"SECONDS = Work({fields})", soft_wrap=True)
+    say.print(f"PRICES = WorkCounts({fields})", soft_wrap=True)
 
 
-def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
+def _measured(layer: layers.Layer, batch: int) -> list[tuple[WorkCounts, float]]:
     """Return for each form what it does, and the median of its times in seconds."""
     draw = np.random.default_rng(0).standard_normal
     x, w = draw(layer.input_shape(batch), np.float32), draw(layer.weight_shape, np.float32)
@@ -86,10 +86,11 @@ def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
     forms = cpu.form_names(problem, "ks_deconv")
     calls = {form: partial(cpu.run, problem, Choice("ks_deconv", form), arrays) for form in forms}
     timings = time_in_turn(calls, CpuClock(LEAD), Rounds(TURNS, TURNS, 0.0, turn=TURN))[0]
-    return [(work(form, geometry, prepared=False), timings[form].median) for form in forms]
+    work = {name: form.work for name, form in cpu.FORMS["ks_deconv"].items() if form.work is not None}
+    return [(work[name](geometry, False), timings[name].median) for name in forms]
 
 
-def _is_right(forms: list[tuple[Work, float]], prices: Work) -> bool:
+def _is_right(forms: list[tuple[WorkCounts, float]], prices: WorkCounts) -> bool:
     """Return whether these prices choose the quicker form, or one that takes little longer."""
     taken = min(forms, key=lambda form: float(np.dot(form[0], prices)))
     return taken[1] <= 1.1 * min(seconds for _, seconds in forms)

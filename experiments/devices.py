@@ -16,8 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from cupy_kst import Geometry, cpu, gpu
 from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.build.runtime import load_cupy
 from cupy_kst.gpu.engine import form_taken
-from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.methods import METHODS
 from cupy_kst.problem import Choice, Problem
 from experiments.errors import ExperimentError

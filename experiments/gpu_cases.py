@@ -21,7 +21,7 @@ from cupy_kst import grad
 from cupy_kst.arrays import channels_first
 from cupy_kst.cpu import reference
 from cupy_kst.dtypes import DTYPES, Precision
-from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.build.runtime import load_cupy
 from cupy_kst.labels import DataFormat
 from cupy_kst.methods import METHODS
 from experiments import gpu_compile

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.build.runtime import load_cupy
 from experiments import console, devices, environment, processes, results, sanitizer
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.sanitizer import TOOLS, Findings

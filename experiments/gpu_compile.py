@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from cupy_kst import gpu
-from cupy_kst.gpu.runtime import CuPyRuntime, load_cupy
+from cupy_kst.gpu.build.runtime import CuPyRuntime, load_cupy
 from experiments.devices import logical_cores
 
 # What `Runtime.compile` is asked for.

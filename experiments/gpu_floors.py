@@ -1,9 +1,9 @@
 """What a GPU could do at best on every layer, and what the choice of forms reckons with: arithmetic, no measurement.
 
 The floor of a layer is the larger of its operations over the device's rate and of its bytes over the device's
-bandwidth, both as its data sheet gives them. What is reckoned are the clocks by which forms are chosen
-(`cupy_kst.gpu.choice.clocks`), of a prepared weight, or what the bytes take if that is more. `gpu_bench` measures both
-on a device.
+bandwidth, both as its data sheet gives them. The estimate is that by which forms are chosen
+(`estimated_cycles` in cupy_kst/gpu/select/cost_model.py), for a prepared weight, or what the bytes take if that is
+more. `gpu_bench` measures both on a device.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import click
 
 from cupy_kst import Geometry
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import choice, ks_deconv
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.device import REFERENCE
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.methods import ks_deconv
+from cupy_kst.gpu.select import cost_model
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import needs_wide
+from cupy_kst.gpu.select.device import REFERENCE
 from cupy_kst.methods import auto
 from experiments.console import output
 from experiments.environment import ROOT
@@ -46,11 +47,11 @@ def reckoned(task: Task) -> tuple[str, float | None]:
     if method != "ks_deconv":
         return method, None
     last = task.kind.natural == "channels_last"
-    target = Target(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
-    form = ks_deconv.plan(geometry, target).form
+    context = PlanContext(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
+    form = ks_deconv.plan(geometry, context).form
     assert form is not None
-    clocks = choice.clocks(target, ks_deconv.product(geometry, form.trimmed, last), form)
-    return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
+    cycles = cost_model.estimated_cycles(context, ks_deconv.product(geometry, form.trimmed, last), form)
+    return str(form), max(cycles / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
 
 
 def sheet(batch: int) -> Sheet:

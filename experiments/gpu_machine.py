@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.build.runtime import load_cupy
 from experiments.errors import ExperimentError
 
 

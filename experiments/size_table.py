@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cupy_kst import Geometry
 from cupy_kst.axis import Axis
-from cupy_kst.gpu import source
-from cupy_kst.gpu.choice import needs_wide
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.build.runtime import Runtime
 from cupy_kst.gpu.plan import per_position
-from cupy_kst.gpu.runtime import Runtime
+from cupy_kst.gpu.select.cost_model import needs_wide
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ def one_pass(geometry: Geometry, x: Array, weight: Array, sizes: Sizes) -> Array
         rows, columns = sizes(down.residue, across.residue)
         for row, column in product(range(rows), range(columns)):
             tap = down.residue + row * height.stride, across.residue + column * width.stride
-            (from_h, to_h), (from_w, to_w) = height.meetings(tap[0]), width.meetings(tap[1])
+            (from_h, to_h), (from_w, to_w) = height.valid_pairs(tap[0]), width.valid_pairs(tap[1])
             window = x[:, :, _slice(from_h), _slice(from_w)]
             made = weight[:, :, tap[0], tap[1]].T @ window.reshape(samples, channels, -1)
             out[:, :, _slice(to_h), _slice(to_w)] += made.reshape(samples, outputs, len(from_h), len(from_w))

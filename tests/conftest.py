@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from cupy_kst import gpu
-from cupy_kst.gpu import runtime
+from cupy_kst.gpu.build import runtime
 
 from . import emulator
 from .support.fake_cupy import Fake, FakeCuPy, Kernels
@@ -87,7 +87,7 @@ def _takes_long(item: pytest.Item) -> bool:
 
 
 def _no_gpu() -> str:
-    from cupy_kst.gpu.runtime import load_cupy
+    from cupy_kst.gpu.build.runtime import load_cupy
 
     # What CuPy warns of when it is imported, such as two of its packages, is not to end the session.
     with warnings.catch_warnings():

@@ -9,18 +9,18 @@ import numpy as np
 
 from .. import arrays, cpu
 from ..methods import Role
-from ..packed import Packed
 from ..problem import Choice, Problem
+from ..weight_cache import WeightCache
 
 
-def run(problem: Problem, choice: Choice, given: Mapping[Role, Any], packed: Packed | None = None) -> None:
-    """Write what a problem's arrays give; maps lie in the problem's layout, and `packed` is as `cpu.run` has it."""
+def run(problem: Problem, choice: Choice, given: Mapping[Role, Any], cache: WeightCache | None = None) -> None:
+    """Write what a problem's arrays give; maps lie in the problem's layout, and `cache` is as `cpu.run` has it."""
     rank, data_format = problem.geometry.rank, problem.data_format
     first = {
         role: arrays.channels_first(array, rank, data_format) if role in ("small", "large") else array
         for role, array in given.items()
     }
-    cpu.run(problem, choice, first, packed)
+    cpu.run(problem, choice, first, cache)
 
 
 class Call:
@@ -32,14 +32,14 @@ class Call:
         What is computed, and how.
     weight, bias : ndarray
         C-contiguous; the bias may be None.
-    packed : Packed
+    cache : WeightCache
         Keeps what is made of the weight, for calls of all shapes.
     """
 
     workspace_bytes = 0
 
-    def __init__(self, problem: Problem, choice: Choice, weight: Any, bias: Any, packed: Packed) -> None:
-        self._problem, self._choice, self._packed = problem, choice, packed
+    def __init__(self, problem: Problem, choice: Choice, weight: Any, bias: Any, cache: WeightCache) -> None:
+        self._problem, self._choice, self._cache = problem, choice, cache
         self._shape, self._dtype = problem.output_shape, problem.dtype.storage
         self._rank, self._data_format = problem.geometry.rank, problem.data_format
         self._weight: dict[Role, Any] = {"weight": weight, "bias": bias}
@@ -51,5 +51,5 @@ class Call:
             arrays.check_workspace(np, workspace, self.workspace_bytes, 1, {"x": x, "out": out})
         out = arrays.output_for(np, out, self._shape, self._dtype, (("x", x),), self._rank, self._data_format)
         if out.size:
-            run(self._problem, self._choice, {self._read: x, **self._weight, self._written: out}, self._packed)
+            run(self._problem, self._choice, {self._read: x, **self._weight, self._written: out}, self._cache)
         return out

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from ..methods import Operation, Role
+from ..methods import Operation
+from .arguments import Setting
+from .cost_model import WorkCounts
 
 Array = NDArray[Any]
-
-
-class Setting(NamedTuple):
-    """What memory depends on beside shapes: bytes of a number, threads at most, and whether the weight is prepared."""
-
-    itemsize: int
-    threads: int
-    prepared: bool
 
 
 @dataclass(frozen=True)
@@ -52,6 +45,9 @@ class Form:
         of other forms do not. Then `run` returns whether one did.
     suits : callable
         Takes a Geometry and its operation, and tells whether the form can compute it.
+    work : callable, optional
+        Takes a Geometry and whether the weight is prepared, and returns the `WorkCounts` by which forms of a method
+        are compared.
     """
 
     name: str
@@ -62,20 +58,4 @@ class Form:
     exact: bool = False
     combines: bool = False
     suits: Callable[[Geometry, Operation], bool] = lambda geometry, operation: True
-
-
-@lru_cache(maxsize=1024)
-def grouped_shapes(geometry: Geometry) -> dict[Role, tuple[int, ...]]:
-    """Return the shapes of the arrays of a geometry, with their channels divided into groups."""
-    groups = geometry.groups
-
-    def of_map(shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (shape[0], groups, shape[1] // groups, *shape[2:])
-
-    small, large, weight = geometry.full_small_shape, geometry.full_large_shape, geometry.full_weight_shape
-    return {
-        "small": of_map(small),
-        "large": of_map(large),
-        "weight": (groups, weight[0] // groups, *weight[1:]),
-        "bias": (groups, -1, 1, 1, 1),
-    }
+    work: Callable[[Geometry, bool], WorkCounts] | None = None

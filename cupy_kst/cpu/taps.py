@@ -260,7 +260,7 @@ def classes_with_taps(axis: Axis) -> list[AxisClass]:
     return list(map(AxisClass, *(column[classes.counts > 0].tolist() for column in columns)))
 
 
-def meetings(axis: Axis) -> tuple[Table, Table]:
+def valid_pairs(axis: Axis) -> tuple[Table, Table]:
     """Return for each tap of the filter the first input whose product with it lands on an output, and their end."""
     shifts = np.arange(axis.kernel) * axis.dilation - axis.pad_lo
     starts = np.maximum(0, -(shifts // axis.stride))

@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..geometry import Geometry
-from .form import grouped_shapes
-from .forms import Axes, convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
-from .parts import trimmed_conv
+from .arguments import grouped_shapes
+from .im2col import Axes, convolve, convolve_bytes, last_axes, pad, pad_bytes, padded_shape
+from .regions import trimmed_conv
 
 Array = NDArray[Any]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .build.runtime import CuPyRuntime
 from .engine import Engine
-from .runtime import CuPyRuntime
 
 
 @lru_cache(maxsize=64)

@@ -7,12 +7,12 @@ from typing import Any
 
 from .. import arrays
 from ..methods import Role
-from ..packed import Packed
 from ..problem import Choice, Problem
+from ..weight_cache import WeightCache
 from . import engine
-from .bound import ALIGNMENT, Bound
-from .runtime import load_cupy
-from .tiles import ACCESS
+from .build.runtime import load_cupy
+from .executable import ALIGNMENT, Executable
+from .select.tiles import ACCESS
 
 
 def run(problem: Problem, choice: Choice, given: Mapping[Role, Any]) -> None:
@@ -29,11 +29,11 @@ def run(problem: Problem, choice: Choice, given: Mapping[Role, Any]) -> None:
             out[...] = written
 
 
-def store_for(weight: Any) -> Packed:
+def store_for(weight: Any) -> WeightCache:
     """Return a store of what is made of a weight, which calls on any stream may read from here on."""
     with weight.device:
         _wait()
-    return Packed(_wait)
+    return WeightCache(_wait)
 
 
 def _wait() -> None:
@@ -64,7 +64,7 @@ class Call:
         What is computed, and how.
     weight, bias : cupy.ndarray
         C-contiguous, on one device; the bias may be None.
-    packed : Packed
+    cache : WeightCache
         Keeps what is made of the weight, for calls of all shapes.
 
     Attributes
@@ -73,20 +73,20 @@ class Call:
         Bytes that a workspace has at least.
     """
 
-    def __init__(self, problem: Problem, choice: Choice, weight: Any, bias: Any, packed: Packed) -> None:
+    def __init__(self, problem: Problem, choice: Choice, weight: Any, bias: Any, cache: WeightCache) -> None:
         self._cupy = load_cupy()
         self._device, self._weight = weight.device.id, weight
         self._shape, self._dtype = problem.output_shape, problem.dtype.storage
         self._rank, self._data_format = problem.geometry.rank, problem.data_format
         self._from_small = "small" in problem.roles.inputs
-        self._bound: Bound | None = None
+        self._executable: Executable | None = None
         self.workspace_bytes = 0
         # An empty batch has nothing to launch.
         if problem.geometry.samples:
             with weight.device:
-                self._bound = engine(self._device).bind(problem, choice, "specialised")
-                self.workspace_bytes = self._bound.workspace_bytes
-                self._of_weight = self._bound.of_weight(weight, bias, packed)
+                self._executable = engine(self._device).bind(problem, choice, "specialised")
+                self.workspace_bytes = self._executable.workspace_bytes
+                self._of_weight = self._executable.of_weight(weight, bias, cache)
 
     def __call__(self, x: Any, out: Any, workspace: Any) -> Any:
         """Write the result into `out`, or into an array made for it, and return that."""
@@ -96,18 +96,18 @@ class Call:
         out = arrays.output_for(cupy, out, self._shape, self._dtype, (("x", x),), self._rank, self._data_format)
         if workspace is not None:
             arrays.check_workspace(cupy, workspace, self.workspace_bytes, ALIGNMENT, {"x": x, "out": out})
-        if self._bound is None:
+        if self._executable is None:
             return out
         if cupy.cuda.runtime.getDevice() == device:
-            self._launch(self._bound, x, out, workspace)
+            self._launch(self._executable, x, out, workspace)
         else:
             with self._weight.device:
-                self._launch(self._bound, x, out, workspace)
+                self._launch(self._executable, x, out, workspace)
         return out
 
-    def _launch(self, bound: Bound, x: Any, out: Any, workspace: Any) -> None:
+    def _launch(self, executable: Executable, x: Any, out: Any, workspace: Any) -> None:
         x, written = _readable(x), _writable(out)
         small, large = (x, written) if self._from_small else (written, x)
-        bound(small, large, self._of_weight, workspace)
+        executable(small, large, self._of_weight, workspace)
         if written is not out:
             out[...] = written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal
@@ -13,58 +13,30 @@ from ..dtypes import DType, Precision
 from ..geometry import Geometry
 from ..hints.words import question
 from ..methods import Role
-from ..packed import Packed
 from ..problem import Choice, Problem
-from . import (
-    conv_v2,
-    direct,
-    ks_deconv,
-    segregated,
-    sk_dilated,
-    source,
-    split,
-    tuned,
-    unified,
-    zero_dilation,
-    zero_insertion,
-)
-from . import form as forms
-from .bound import Bound, workspace_bytes
-from .choice import needs_wide
-from .device import Device
-from .form import Form, Variant
-from .micro import micros
+from ..weight_cache import WeightCache
+from .build import source
+from .build.runtime import Runtime
+from .executable import Executable, workspace_bytes
+from .methods import REGISTRY
 from .plan import Launches, Plan
-from .runtime import Runtime
-from .target import Target
+from .select import form as forms
+from .select.context import PlanContext
+from .select.cost_model import needs_wide
+from .select.device import Device
+from .select.form import Form
+from .select.microkernel import micro_kernels
+from .tuning import tuned_forms
 
 Build = Literal["generic", "specialised"]
 Constants = tuple[Axis, Axis, Axis]
 
-LAUNCHERS: dict[str, Callable[[Geometry, Target], Plan]] = {
-    "zero_insertion": zero_insertion.plan,
-    "segregated": segregated.plan,
-    "unified": unified.plan,
-    "ks_deconv": ks_deconv.plan,
-    "split": split.plan,
-    "direct": direct.plan,
-    "conv_v2": conv_v2.plan,
-    "zero_dilation": zero_dilation.plan,
-    "sk_dilated": sk_dilated.plan,
-}
-
-
-# Methods that have tiles, and the variants of these.
-_VARIANTS = {"ks_deconv": ks_deconv.VARIANTS, "conv_v2": conv_v2.VARIANTS, "sk_dilated": sk_dilated.VARIANTS}
-# Methods that have tiles if they are asked for them.
-_ON_REQUEST = ("zero_insertion",)
-
 
 @lru_cache(maxsize=256)
-def plan(method: str, geometry: Geometry, target: Target) -> Plan:
+def plan(method: str, geometry: Geometry, context: PlanContext) -> Plan:
     """Return the launches by which `method` computes `geometry`, or raise a ValueError if a device takes no such."""
-    planned = LAUNCHERS[method](geometry, target)
-    device, asked = target.device, method if planned.form is None else f"form='{planned.form}'"
+    planned = REGISTRY[method].plan(geometry, context)
+    device, asked = context.device, method if planned.form is None else f"form='{planned.form}'"
     for step in planned.steps:
         for axis, blocks, most in zip("xyz", step.grid, device.max_grid, strict=True):
             if blocks > most:
@@ -81,15 +53,11 @@ def form_names(
     method: str, dtype: DType, channels_last: bool = False, precision: Precision = "ieee"
 ) -> tuple[str, ...]:
     """Return the names of the forms of a method, where N stands for a number of parts."""
-    threads = () if method in _VARIANTS else (_threads(dtype),)
-    if not _is_tiled(method):
+    registered = REGISTRY[method]
+    threads = () if registered.has_forms else (_threads(dtype),)
+    if not registered.has_tiles:
         return threads
-    return (*threads, *forms.names(micros(dtype, precision), _variants(method, channels_last)))
-
-
-def _variants(method: str, channels_last: bool) -> frozenset[Variant]:
-    """Return the variants of a method's tiles: where channels are last, whole pixels are written in any case."""
-    return _VARIANTS.get(method, frozenset()) - ({"interleaved"} if channels_last else set())
+    return (*threads, *forms.names(micro_kernels(dtype, precision), registered.variants_of(channels_last)))
 
 
 def _threads(dtype: DType) -> str:
@@ -97,23 +65,14 @@ def _threads(dtype: DType) -> str:
     return f"{dtype.short}/threads"
 
 
-def _is_tiled(method: str) -> bool:
-    return method in _VARIANTS or method in _ON_REQUEST
-
-
-def has_forms(method: str) -> bool:
-    """Return whether a method has more than one form."""
-    return method in _VARIANTS
-
-
 def tuned_form(method: str, problem: Problem, device: Device) -> Form | None:
     """Return the form that `cupy_kst.tune` found for a call, None where there is none or calls are to take none."""
-    if not has_forms(method) or not tuned.enabled():
+    if not REGISTRY[method].has_forms or not tuned_forms.enabled():
         return None
-    name = tuned.store().get(tuned.key(device, method, problem))
-    known = micros(problem.dtype, problem.precision)
+    name = tuned_forms.store().get(tuned_forms.key(device, method, problem))
+    known = micro_kernels(problem.dtype, problem.precision)
     # Another version of the library may have had a form that this one has not.
-    return None if name is None else forms.parse(name, known, _variants(method, problem.channels_last))
+    return None if name is None else forms.parse(name, known, REGISTRY[method].variants_of(problem.channels_last))
 
 
 def form_taken(problem: Problem, choice: Choice, device: Device, wide: bool | None = None) -> str:
@@ -128,11 +87,11 @@ def _plan(problem: Problem, choice: Choice, device: Device, wide: bool | None) -
         form = tuned_form(choice.method, problem, device)
     else:
         form = form_of(choice.method, problem.dtype, choice.form, problem.channels_last, problem.precision)
-    return plan(choice.method, problem.geometry, _target(problem, device, wide, form))
+    return plan(choice.method, problem.geometry, _context(problem, device, wide, form))
 
 
-def _target(problem: Problem, device: Device, wide: bool | None, form: Form | None = None) -> Target:
-    return Target.of(problem, device, needs_wide(problem.geometry) if wide is None else wide, form)
+def _context(problem: Problem, device: Device, wide: bool | None, form: Form | None = None) -> PlanContext:
+    return PlanContext.of(problem, device, needs_wide(problem.geometry) if wide is None else wide, form)
 
 
 def form_of(
@@ -143,11 +102,12 @@ def form_of(
     if name == _threads(dtype) and name in known:
         return None
     form = None
-    if _is_tiled(method) and isinstance(name, str):
-        form = forms.parse(name, micros(dtype, precision), _variants(method, channels_last))
+    registered = REGISTRY[method]
+    if registered.has_tiles and isinstance(name, str):
+        form = forms.parse(name, micro_kernels(dtype, precision), registered.variants_of(channels_last))
     if form is None:
         exact = "" if precision == "ieee" else f" by precision {precision}"
-        layout = " with channels last" if channels_last and "interleaved" in _VARIANTS.get(method, ()) else ""
+        layout = " with channels last" if registered.variants_of(channels_last) != registered.variants_of(False) else ""
         raise ValueError(
             f"form={name!r}: on a GPU {method} in {dtype.name}{exact}{layout} has {', '.join(map(repr, known))}"
             f"{question(name, known)}"
@@ -174,14 +134,14 @@ class Engine:
         self._build = build
         self._wide = wide
         self._seen = _Seen()
-        self._bound = lru_cache(maxsize=1024)(self._bind)
+        self._executable = lru_cache(maxsize=1024)(self._bind)
 
     def run(
         self,
         problem: Problem,
         choice: Choice,
         arrays: Mapping[Role, Any],
-        packed: Packed | None = None,
+        cache: WeightCache | None = None,
         workspace: Any = None,
     ) -> None:
         """Write what a problem's arrays give.
@@ -194,25 +154,27 @@ class Engine:
         arrays : mapping of str to array
             The "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all are
             C-contiguous and on the runtime's device. An empty batch writes nothing.
-        packed : Packed, optional
+        cache : WeightCache, optional
             Keeps what is made of the weight alone.
         workspace : array of uint8, optional
             Where the rest of the workspace is put.
         """
         if problem.geometry.samples == 0:
             return
-        bound = self.bind(problem, choice)
-        weight = bound.of_weight(arrays["weight"], arrays.get("bias"), packed)
-        bound(arrays["small"], arrays["large"], weight, workspace)
+        executable = self.bind(problem, choice)
+        weight = executable.of_weight(arrays["weight"], arrays.get("bias"), cache)
+        executable(arrays["small"], arrays["large"], weight, workspace)
 
-    def bind(self, problem: Problem, choice: Choice, build: Build | None = None) -> Bound:
+    def bind(self, problem: Problem, choice: Choice, build: Build | None = None) -> Executable:
         """Return the launches of a call with their kernels, compiled; without a `build`, in the engine's own."""
         constants = self._constants(problem, choice, build or self._build)
         # A method named by the caller and the same one taken by "auto" have the same launches.
-        return self._bound(problem, choice.method, choice.form, constants, tuned.state())
+        return self._executable(problem, choice.method, choice.form, constants, tuned_forms.state())
 
-    def _bind(self, problem: Problem, method: str, form: str | None, constants: Constants | None, state: int) -> Bound:
-        # Only so that what was bound is not found again once forms are tuned.
+    def _bind(
+        self, problem: Problem, method: str, form: str | None, constants: Constants | None, state: int
+    ) -> Executable:
+        # Only so that what was executable is not found again once forms are tuned.
         del state
         planned = self.plan(problem, Choice(method, form))
         wide = self._is_wide(problem.geometry)
@@ -231,7 +193,7 @@ class Engine:
             self.runtime.compile(text, step.kernel, step.shared_bytes)
             for text, step in zip(texts, planned.steps, strict=True)
         )
-        return Bound(self.runtime, planned, kernels, problem.dtype.storage)
+        return Executable(self.runtime, planned, kernels, problem.dtype.storage)
 
     def plan(self, problem: Problem, choice: Choice) -> Plan:
         """Return the launches of a choice on this device."""
@@ -239,7 +201,7 @@ class Engine:
 
     def estimated(self, problem: Problem, method: str) -> Plan:
         """Return the launches that `plan` returns where no form is asked for, and none was tuned."""
-        return plan(method, problem.geometry, _target(problem, self.runtime.limits(), self._wide))
+        return plan(method, problem.geometry, _context(problem, self.runtime.limits(), self._wide))
 
     def workspace_bytes(self, problem: Problem, choice: Choice) -> int:
         """Return the bytes of workspace of a call whose weight is packed."""

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..axis import Axis
 from ..geometry import Geometry
-from . import params
-from .choice import Product
-from .form import Form
+from .build import params
+from .select.cost_model import Product
+from .select.form import Form
 
 # Among a launch's arrays: none.
 NULL = "null"

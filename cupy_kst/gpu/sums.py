@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..cpu.sums import CHAIN
-from .runtime import load_cupy
+from .build.runtime import load_cupy
 
 # Numbers of the shortest chains that a long axis is divided into: a launch writes so many times less than it reads.
 _SHORTEST = 16

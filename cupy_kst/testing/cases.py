@@ -38,7 +38,7 @@ class Case:
     dtype : str
         Element type of all arrays.
     stride, output_padding, dilation : tuple of int
-        One per spatial axis. Of convolutions the output padding is zero; gradients are not told of it.
+        One per spatial axis. Convolutions have none; gradients are not told of it.
     padding : tuple
         One int per spatial axis where both ends have equal pads on each axis, else one ``(lo, hi)`` per axis.
     groups : int

@@ -2,16 +2,16 @@
 // reads from memory how many rows and columns the sub-kernel of its class has. cuda/unified.cu needs no such array, as
 // its loops over the taps end with the filter.
 //
-//   y[n, c, o] = sum over c', k of x[n, c', i] * weight[c', c, k]   where o = i*stride + k - lo
+//   large[n, c, o] = sum over c', k of small[n, c', i] * weight[c', c, k]   where o = i*stride + k - lo
 //
 // Macros: those of common.cuh; CHANNELS_LAST is 0. This text stands behind that of unified.cu, whose headers it uses.
-// x       [samples, small_channels, small_h, small_w]
+// small   [samples, small_channels, small_h, small_w]
 // weight  [small_channels, large_channels / groups, KH, KW]
-// y       [samples, large_channels, large_h, large_w]
+// large   [samples, large_channels, large_h, large_w]
 // sizes   [SH, SW, 2]: rows and columns of the sub-kernel of each class
 // Launch: as unified.cu.
 extern "C" __global__ void PER_POSITION unified_table(
-    const Storage* __restrict__ x, const Storage* __restrict__ weight, Storage* __restrict__ y,
+    const Storage* __restrict__ small, const Storage* __restrict__ weight, Storage* __restrict__ large,
     const int* __restrict__ sizes, const Params p)
 {
     const Place at = locate(p, p.large_channels);
@@ -22,9 +22,9 @@ extern "C" __global__ void PER_POSITION unified_table(
     const Index first_h = (at.h + p.lo_h) / SH, first_w = (at.w + p.lo_w) / SW;
     const Index plane = p.small_h * p.small_w, filter = p.group_large * KH * KW;
     const Index group = at.channel / p.group_large, channel = at.channel % p.group_large;
-    x += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
+    small += map_offset(at.sample, p.small_channels, group * p.group_small, plane);
     weight += plane_offset(group * p.group_small, p.group_large, channel, KH * KW);
-    y += map_offset(at.sample, p.large_channels, at.channel, p.large_h * p.large_w);
+    large += map_offset(at.sample, p.large_channels, at.channel, p.large_h * p.large_w);
     LongSum sum(Compute{});
     for (int row = 0; row < rows; ++row) {
         const Index ih = first_h - row;
@@ -35,8 +35,8 @@ extern "C" __global__ void PER_POSITION unified_table(
             if (iw < 0 || iw >= p.small_w)
                 continue;
             const Index from = ih * p.small_w + iw, tap = (class_h + row * SH) * KW + class_w + column * SW;
-            add_tap(sum, x + from, plane, weight + tap, filter, p.group_small);
+            add_tap(sum, small + from, plane, weight + tap, filter, p.group_small);
         }
     }
-    store(y + at.h * p.large_w + at.w, sum.value());
+    store(large + at.h * p.large_w + at.w, sum.value());
 }

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import cupy_kst
-from cupy_kst.gpu import runtime
+from cupy_kst.gpu.build import runtime
 
 
 def test_import_loads_no_array_library_but_numpy() -> None:
@@ -131,11 +131,11 @@ def test_a_cupy_array_meets_the_same_sentence(unloaded: None, monkeypatch: pytes
 
 
 def test_the_cuda_text_is_found() -> None:
-    from cupy_kst.gpu import source
+    from cupy_kst.gpu.build import source
 
     assert (source.directory() / "common.cuh").is_file()
     assert not (source.directory() / "__init__.py").exists()
-    assert find_spec("cupy_kst.gpu.source")
+    assert find_spec("cupy_kst.gpu.build.source")
 
 
 def _defines(modules: dict[str, Path], module: str, name: str) -> bool:

@@ -31,6 +31,7 @@ from cupy_kst.gpu.engine import form_of
 from cupy_kst.hints.words import nearest
 from cupy_kst.install import from_extra
 from tests.support.checkout import ROOT
+from tests.support.engines import TRANSPOSED
 
 LAST: Any = {"data_format": "channels_last"}
 HUGE = 2**31 - 1
@@ -260,9 +261,9 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
         (lambda: conv_transpose2d(X, W, padding="SAME"), "'same' and 'same_lower'; is 'same' meant?"),
         (lambda: conv2d(X, V, padding="SAME_UPPER"), "; is 'same' meant?"),
         (lambda: conv2d(X, V, padding="Valid"), "; is 'valid' meant?"),
-        (lambda: conv_transpose2d(X, W, method="Unified"), "'ks_deconv', 'split'; is 'unified' meant?"),
+        (lambda: conv_transpose2d(X, W, method="Unified"), f"{TRANSPOSED[-1]!r}; is 'unified' meant?"),
         (lambda: conv_transpose2d(X, W, method="zero-insertion"), "; is 'zero_insertion' meant?"),
-        (lambda: conv_transpose2d(X, W, method="direct"), "'ks_deconv', 'split'; 'direct' is of conv"),
+        (lambda: conv_transpose2d(X, W, method="direct"), f"{TRANSPOSED[-1]!r}; 'direct' is of conv"),
         (
             lambda: conv_transpose2d(X, W, data_format="NHWC"),
             "data_format='NHWC': there is 'channels_first', 'channels_last'; is 'channels_last' meant?",
@@ -276,7 +277,7 @@ ASKED: dict[str, list[tuple[Callable[[], Any], str]]] = {
         (lambda: methods("conv2d"), "; is 'conv' meant?"),
         (lambda: costs(X, W, op="conv_transpose2d_input"), "; is 'conv_transpose_input' meant?"),
         (lambda: prepare(W, op="deconv"), "; is 'conv_transpose' meant?"),
-        (lambda: prepare(W, method="ks_deconv", form="Fold"), "; is 'fold' meant?"),
+        (lambda: prepare(W, method="ks_deconv", form="Numpy-col2im"), "; is 'numpy_col2im' meant?"),
         (lambda: form_of("ks_deconv", DTYPES["float32"], "F32/128x64"), "; is 'f32/128x64' meant?"),
         (lambda: costs(X, W, dtype="fp16"), "complex128; is 'float16' meant?"),
         (lambda: prepare(W, dtype="Float32"), "complex128; is 'float32' meant?"),
@@ -559,7 +560,7 @@ def test_the_nearest_word() -> None:
 def test_what_is_advised_to_install_is_what_the_extra_holds() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     for module, name, extra, package in (
-        ("cupy_kst.gpu.runtime", "_INSTALL", "cuda13", "cupy-cuda13x[ctk]"),
+        ("cupy_kst.gpu.build.runtime", "_INSTALL", "cuda13", "cupy-cuda13x[ctk]"),
         ("cupy_kst.tune", "from_extra", "tune", "filelock"),
         ("cupy_kst.cpu.compiled.engine", "from_extra", "fast", "numba"),
         ("cupy_kst.install", "from_extra", "testing", "hypothesis"),

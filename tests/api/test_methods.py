@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cupy_kst.cpu import forms, unified
+from cupy_kst.cpu import im2col
+from cupy_kst.cpu.methods import unified
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, real_arrays
@@ -243,7 +244,7 @@ def test_every_element_of_out_is_written(engine: str, method: str, dtype: str) -
 def test_memory_divided_into_blocks_is_of_no_account(
     method: str, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forms, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(im2col, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(unified, "BLOCK_BYTES", block_bytes)
 
     @settings(max_examples=60)

@@ -93,7 +93,7 @@ def test_polyphase_filter_gives_the_same_numbers(example: tuple[Case, Arrays]) -
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw shapes and options of which one may break a rule. Of an empty batch torch looks at none."""
+    """Draw shapes and options of which one may break a rule. PyTorch checks none of them for an empty batch."""
     rank = draw(st.integers(1, 3))
     wrong = draw(st.sampled_from(["", "", "", "", *RULES]))
     groups = 0 if wrong == "groups" else draw(st.integers(1, 3))

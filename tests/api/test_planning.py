@@ -21,10 +21,11 @@ import cupy_kst
 from cupy_kst import Geometry, costs, cpu, explain, merge, prepare, segregate
 from cupy_kst.cpu import compiled
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.device import REFERENCE
-from cupy_kst.gpu.engine import LAUNCHERS, plan
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.engine import plan
+from cupy_kst.gpu.methods import REGISTRY
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import needs_wide
+from cupy_kst.gpu.select.device import REFERENCE
 from cupy_kst.methods import METHODS, Operation, Role
 from cupy_kst.problem import Choice
 from tests.support.problems import problem_of
@@ -144,23 +145,23 @@ def test_a_call_on_the_cpu(method: str, form: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _GEOMETRIES)
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_a_plan_for_a_gpu(method: str, name: str) -> None:
     def make(n: int) -> Callable[[], object]:
         geometry = _GEOMETRIES[name](n)
         if not METHODS[method].supports(geometry)[0]:
             pytest.skip("the method does not support it")
-        return lambda: plan(method, geometry, Target(_FLOAT, REFERENCE, needs_wide(geometry)))
+        return lambda: plan(method, geometry, PlanContext(_FLOAT, REFERENCE, needs_wide(geometry)))
 
     _assert_linear(make)
 
 
-@pytest.mark.parametrize("form", [None, "compiled", "compiled_minimal", "columns"])
+@pytest.mark.parametrize("form", [None, "jit_implicit_gemm", "jit_winograd", "numpy_im2col"])
 @pytest.mark.parametrize(
     ("op", "name"), [*product(["conv_transpose", "conv_input"], _TRANSPOSED), *product(["conv"], _CONV)]
 )
 def test_a_prepared_call(op: Any, name: str, form: str | None) -> None:
-    if form and form.startswith("compiled"):
+    if form and cpu.is_compiled("ks_deconv", form):
         need_compiled()
     # The gradient of a convolution's input is a transposed convolution.
     sizes = (_CONV if op == "conv" else _TRANSPOSED)[name]

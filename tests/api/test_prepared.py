@@ -16,12 +16,13 @@ from hypothesis import given, settings
 
 import cupy_kst
 from cupy_kst import Geometry, conv2d, conv_transpose2d, cpu, grad, prepare
+from cupy_kst.cpu import engine as cpu_engine
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import Engine, form_names
 from cupy_kst.methods import methods
-from cupy_kst.packed import Packed
 from cupy_kst.problem import Choice
 from cupy_kst.testing import Case, examples
+from cupy_kst.weight_cache import WeightCache
 from tests import emulator
 from tests.support.engines import RESTRICTIONS, expected, options_of_prepared, public
 from tests.support.problems import problem_of
@@ -153,8 +154,12 @@ def test_what_it_is_can_be_read() -> None:
         (lambda: prepare(W, groups=3), ValueError, "groups=3 does not divide the 4"),
         (lambda: prepare(W, method="fast"), ValueError, "method='fast': conv_transpose has 'auto', 'zero_insertion'"),
         (lambda: prepare(W, method="direct"), ValueError, "method='direct': conv_transpose has 'auto'"),
-        (lambda: prepare(W, form="columns"), ValueError, "form='columns': forms are of one method; name it, too: me"),
-        (lambda: prepare(W, method="split", form="fast"), ValueError, "form='fast': in NumPy split has 'columns'"),
+        (
+            lambda: prepare(W, form="numpy_im2col"),
+            ValueError,
+            "form='numpy_im2col': forms are of one method; name it, too: me",
+        ),
+        (lambda: prepare(W, method="split", form="fast"), ValueError, "form='fast': in NumPy split has 'numpy_im2col'"),
         (
             lambda: prepare(W, op="conv_input", output_padding=1, stride=2)(X[0, 0]),
             ValueError,
@@ -235,7 +240,7 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
             allocated.append(int(np.prod(shape)) * np.dtype(dtype).itemsize)
             return super().empty(shape, dtype)
 
-    engine, packed = Engine(Counting("asan")), Packed()
+    engine, cache = Engine(Counting("asan")), WeightCache()
     problem = problem_of(method, geometry, channels_last=channels_last)
     x = np.arange(X.size, dtype="f4").reshape(X.shape) % 5
     workspace = np.zeros(engine.workspace_bytes(problem, Choice(method)), np.uint8)
@@ -245,7 +250,7 @@ def test_the_weight_is_packed_once_and_the_workspace_is_the_callers(method: str,
         if channels_last:
             small, large = (np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in (small, large))
         arrays = {"small": small, "weight": W[:, :, None], "large": large}
-        engine.run(problem, Choice(method), arrays, packed, workspace if workspace.size else None)
+        engine.run(problem, Choice(method), arrays, cache, workspace if workspace.size else None)
         out = np.moveaxis(large, -1, 1) if channels_last else large
         np.testing.assert_array_equal(out.reshape(right.shape), right)
         if number == 0:
@@ -275,11 +280,11 @@ def test_nobody_has_what_the_device_is_still_making() -> None:
         settling.set()
         assert settled.wait(10)
 
-    packed = Packed(settle)
+    cache = WeightCache(settle)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(packed.get, "key", lambda: "made")
+        first = pool.submit(cache.get, "key", lambda: "made")
         assert settling.wait(10)
-        second = pool.submit(packed.get, "key", lambda: "made again")
+        second = pool.submit(cache.get, "key", lambda: "made again")
         with pytest.raises(TimeoutError):
             second.result(0.2)
         settled.set()
@@ -287,16 +292,16 @@ def test_nobody_has_what_the_device_is_still_making() -> None:
 
 
 def test_a_store_has_a_size() -> None:
-    packed = Packed()
+    cache = WeightCache()
     for number in range(1000):
-        assert packed.get(number, lambda number=number: [number]) == [number]
-    assert len(packed._made) < 100
+        assert cache.get(number, lambda number=number: [number]) == [number]
+    assert len(cache._made) < 100
 
 
 def test_float16_weights_whose_sum_overflows_are_finite() -> None:
     weight = np.full((256, 256, 1, 1), 2, "f2")
     with np.errstate(over="ignore"):
         assert not np.isfinite(weight.sum())
-    assert cpu._is_finite(weight)
+    assert cpu_engine._is_finite(weight)
     weight[3, 4] = np.inf
-    assert not cpu._is_finite(weight)
+    assert not cpu_engine._is_finite(weight)

@@ -127,7 +127,7 @@ def test_integer_arrays_are_exact_in_16_bits_in_any_order(dtype: str, terms: int
     exact()
 
 
-# Of the last, with parts up to 3, a part of a sum could be 1 + 2 * 3**2 * terms times as large as 1.
+# With parts up to 3, one part of the last sum could be 1 + 2 * 3**2 * terms times as large as 1.
 @pytest.mark.parametrize("terms", [1, 932067, 932068])
 def test_integer_arrays_are_exact_in_complex64(terms: int) -> None:
     case = Case("conv_transpose", (terms, 1), (terms, 1, 1), True, "complex64", (1,), (0,), (0,), 1, (1,), (1,))
@@ -155,7 +155,7 @@ def test_arrays_have_the_shapes_and_the_dtype_of_their_case(case: Case, data) ->
 
 
 def test_cases_of_bfloat16_sum_no_more_than_it_can_hold() -> None:
-    # Of float32, about every fifth of these cases sums as much; no filter does so by itself.
+    # About every fifth of these cases in float32 sums as much; no filter does so by itself.
     cubes = {"ranks": (3,), "batches": (1,), "max_groups": 1, "max_dilation": 1, "max_stride": 1, "max_kernel": 6}
     cubes |= {"max_channels": 128, "max_elements": 50_000}
     find(cases(**cubes), lambda case: case.terms >= 256, settings=SEARCH)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import choice, compiled, tiling
+from cupy_kst.cpu import compiled, cost_model, tiling
 from tests.support.skips import need_compiled
 
 need_compiled()
@@ -44,7 +44,7 @@ _SMALL: tuple[tuple[Any, str, int], ...] = (
     (dense_plan, "_COLUMNS", 512 * LANES),
     (dense_plan, "_SUMS", 1536),
     (dense_plan, "_POSITIONS", 5 * LANES),
-    (choice, "PART_BYTES", 2000),
+    (cost_model, "PART_BYTES", 2000),
     # Of 17 tiles of a 4x4 filter of stride 2, each of 36 sums.
     (tiling, "_SUMS_BYTES", 17 * 36 * 4 * kernels.CHANNELS[1][1] * LANES),
 )

@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import FORMS, choice, compiled, reference
+from cupy_kst.cpu import FORMS, compiled, cost_model, reference, registry
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS
 from cupy_kst.problem import Choice
 from tests.support.problems import problem_of
 from tests.support.skips import need_compiled
 
-ALL = ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns")
-NUMPY = ("fold", "columns")
+ALL = ("jit_implicit_gemm", "jit_winograd", "jit_col2im", "numpy_col2im", "numpy_im2col")
+NUMPY = ("numpy_col2im", "numpy_im2col")
+
+
+def ranked(names: tuple[str, ...], geometry: Geometry, prepared: bool, method: str = "ks_deconv") -> list[str]:
+    """Return the names of forms, the one that is estimated to be quickest first."""
+    forms = tuple(FORMS[method][name] for name in names)
+    return [form.name for form in registry.ranked(forms, geometry, prepared)]
 
 
 def geometry(batch: int, channels: int, side: int, outputs: int, kernel: int = 4, stride: int = 2) -> Geometry:
@@ -27,51 +33,54 @@ def geometry(batch: int, channels: int, side: int, outputs: int, kernel: int = 4
 @pytest.mark.parametrize(
     ("shape", "form"),
     [
-        ((1, 1024, 4, 512), "fold"),  # a weight far larger than the maps, which is not to be gathered for
-        ((1, 128, 32, 3), "fold"),  # few outputs
-        ((1, 64, 128, 64, 4, 1), "columns"),  # all taps are of one class: most of a fold would be additions
+        ((1, 1024, 4, 512), "numpy_col2im"),  # a weight far larger than the maps, which is not to be gathered for
+        ((1, 128, 32, 3), "numpy_col2im"),  # few outputs
+        ((1, 64, 128, 64, 4, 1), "numpy_im2col"),  # all taps are of one class: most of a fold would be additions
     ],
 )
 def test_forms_of_numpy(shape: tuple[int, ...], form: str) -> None:
-    assert choice.ranked(NUMPY, geometry(*shape), False)[0] == form
+    assert ranked(NUMPY, geometry(*shape), False)[0] == form
 
 
 def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     small, large = geometry(1, 1024, 4, 512), geometry(16, 256, 32, 128)
-    assert choice.ranked(ALL, small, True)[0] == "compiled"
-    assert choice.ranked(ALL, small, False)[0] == "compiled_fold"
-    assert choice.ranked(ALL, large, False)[0] == choice.ranked(ALL, large, True)[0] == "compiled_minimal"
+    assert ranked(ALL, small, True)[0] == "jit_implicit_gemm"
+    assert ranked(ALL, small, False)[0] == "jit_col2im"
+    assert ranked(ALL, large, False)[0] == ranked(ALL, large, True)[0] == "jit_winograd"
     # The gradient of an input is a convolution.
-    forms = ("compiled", "compiled_minimal", "compiled_rows", "columns")
-    assert [choice.ranked(forms, small, prepared)[0] for prepared in (True, False)] == ["compiled", "compiled_rows"]
-    assert choice.ranked(forms, large, True)[0] == "compiled_minimal"
+    forms = ("jit_implicit_gemm", "jit_winograd", "jit_im2col", "numpy_im2col")
+    assert [ranked(forms, small, prepared, "conv_v2")[0] for prepared in (True, False)] == [
+        "jit_implicit_gemm",
+        "jit_im2col",
+    ]
+    assert ranked(forms, large, True, "conv_v2")[0] == "jit_winograd"
     # One position leaves all lanes but one idle.
     point = Geometry.conv((1, 1024, 4, 4), (100, 1024, 4, 4))
-    assert choice.ranked(forms, point, False)[0] == "columns"
+    assert ranked(forms, point, False, "conv_v2")[0] == "numpy_im2col"
 
 
 def test_minimal_filtering_is_for_many_channels_and_positions() -> None:
     def first(*shape: int) -> str:
-        return choice.ranked(ALL, geometry(*shape), True)[0]
+        return ranked(ALL, geometry(*shape), True)[0]
 
-    assert first(16, 256, 16, 128) == first(1, 128, 64, 64) == first(16, 256, 16, 128, 5) == "compiled_minimal"
+    assert first(16, 256, 16, 128) == first(1, 128, 64, 64) == first(16, 256, 16, 128, 5) == "jit_winograd"
     # Combining takes longer than the products that it saves.
-    assert first(16, 16, 64, 16) == "compiled"
+    assert first(16, 16, 64, 16) == "jit_implicit_gemm"
     # Half of the lanes would idle.
-    assert first(16, 256, 32, 32) == "compiled"
+    assert first(16, 256, 32, 32) == "jit_implicit_gemm"
     # Few tiles for each reading of a larger weight.
-    assert first(1, 1024, 4, 512) == "compiled"
+    assert first(1, 1024, 4, 512) == "jit_implicit_gemm"
 
 
 def test_few_outputs_do_not_fill_a_block_of_output_channels() -> None:
-    assert choice.ranked(ALL, geometry(1, 128, 32, 3), True)[0] == "compiled_fold"
-    assert choice.ranked(ALL, geometry(1, 128, 32, 8), True)[0] == "compiled"
+    assert ranked(ALL, geometry(1, 128, 32, 3), True)[0] == "jit_col2im"
+    assert ranked(ALL, geometry(1, 128, 32, 8), True)[0] == "jit_implicit_gemm"
 
 
 def test_gradients_of_weights_are_compiled() -> None:
     depthwise = Geometry.conv_transpose((1, 64, 16, 16), (64, 1, 4, 4), 2, 1, groups=64)
     for each in (depthwise, geometry(1, 64, 16, 3)):
-        assert choice.ranked(("compiled", "taps"), each, False)[0] == "compiled"
+        assert ranked(("jit_implicit_gemm", "numpy_per_tap"), each, False, "sk_dilated")[0] == "jit_implicit_gemm"
 
 
 @pytest.mark.parametrize("method", FORMS)
@@ -123,12 +132,14 @@ def test_exact_forms_are_those_whose_weights_reach_only_what_they_touch(method: 
 
 
 def test_no_samples_take_no_form_in_particular() -> None:
-    assert set(choice.ranked(ALL, geometry(0, 32, 16, 32), False)) == set(ALL)
+    assert set(ranked(ALL, geometry(0, 32, 16, 32), False)) == set(ALL)
 
 
 def test_an_estimate_grows_with_the_work() -> None:
     for form in ALL:
-        one, many = (choice.seconds(choice.work(form, geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
+        work = FORMS["ks_deconv"][form].work
+        assert work is not None
+        one, many = (cost_model.seconds(work(geometry(batch, 32, 16, 32), False)) for batch in (1, 8))
         assert one < many
 
 
@@ -178,10 +189,10 @@ def test_taps_far_apart_are_not_compiled() -> None:
     """The copy of all that lies between them would be far larger than what they read."""
     need_compiled()
     far = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 36, 36)
-    assert cpu.form_names(problem_of("conv_v2", far), "conv_v2", prepared=True) == ("columns",)
+    assert cpu.form_names(problem_of("conv_v2", far), "conv_v2", prepared=True) == ("numpy_im2col",)
     near = Geometry.conv((1, 2048, 65, 65), (256, 2048, 3, 3), 1, 1)
-    assert "compiled" in cpu.form_names(problem_of("conv_v2", near), "conv_v2")
+    assert "jit_implicit_gemm" in cpu.form_names(problem_of("conv_v2", near), "conv_v2")
     weight = np.zeros((2, 1024, 3, 3), "f4")
-    prepared = prepare(weight, op="conv", padding=1024, dilation=1024, method="conv_v2", form="compiled")
-    with pytest.raises(ValueError, match="form='compiled': for these shapes conv_v2 has 'columns'"):
+    prepared = prepare(weight, op="conv", padding=1024, dilation=1024, method="conv_v2", form="jit_implicit_gemm")
+    with pytest.raises(ValueError, match="form='jit_implicit_gemm': for these shapes conv_v2 has 'numpy_im2col'"):
         prepared(np.zeros((1, 1024, 4, 4), "f4"))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import choice, reference
+from cupy_kst.cpu import cost_model, reference
 from cupy_kst.testing import check
 from tests.support.skips import need_compiled
 
@@ -158,7 +158,7 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide maps into parts, as large ones are."""
-    monkeypatch.setattr(choice, "PART_BYTES", 200)
+    monkeypatch.setattr(cost_model, "PART_BYTES", 200)
     frames.folding.cache_clear()
     fold_plan.fold_plan.cache_clear()
     yield

@@ -16,12 +16,12 @@ import pytest
 
 import cupy_kst
 from cupy_kst import Geometry, costs, cpu, grad, prepare
-from cupy_kst.cpu import merging
+from cupy_kst.cpu import col2im
 from cupy_kst.cpu.compiled import memory
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS, Op, Role
-from cupy_kst.packed import Packed
 from cupy_kst.problem import Choice
+from cupy_kst.weight_cache import WeightCache
 from tests.support.checkout import ROOT
 from tests.support.engines import PUBLIC
 from tests.support.problems import problem_of
@@ -79,11 +79,11 @@ MANY = {
     "many outputs, long rows": ((1, 64, 100_000), (64, 64, 7), {"stride": 3}),
 }
 COMPILED: tuple[tuple[str, str, Role], ...] = (
-    ("ks_deconv", "compiled", "large"),
-    ("ks_deconv", "compiled_fold", "large"),
-    ("conv_v2", "compiled", "small"),
-    ("conv_v2", "compiled_rows", "small"),
-    ("sk_dilated", "compiled", "weight"),
+    ("ks_deconv", "jit_implicit_gemm", "large"),
+    ("ks_deconv", "jit_col2im", "large"),
+    ("conv_v2", "jit_implicit_gemm", "small"),
+    ("conv_v2", "jit_im2col", "small"),
+    ("sk_dilated", "jit_implicit_gemm", "weight"),
 )
 
 
@@ -101,10 +101,10 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
     geometry = Geometry.conv_transpose(input_shape, weight_shape, **options)
     shapes = {"small": geometry.small_shape, "weight": geometry.weight_shape, "large": geometry.large_shape}
     given: dict[Role, Any] = {role: np.ones(shape, "f4") for role, shape in shapes.items()}
-    packed = Packed()
+    cache = WeightCache()
 
     def call() -> Any:
-        cpu.run(problem_of(method, geometry), Choice(method, form), given, packed)
+        cpu.run(problem_of(method, geometry), Choice(method, form), given, cache)
         return given[output]
 
     call()
@@ -117,7 +117,7 @@ def compiled_peak(case: Any, method: str, form: str, output: Role) -> tuple[int,
 @pytest.mark.parametrize(("method", "form", "output"), COMPILED)
 @pytest.mark.parametrize("name", LARGE)
 def test_what_is_compiled_takes_less_than_twice_the_larger_map(name: str, method: str, form: str, output: Role) -> None:
-    """Of maps smaller than a cache it is that cache's size."""
+    """Maps smaller than a cache count as that cache."""
     beside, larger = compiled_peak(LARGE[name], method, form, output)
     assert beside < 2 * larger
     assert beside < 6 << 20, "it is divided, whatever the map's size"
@@ -127,7 +127,7 @@ def test_what_is_compiled_takes_less_than_twice_the_larger_map(name: str, method
 @pytest.mark.parametrize(("method", "output"), [("ks_deconv", "large"), ("conv_v2", "small")])
 @pytest.mark.parametrize("name", MANY)
 def test_minimal_filtering_takes_less_than_twice_the_larger_map(name: str, method: str, output: Role) -> None:
-    beside, larger = compiled_peak(MANY[name], method, "compiled_minimal", output)
+    beside, larger = compiled_peak(MANY[name], method, "jit_winograd", output)
     assert beside < 2 * larger
     assert beside < 12 << 20, "it is divided, whatever the map's size"
 
@@ -145,7 +145,7 @@ SHAPES: dict[str, Any] = {
     "a batch of small maps": ((16, 32, 4, 4), (32, 16, 4, 4), {"stride": 2, "padding": 1}),
     "no whole class": ((1, 4, 3, 500), (4, 8, 2, 3), {"stride": (3, 2), "padding": ((1, 0), (2, 3))}),
 }
-# Of Python's own objects.
+# Bytes of Python's own objects.
 SLACK = 128 << 10
 
 
@@ -160,7 +160,7 @@ def _nothing_held(monkeypatch: pytest.MonkeyPatch) -> None:
 def check_peak(call: Callable[[], Any], said: int, itemsize: int, about: object) -> None:
     """Check what a call holds beside its result, after the first one, against what is said of it."""
     call()
-    merging._memory = local()
+    col2im._memory = local()
     tracemalloc.start()
     result = call()
     peak = tracemalloc.get_traced_memory()[1] - (0 if result is None else result.nbytes)
@@ -188,12 +188,12 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
         arrays: dict[Role, Any] = {role: np.ones(shape, dtype.storage) for role, shape in roles.items()}
         problem = problem_of(method, geometry, dtype.name)
         for form in cpu.form_names(problem, method):
-            for packed in (None, Packed()) if output != "weight" else (None,):
+            for cache in (None, WeightCache()) if output != "weight" else (None,):
                 choice = Choice(method, form)
-                said = cpu.memory(problem, choice, prepared=packed is not None)
+                said = cpu.memory(problem, choice, prepared=cache is not None)
                 assert said.form == form
-                about = (method, form, dtype.name, packed is not None, said)
-                call = partial(cpu.run, problem, choice, arrays, packed)
+                about = (method, form, dtype.name, cache is not None, said)
+                call = partial(cpu.run, problem, choice, arrays, cache)
                 check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
 
 
@@ -201,11 +201,11 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
 @pytest.mark.parametrize(
     ("method", "form", "input_shape", "weight_shape", "stride"),
     [
-        ("unified", "fold", (1, 2, 60, 60), (2, 3, 80, 80), 4),
-        ("unified", "fold", (1, 2, 3000), (2, 3, 8192), 16),
-        ("sk_dilated", "taps", (1, 60, 256, 256), (60, 60, 1, 1), 1),
-        ("segregated", "columns", (1, 8192, 16, 16), (8192, 2, 2, 2), 2),
-        ("direct", "columns", (1, 20000, 8, 8), (20000, 16, 1, 1), 1),
+        ("unified", "numpy_col2im", (1, 2, 60, 60), (2, 3, 80, 80), 4),
+        ("unified", "numpy_col2im", (1, 2, 3000), (2, 3, 8192), 16),
+        ("sk_dilated", "numpy_per_tap", (1, 60, 256, 256), (60, 60, 1, 1), 1),
+        ("segregated", "numpy_im2col", (1, 8192, 16, 16), (8192, 2, 2, 2), 2),
+        ("direct", "numpy_im2col", (1, 20000, 8, 8), (20000, 16, 1, 1), 1),
     ],
 )
 def test_sums_that_are_made_in_parts_are_told(
@@ -233,7 +233,7 @@ def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
 @pytest.mark.parametrize("op", get_args(Op))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", ">f8", "complex64"])
 def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
-    """Of contiguous arrays of the dtype and of either format, copies and conjugates included."""
+    """The arrays are contiguous, of the dtype and of either format; copies and conjugates count."""
     input_shape, weight_shape, options = SHAPES["a volume"]
     forward: Op = "conv_transpose" if op.startswith("conv_transpose") else "conv"
     make = Geometry.conv_transpose if forward == "conv_transpose" else Geometry.conv
@@ -248,7 +248,7 @@ def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
             batch, channels, *sizes = shapes[role]
             shapes[role] = (batch, *sizes, channels) if last else shapes[role]
         arrays = {role: np.ones(shape, element) for role, shape in shapes.items()}
-        # Of a gradient the forward call's shapes are told.
+        # A gradient is told the forward call's shapes.
         found = costs(shapes["input"], weight_shape, op=op, dtype=element, data_format=data_format, **options)
         for method, cost in found.items():
             call = partial(call_of, op, 3, arrays, method=method, data_format=data_format, **options)
@@ -259,7 +259,7 @@ def test_a_prepared_weight_takes_no_memory_of_its_own() -> None:
     need_compiled()
     weight, shape = np.ones((64, 64, 4, 4), np.float16), (1, 64, 8, 8)
     geometry = Geometry.conv_transpose(shape, weight.shape, stride=2)
-    for form in ("compiled", "compiled_minimal", "compiled_fold", "fold", "columns"):
+    for form in ("jit_implicit_gemm", "jit_winograd", "jit_col2im", "numpy_col2im", "numpy_im2col"):
         prepared = prepare(weight, stride=2, method="ks_deconv", form=form)
         problem = problem_of("ks_deconv", geometry, "float16")
         cost = prepared.costs(shape)["ks_deconv"]

@@ -180,11 +180,11 @@ def test_a_4x4_filter_of_stride_2_takes_36_products_in_place_of_64() -> None:
 @pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_errors_are_bounded_by_those_of_three_times_the_sums_along_each_axis(kernel: int, transposed: bool) -> None:
-    """Of a pair of taps, ``(|d0| + |d1|)*|g0| + |d1|*(|g0| + |g1|)`` is at most ``3*max|d|*(|g0| + |g1|)``."""
+    """The products of a pair, ``(|d0| + |d1|)*|g0| + |d1|*(|g0| + |g1|)``, are at most ``3*max|d|*(|g0| + |g1|)``."""
     layer = (4, 1, 9, 9), (1, 1, kernel, kernel), 2, kernel // 2, 1
     geometry, input, weight, _ = _drawn(layer, transposed)
     draw = np.random.default_rng(kernel)
-    # Of one magnitude, so that little is lost in the bound.
+    # Numbers of one magnitude lose little in the bound.
     x, w = (draw.uniform(0.9, 1, a.shape) * draw.choice([-1, 1], a.shape) for a in (input, weight))
     x, w = x.astype("f4"), w.astype("f4")
     define = reference.conv_transpose if transposed else reference.conv

@@ -15,6 +15,8 @@ import pytest
 
 import cupy_kst
 from cupy_kst import cpu, grad, prepare
+from cupy_kst.cpu import engine
+from cupy_kst.cpu.form import Form
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.prepared import PreparedOp
 from tests.support.engines import first, last
@@ -41,16 +43,16 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 def computed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Let calls take minimal filtering wherever it can compute them, and list the forms that compute."""
     found: list[str] = []
-    ranked = cpu.ranked
+    ranked = engine.ranked
 
-    def minimal_first(forms: tuple[str, ...], *shapes: Any) -> tuple[str, ...]:
-        return tuple(sorted(ranked(forms, *shapes), key=lambda name: name != "compiled_minimal"))
+    def minimal_first(forms: tuple[Form, ...], *shapes: Any) -> tuple[Form, ...]:
+        return tuple(sorted(ranked(forms, *shapes), key=lambda form: form.name != "jit_winograd"))
 
     def seen(form: str, run: Callable[..., Any], *arguments: Any) -> Any:
         found.append(form)
         return run(*arguments)
 
-    monkeypatch.setattr(cpu, "ranked", minimal_first)
+    monkeypatch.setattr(engine, "ranked", minimal_first)
     for forms in cpu.FORMS.values():
         for name, form in list(forms.items()):
             monkeypatch.setitem(forms, name, replace(form, run=partial(seen, name, form.run)))
@@ -145,7 +147,7 @@ def drawn(dtype: str, x: Any, w: Any) -> tuple[Any, Any]:
 @every_dtype
 @pytest.mark.parametrize("operand", ["input", "weight"])
 def test_values_up_to_the_largest_float(op: PreparedOp, dtype: str, operand: str, computed: list[str]) -> None:
-    """Of the terms of a sum even the absolute values add up to less, so that no order of them overflows."""
+    """Even the absolute values of the terms add up to less, so that no order of them overflows."""
     layer, generator = PLAIN, np.random.default_rng(0)
     terms, element = prod(layer.weight), DTYPES[dtype]
     # There is no minimal filtering of complex numbers.
@@ -170,7 +172,7 @@ def test_values_up_to_the_largest_float(op: PreparedOp, dtype: str, operand: str
                 assert (abs(way(op, layer, x, w, method=method) - right) <= bound).all()
         # Numbers of 16 bits are far from the largest of those that they are computed in, unless they are bfloat16.
         overflows = fraction > 0.25 and dtype in ("bfloat16", "float32", "float64")
-        assert (len(computed), computed.count("compiled_minimal")) == ((8, 4) if overflows else (4, minimal))
+        assert (len(computed), computed.count("jit_winograd")) == ((8, 4) if overflows else (4, minimal))
 
 
 @pytest.mark.usefixtures("small_boxes", "several_threads")
@@ -195,7 +197,7 @@ def test_one_tile_that_overflows_wherever_it_is(
         x[(*line, column + distance if column + distance < shape[-1] else column - distance)] = -most
         computed.clear()
         found = call(op, layer, x, w, channels_last=channels_last)
-        assert computed[0] == "compiled_minimal"
+        assert computed[0] == "jit_winograd"
         again += len(computed) == 2
         np.testing.assert_array_equal(found, call(op, layer, x, w, method=_METHODS[op][1]))
     assert again > 0.9 * len(places)
@@ -225,11 +227,11 @@ def test_what_is_finite_is_computed_once(op: PreparedOp, method: str, computed: 
     x, w = (np.random.default_rng(0).standard_normal(shape).astype("f4") for shape in (layer.read(op), layer.weight))
     name = _METHODS[op][0] if method == "named" else "auto"
     assert np.isfinite(call(op, layer, x, w, method=name)).all()
-    assert computed == ["compiled_minimal"]
+    assert computed == ["jit_winograd"]
     if op in ("conv_transpose", "conv"):
         bias = np.full(6 if op == "conv_transpose" else 4, np.inf, "f4")
         assert np.isposinf(call(op, layer, x, w, bias=bias, method=name)).all()
-        assert computed == ["compiled_minimal"] * 2
+        assert computed == ["jit_winograd"] * 2
 
 
 @every_op
@@ -241,7 +243,7 @@ def test_an_input_that_is_not_finite_is_computed_once(op: PreparedOp, value: flo
     for way in (call, prepared):
         computed.clear()
         found = way(op, layer, x, w)
-        assert computed == ["compiled_minimal"]
+        assert computed == ["jit_winograd"]
         touched = ~np.isfinite(call(op, layer, x, w, method=_METHODS[op][1]))
         assert not np.isfinite(found[touched]).any()
 
@@ -257,13 +259,13 @@ def test_a_weight_that_is_not_finite_is_left_to_a_method_that_is_exact(op: Prepa
     right = call(op, layer, x, w, method=_METHODS[op][1])
     computed.clear()
     np.testing.assert_array_equal(call(op, layer, x, w), right)
-    assert computed[0] == "compiled_minimal" and len(computed) == 2
+    assert computed[0] == "jit_winograd" and len(computed) == 2
     computed.clear()
     np.testing.assert_array_equal(prepared(op, layer, x, w), right)
     assert len(computed) == 1
     computed.clear()
     call(op, layer, x, w, method=_METHODS[op][0])
-    assert computed == ["compiled_minimal"]
+    assert computed == ["jit_winograd"]
 
 
 @pytest.mark.usefixtures("computed")
@@ -273,7 +275,7 @@ def test_a_form_that_is_pinned_stays(op: PreparedOp, dtype: str) -> None:
     layer = PLAIN
     x = (alternating(layer.read(op), apart(op, layer)) * largest(dtype)).astype(dtype)
     w = np.full(layer.weight, 2**-9, dtype)
-    pinned = {"method": _METHODS[op][0], "form": "compiled_minimal"}
+    pinned = {"method": _METHODS[op][0], "form": "jit_winograd"}
     assert not np.isfinite(prepared(op, layer, x, w, **pinned)).all()
     assert np.isfinite(prepared(op, layer, x, w)).all()
 
@@ -295,7 +297,7 @@ def test_a_layer_that_takes_minimal_filtering_by_itself() -> None:
     x = np.float32(2e38) * alternating(layer.input, 1).astype("f4")
     w = np.random.default_rng(0).standard_normal(layer.weight).astype("f4") * np.float32(2**-12)
     geometry = cupy_kst.Geometry.conv_transpose(layer.input, layer.weight, **layer.options)
-    assert cpu.form_names(problem_of("ks_deconv", geometry), "ks_deconv")[0] == "compiled_minimal"
+    assert cpu.form_names(problem_of("ks_deconv", geometry), "ks_deconv")[0] == "jit_winograd"
     found, right = (call("conv_transpose", layer, x, w, method=method) for method in ("auto", "unified"))
     assert np.isfinite(right).all()
     bound = 2 * 4 * 128 * np.finfo("f4").eps * call("conv_transpose", layer, abs(x), abs(w), method="unified")

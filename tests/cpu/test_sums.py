@@ -23,7 +23,7 @@ FACTOR = 9
 # Terms of a sum, of as many as may be, and of sums that are taken in several ways.
 MANY, SEVERAL = 10_000_000, (320, 1025, 1 << 17)
 # What minimal filtering combines along one axis is up to so many times the terms.
-MULTIPLES = {"compiled_minimal": 3}
+MULTIPLES = {"jit_winograd": 3}
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_count = pytest.mark.parametrize("count", SEVERAL)
@@ -126,7 +126,7 @@ def ones(shape: tuple[int, ...], dtype: str) -> Array:
     return np.ones(shape, dtype)
 
 
-# Of each operation a call on `count` numbers, whose sum it returns.
+# A call of each operation on `count` numbers, whose sum it returns.
 OPERATIONS: dict[str, Callable[[Array, Array, Any], Any]] = {
     "conv": lambda numbers, one, of: conv1d(map_of(numbers, of), one.reshape(1, -1, 1), data_format=of),
     "conv_transpose": lambda numbers, one, of: conv_transpose1d(

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 # Programs kept on disk: the least recently used go first.
 KEPT = 2000
 
-# Of the plain build only: instrumented code draws warnings from g++ that the text does not deserve.
+# Warnings count in the plain build only: instrumented code draws some from g++ that the text does not deserve.
 _WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused-function")
 # nvcc and NVRTC accept float4 loads from float arrays, which type-based aliasing would miscompile.
 # Reports tell functions and lines: what debug information tells of variables takes a fifth of a compilation.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cupy_kst.gpu.device import Device
+from cupy_kst.gpu.select.device import Device
 
 from . import poison
 from .arguments import Form, send

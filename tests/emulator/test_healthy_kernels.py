@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cupy_kst.gpu.device import Device
-from cupy_kst.gpu.runtime import Runtime
+from cupy_kst.gpu.build.runtime import Runtime
+from cupy_kst.gpu.select.device import Device
 from tests.emulator import Emulator, available, build, check_written, errors, require, worker
 from tests.emulator.trials import INT, ONE, WARP, every_build, every_order, fails, run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cupy_kst.gpu import source
+from cupy_kst.gpu.build import source
 from tests import emulator
 
 KERNELS = """

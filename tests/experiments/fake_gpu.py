@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import gpu
-from cupy_kst.gpu import runtime
+from cupy_kst.gpu.build import runtime
 from experiments import gpu_machine
 from tests.emulator import DEVICE, Emulator, require
 

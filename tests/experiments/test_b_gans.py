@@ -122,7 +122,7 @@ def made_result(**changes: Any) -> results.Result:
                     "net_of_padded": 100_000 * number,
                     "net_of_input": 10_000 * number,
                     "method": method,
-                    "form": "compiled_minimal" if method == "ks_deconv" else "x",
+                    "form": "jit_winograd" if method == "ks_deconv" else "x",
                     "input_shape": list(layer.input_shape(1)),
                     "output_shape": list(layer.output_shape(1)),
                     "dtype": "float32",

@@ -13,7 +13,7 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import Geometry, grad
-from cupy_kst.cpu import parts, reference, windows
+from cupy_kst.cpu import reference, regions, windows
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import form_of
 from experiments import c_operators, c_operators_tables, c_sides, c_work, cli
@@ -120,8 +120,8 @@ def test_numpy_multiplies_as_many(taps: int, side: int) -> None:
     """What NumPy's trimmed forms multiply: the parts they make of an axis."""
     axis = Layer(CONV_V2_STRIDED, taps, side).geometry.axes[-1]
     rule = c_work.conv_v2(Layer(CONV_V2_STRIDED, taps, side).axis)
-    assert sum(len(part.outputs) * len(part.taps) for part in parts.trimmed_conv(axis)) == rule
-    classes = [part for one in axis.classes for part in parts.trimmed_class(axis, one)]
+    assert sum(len(part.outputs) * len(part.taps) for part in regions.trimmed_conv(axis)) == rule
+    classes = [part for one in axis.classes for part in regions.trimmed_class(axis, one)]
     assert sum(len(part.outputs) * len(part.taps) for part in classes) == rule
 
 
@@ -231,7 +231,7 @@ def row(side: int, role: str, median: float, **changed: Any) -> dict[str, Any]:
         **c_operators.work(layer),
         "role": role,
         "method": "direct" if role == "baseline" else "conv_v2",
-        "form": "columns",
+        "form": "numpy_im2col",
         "dtype": "float32",
         "median_s": median,
         "q1_s": 0.9 * median,

@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.methods import METHODS
 from experiments import gpu_cases, gpu_check, gpu_compile, processes, results, sanitizer
 from experiments.gpu_cases import GpuCase
 from experiments.sanitizer import Findings
-from tests.support.roster import LAUNCHERS
 
 from .fake_gpu import Emulated, Noting, installed
 from .running import Runner, spawn
@@ -50,8 +50,8 @@ def test_every_kernel_of_the_roster_is_launched() -> None:
             call()
             call()
             launched.setdefault((case.dtype, case.data_format), set()).update(name for _, name in kernels.launched)
-    every = {name for launcher in LAUNCHERS.values() for name in launcher.KERNELS}
-    assert len(every) > len(LAUNCHERS)
+    every = {name for method in REGISTRY.values() for name in method.kernels}
+    assert len(every) > len(REGISTRY)
     for names in launched.values():
         assert every - names == set()
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.build.runtime import load_cupy
 from experiments import devices, environment, harness, results, timing
 
 from .running import Runner

@@ -369,4 +369,4 @@ def test_a_star_for_each_form_that_numba_compiles(method: str) -> None:
         assert bool(compiled_note([row])) == form.compiled
     for form in ("f32/128x64", None):
         assert method_label({"method": method, "form": form}) == method
-    assert method_label({"method": "of another", "form": "compiled"}) == "of another"
+    assert method_label({"method": "of another", "form": "jit_implicit_gemm"}) == "of another"

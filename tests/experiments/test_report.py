@@ -19,7 +19,7 @@ def made_result(**changes: Any) -> results.Result:
     row = {
         "case": "3x3",
         "method": "unified",
-        "form": "fold",
+        "form": "numpy_col2im",
         "input_shape": [1, 3, 5, 5],
         "output_shape": [1, 3, 9, 9],
         "stride": 2,

@@ -14,13 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import sk_dilated, source
-from cupy_kst.gpu.tiles import Defines
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import sk_dilated
+from cupy_kst.gpu.select.tiles import Defines
 from tests.emulator import Emulator, require
 from tests.emulator.trials import ONE, run
 
 BANKS, WORD = 32, 4
-# Of a thread's own numbers: those that it writes as rows, and as columns.
+# A thread's own numbers that it writes as rows, and as columns.
 NUMBERS = 256
 
 WRITE = """
@@ -61,7 +62,7 @@ Form = tuple[str, bool, Defines]
 def _forms() -> Iterator[Form]:
     for dtype in ("float16", "float32"):
         for last in (False, True):
-            for form in sk_dilated.forms(DTYPES[dtype], last):
+            for form in sk_dilated.builds(DTYPES[dtype], last):
                 if dtype == "float32" or dict(form)["TENSOR"] != "0":
                     yield dtype, last, form
 

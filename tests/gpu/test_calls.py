@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from cupy_kst import Prepared, conv_transpose2d, grad, prepare
-from cupy_kst.gpu.bound import ALIGNMENT
+from cupy_kst.gpu.executable import ALIGNMENT
 from cupy_kst.methods import methods
 from cupy_kst.testing import examples
 from tests import emulator
@@ -251,8 +251,8 @@ def test_parts_of_a_workspace_begin_where_arrays_do(method: str, split: bool, pa
         weight = cupy.asarray(W.astype(dtype))
         prepared = prepare(weight, stride=2, padding=1, method=method, form=form if split else None)
         shape = (*X.shape[:3], 5)
-        call: Any = prepared._settle(prepared._weight, shape)
-        found = call._bound._parts
+        call: Any = prepared._bind(prepared._weight, shape)
+        found = call._executable._parts
         assert len(found) == parts
         for part, end in zip(found, (0, *(each.stop for each in found[:-1])), strict=True):
             assert part.start % ALIGNMENT == 0 <= part.start - end

@@ -12,12 +12,14 @@ import pytest
 from cupy_kst import Geometry
 from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import params, source
-from cupy_kst.gpu.choice import needs_wide
-from cupy_kst.gpu.device import Device
-from cupy_kst.gpu.engine import LAUNCHERS, Engine, form_of, plan
+from cupy_kst.gpu.build import params, source
+from cupy_kst.gpu.engine import Engine, form_of, plan
+from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.gpu.plan import Plan, Workspace
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.registry import GpuMethod
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import needs_wide
+from cupy_kst.gpu.select.device import Device
 from cupy_kst.methods import METHODS
 from cupy_kst.problem import Choice, Problem
 from tests import emulator
@@ -26,27 +28,29 @@ from tests.support.problems import problem_of
 EVEN = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 4, 4), 2, 1)
 ODD = Geometry.conv_transpose((2, 3, 8, 8), (3, 4, 5, 5), 2, 2)
 
-TARGET = Target(DTYPES["float32"], emulator.DEVICE, wide=False)
+CONTEXT = PlanContext(DTYPES["float32"], emulator.DEVICE, wide=False)
 
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
 
 
 def test_what_a_device_does_not_take_is_refused() -> None:
     small = replace(emulator.DEVICE, name="small", max_grid=(8, 3, 1), shared_bytes_optin=48 * 1024)
-    form = form_of("ks_deconv", TARGET.dtype, "f32/64x64/trimmed/split4")
+    form = form_of("ks_deconv", CONTEXT.dtype, "f32/64x64/trimmed/split4")
     with pytest.raises(
         ValueError, match=r"^form='f32/64x64/trimmed/split4': a grid has 4 blocks along y, small takes 3"
     ):
-        plan("ks_deconv", Geometry.conv_transpose((2, 3, 1, 1), (3, 4, 1, 1)), replace(TARGET, device=small, form=form))
+        plan(
+            "ks_deconv", Geometry.conv_transpose((2, 3, 1, 1), (3, 4, 1, 1)), replace(CONTEXT, device=small, form=form)
+        )
     with pytest.raises(ValueError, match=r"^form='f32/64x64/trimmed/split4': a grid has 256 blocks along x, small"):
-        plan("ks_deconv", EVEN, replace(TARGET, device=small, form=form))
+        plan("ks_deconv", EVEN, replace(CONTEXT, device=small, form=form))
     with pytest.raises(ValueError, match=r"^unified: a grid has 8 blocks along x, small takes 7$"):
-        plan("unified", EVEN, replace(TARGET, device=replace(small, max_grid=(7, 1, 1))))
-    form = form_of("ks_deconv", TARGET.dtype, "tf32/128x128", precision="tf32")
+        plan("unified", EVEN, replace(CONTEXT, device=replace(small, max_grid=(7, 1, 1))))
+    form = form_of("ks_deconv", CONTEXT.dtype, "tf32/128x128", precision="tf32")
     with pytest.raises(
         ValueError, match=r"^form='tf32/128x128': a block takes \d+ bytes of shared memory, small has 49"
     ):
-        plan("ks_deconv", EVEN, replace(TARGET, device=small, form=form, precision="tf32"))
+        plan("ks_deconv", EVEN, replace(CONTEXT, device=small, form=form, precision="tf32"))
 
 
 class Recorder:
@@ -81,7 +85,7 @@ def run(engine: Engine, method: str, geometry: Geometry) -> None:
     engine.run(problem, Choice(method), {"small": x, "weight": w, "large": y})
 
 
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 @pytest.mark.parametrize("geometry", [EVEN, ODD], ids=["even", "odd"])
 def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geometry) -> None:
     cost = count(METHODS[method].operation, problem_of(method, geometry), OnCpu())[method]
@@ -92,18 +96,18 @@ def test_launches_and_workspace_are_those_of_costs(method: str, geometry: Geomet
 
 
 def test_workspaces_are_of_the_storage_type_unless_they_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def summing(geometry: Geometry, target: Target) -> Plan:
-        del geometry, target
+    def summing(geometry: Geometry, context: PlanContext) -> Plan:
+        del geometry, context
         return Plan((), {"parts": Workspace((2, 3)), "sums": Workspace((4,), np.dtype("f8"))})
 
-    monkeypatch.setitem(LAUNCHERS, "summing", summing)
+    monkeypatch.setitem(REGISTRY, "summing", GpuMethod("summing", {}, 0, summing, REGISTRY["unified"].counts))
     recorder = Recorder()
     run(Engine(recorder), "summing", EVEN)
     assert recorder.shapes == [(2, 3), (4,)]
     assert recorder.dtypes == ["f4", "f8"]
 
 
-@pytest.mark.parametrize("method", LAUNCHERS)
+@pytest.mark.parametrize("method", REGISTRY)
 def test_an_empty_batch_launches_nothing(method: str) -> None:
     recorder = Recorder()
     run(Engine(recorder), method, Geometry.conv_transpose((0, 3, 8, 8), (3, 4, 4, 4), 2, 1))
@@ -124,11 +128,11 @@ def test_the_first_call_is_generic_and_later_ones_are_specialised() -> None:
 
 
 def test_plans_are_built_once() -> None:
-    assert plan("segregated", EVEN, TARGET) is plan("segregated", EVEN, TARGET)
+    assert plan("segregated", EVEN, CONTEXT) is plan("segregated", EVEN, CONTEXT)
 
 
 def test_segregated_launches_cover_equal_grids_from_all_classes() -> None:
-    (launches,) = plan("segregated", ODD, TARGET).steps
+    (launches,) = plan("segregated", ODD, CONTEXT).steps
     table = launches.params
     assert set(zip(*(table[f"grid_{axis}"].tolist() for axis in "dhw"), strict=True)) == {(1, 8, 8)}
     assert sorted(zip(*(table[f"first_{axis}"].tolist() for axis in "dhw"), strict=True)) == [
@@ -142,17 +146,17 @@ def test_segregated_launches_cover_equal_grids_from_all_classes() -> None:
 def test_many_classes_are_planned_as_one_table() -> None:
     """A stride above the output makes a class of every output."""
     started = time.perf_counter()
-    (launches,) = plan("segregated", Geometry.conv_transpose((1, 1, 1, 1), (1, 1, 300, 300), 300), TARGET).steps
+    (launches,) = plan("segregated", Geometry.conv_transpose((1, 1, 1, 1), (1, 1, 300, 300), 300), CONTEXT).steps
     assert len(launches.params) == 300 * 300
     assert time.perf_counter() - started < 5
 
 
-@pytest.mark.parametrize("method", [name for name in LAUNCHERS if name not in TILED])
+@pytest.mark.parametrize("method", [name for name in REGISTRY if name not in TILED])
 def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
     small = dict.fromkeys(("insert_zeros", "direct", "dilate"), 2**22 * 512)
     elements = {**small, **dict.fromkeys(("split_filter", "correlate_dilated"), 512 * 128)}
-    for step in plan(method, geometry, TARGET).steps:
+    for step in plan(method, geometry, CONTEXT).steps:
         threads = step.grid[0] * step.block[0]
         assert step.grid[0] <= emulator.DEVICE.max_grid[0]
         assert threads - step.block[0] < elements.get(step.kernel, 2**22 * 128) <= threads
@@ -161,7 +165,7 @@ def test_grids_of_small_maps_are_full_and_within_limits(method: str) -> None:
 @pytest.mark.parametrize("method", TILED)
 def test_grids_of_tiles_are_within_limits(method: str) -> None:
     geometry = Geometry.conv_transpose((2**22, 512, 1, 1), (512, 128, 1, 1))
-    for step in plan(method, geometry, TARGET).steps:
+    for step in plan(method, geometry, CONTEXT).steps:
         limits = emulator.DEVICE.max_grid
         assert all(0 < blocks <= most for blocks, most in zip(step.grid, limits, strict=True))
 

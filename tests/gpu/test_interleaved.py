@@ -12,10 +12,11 @@ from hypothesis import assume, given, settings
 
 from cupy_kst import Geometry
 from cupy_kst.dtypes import DTYPES, DType
-from cupy_kst.gpu import ks_deconv, tiles
 from cupy_kst.gpu.engine import Engine, form_names, form_of, plan
-from cupy_kst.gpu.micro import Micro, micros
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.methods import ks_deconv
+from cupy_kst.gpu.select import tiles
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.microkernel import MicroKernel, micro_kernels
 from cupy_kst.problem import Choice
 from cupy_kst.testing import Arrays, Case
 from tests.emulator import Emulator, require
@@ -25,15 +26,15 @@ from tests.support.problems import problem_of
 
 from .test_builds import ODD, SHAPES, _real, _whole, case_of
 
-FLOAT = Target(DTYPES["float32"], DEVICE, False)
-MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micros(dtype, "tf32")}
+FLOAT = PlanContext(DTYPES["float32"], DEVICE, False)
+MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micro_kernels(dtype, "tf32")}
 every_micro = pytest.mark.parametrize(("dtype", "micro"), MICROS.values(), ids=MICROS)
 # Every shape of which a row has classes to interleave, and one of each kind of tile.
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 every_kind = pytest.mark.parametrize("form", ["f32/32x32/interleaved", "tf32/32x64/interleaved"])
 
 
-def interleaved(case: Case, micro: Micro) -> list[str]:
+def interleaved(case: Case, micro: MicroKernel) -> list[str]:
     """Return the forms that a block has shared memory for."""
     classes = len(geometry(case).axes[-1].classes)
     needed = {tile: tiles.interleaved_bytes(tile, micro, DTYPES[case.dtype], classes) for tile in tiles.tiles(micro)}
@@ -42,7 +43,7 @@ def interleaved(case: Case, micro: Micro) -> list[str]:
 
 @pytest.mark.long(but=lambda micro: micro.name == "f32")
 @every_micro
-def test_any_case_equals_the_definition(dtype: DType, micro: Micro) -> None:
+def test_any_case_equals_the_definition(dtype: DType, micro: MicroKernel) -> None:
     """Classes of unequal sizes and without taps, filters smaller than the stride, and outputs narrower than it."""
 
     # Cases differ in what no element type knows, and every number of classes has a kernel of its own to compile.
@@ -103,8 +104,8 @@ def test_builds_orders_and_races(shape: str, form: str, sanitize: str, order: st
         for number, tile in enumerate(tiles.tiles(micro))
     ],
 )
-def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: Micro, number: int) -> None:
-    """Of one shape each: micro-kernels have all tiles and most of the shapes, a place among tiles all of these."""
+def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: MicroKernel, number: int) -> None:
+    """Each has one shape: micro-kernels meet all tiles and most of the shapes, a place among tiles meets all shapes."""
     name = f"{micro.name}/{tiles.tiles(micro)[number]}"
     cases = [replace(case_of("ks_deconv", shape), dtype=dtype.name) for shape in SHAPES]
     first = list(MICROS).index(micro.name) + number
@@ -117,14 +118,14 @@ def test_sums_are_those_of_the_plain_tile(dtype: DType, micro: Micro, number: in
     assert plain.tobytes() == same.tobytes()
 
 
-# In front of a text: an element that tells of every thread that stores it in the output, which is `y` where a kernel
-# declares its shared memory.
+# What stands in front of a text: an element that tells of every thread that stores it in the output. The output is
+# called `large` where a kernel declares its shared memory.
 TELLING = """
 static const void* output;
 #undef KST_SHARED
 #define KST_SHARED(Type, name) \\
     Type& name = *static_cast<Type*>(kst::shared(sizeof(Type), alignof(Type), #name)); \\
-    output = y
+    output = large
 struct Telling {
     ELEMENT value;
     Telling() = default;
@@ -207,8 +208,8 @@ def test_a_warp_stores_whole_sectors(dtype: str, tile: str, stride: int, capfd: 
     assert all(stored * stride <= 32 * sectors for sectors, stored in sectors_and_bytes(tile))
 
 
-def chosen(geometry: Geometry, target: Target = FLOAT) -> str:
-    return str(ks_deconv.plan(geometry, target).form)
+def chosen(geometry: Geometry, context: PlanContext = FLOAT) -> str:
+    return str(ks_deconv.plan(geometry, context).form)
 
 
 SHALLOW = Geometry.conv_transpose((16, 32, 128, 128), (32, 16, 4, 4), 2, 1)
@@ -222,7 +223,7 @@ def test_large_maps_of_few_products_are_interleaved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("geometry", "target"),
+    ("geometry", "context"),
     [
         pytest.param(Geometry.conv_transpose((1, 1024, 4, 4), (1024, 512, 4, 4), 2, 1), FLOAT, id="deep and small"),
         pytest.param(Geometry.conv_transpose((16, 1024, 16, 16), (1024, 512, 4, 4), 2, 1), FLOAT, id="deep"),
@@ -236,8 +237,8 @@ def test_large_maps_of_few_products_are_interleaved() -> None:
         ),
     ],
 )
-def test_others_are_not(geometry: Geometry, target: Target) -> None:
-    assert "interleaved" not in chosen(geometry, target)
+def test_others_are_not(geometry: Geometry, context: PlanContext) -> None:
+    assert "interleaved" not in chosen(geometry, context)
 
 
 def test_a_block_has_the_memory_that_it_takes() -> None:
@@ -281,7 +282,7 @@ def test_what_has_nothing_to_interleave_has_no_such_form(method: str, name: str,
 
 @every_micro
 @pytest.mark.parametrize("classes", [2, 5])
-def test_launches_ask_for_what_is_more_than_any_block_has(dtype: DType, micro: Micro, classes: int) -> None:
+def test_launches_ask_for_what_is_more_than_any_block_has(dtype: DType, micro: MicroKernel, classes: int) -> None:
     geometry = Geometry.conv_transpose((1, 2, 5), (2, 3, 1), classes)
     for tile in tiles.tiles(micro):
         needed = tiles.interleaved_bytes(tile, micro, dtype, classes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.gpu import params, source
+from cupy_kst.gpu.build import params, source
 from tests import emulator
 
 GEOMETRY = Geometry.conv_transpose((2, 6, 5, 7), (6, 2, 3, 4), (2, 4), ((1, 0), (2, 1)), (1, 0), 3, (1, 6))

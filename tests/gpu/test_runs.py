@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import conv_v2, source
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import REGISTRY
 from tests.emulator import Emulator, require
 from tests.emulator.trials import ONE, run
 
@@ -54,7 +55,7 @@ class Product(NamedTuple):
 def runs_of(dtype: str, asked: list[tuple[int, int, int]]) -> NDArray[np.int32]:
     """Return the stages of a run where so many stages, taps and channels are summed."""
     require()
-    defines = next(form for form in conv_v2.forms(DTYPES[dtype], False) if dict(form)["TENSOR"] == "0")
+    defines = next(form for form in REGISTRY["conv_v2"].builds(DTYPES[dtype], False) if dict(form)["TENSOR"] == "0")
     assert dict(defines)["TILE_K"] == str(K)
     to = np.zeros(len(asked), np.int32)
     text = source.text("conv_v2", dtype, defines=defines)

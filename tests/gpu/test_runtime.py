@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from cupy_kst.gpu import runtime
-from cupy_kst.gpu.runtime import CuPyRuntime
+from cupy_kst.gpu.build import runtime
+from cupy_kst.gpu.build.runtime import CuPyRuntime
 
 
 class Kernel:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cupy_kst.axis import Axis
-from cupy_kst.gpu import source
+from cupy_kst.gpu.build import source
 
 FOUR = Axis(kernel=4, stride=2, dilation=3)
 
@@ -76,8 +76,8 @@ def test_files_are_found_in_a_checkout_and_in_an_installed_package(
 ) -> None:
     checkout = source.directory()
     package = tmp_path / "site" / "cupy_kst"
-    (package / "gpu").mkdir(parents=True)
-    monkeypatch.setattr(source, "__file__", str(package / "gpu" / "source.py"))
+    (package / "gpu" / "build").mkdir(parents=True)
+    monkeypatch.setattr(source, "__file__", str(package / "gpu" / "build" / "source.py"))
     with pytest.raises(FileNotFoundError, match="reinstall"):
         source.directory()
     for folder in (package.parent / "cuda", package / "cuda"):  # the second wins over the first

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import tiles
-from cupy_kst.gpu.tiles import Tile
+from cupy_kst.gpu.select import tiles
+from cupy_kst.gpu.select.tiles import Tile
 from cupy_kst.methods import METHODS as TABLE
 from cupy_kst.testing import Arrays, Case
 from tests.support.engines import METHODS, emulate, every_dtype, expected
@@ -26,7 +26,7 @@ from tests.support.turns import has_turn
 
 # What the documentation promises: errors of n numbers are at most C * sqrt(n) units of the compute type's last place.
 C = 8
-# Of 100000 terms: channels and taps, or samples and positions.
+# Shapes of 100000 terms: channels and taps, or samples and positions.
 RUNS, RUN = 2500, 40
 TERMS = RUNS * RUN
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
@@ -69,8 +69,8 @@ NUMBERS = {
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add a tile of few threads to those of each micro-kernel: what a block sums that long is cheap to emulate then."""
     for name, known in tiles._TILES.items():
-        on_tensor_cores = Tile(16, 16, known[0].k, 2, 4, 2)
-        small = on_tensor_cores if name in TENSOR else Tile(8, 8, 8, 2, 4)
+        on_tensor_cores = Tile(m=16, n=16, k=known[0].k, thread_m=2, thread_n=4, stages=2)
+        small = on_tensor_cores if name in TENSOR else Tile(m=8, n=8, k=8, thread_m=2, thread_n=4)
         monkeypatch.setitem(tiles._TILES, name, (*known, small))
 
 

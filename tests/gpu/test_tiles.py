@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from cupy_kst import Geometry, cpu
 from cupy_kst.costs import OnCpu, count
 from cupy_kst.dtypes import DTYPES, DType, Precision
-from cupy_kst.gpu import choice, conv_v2, ks_deconv, sk_dilated, tiles
-from cupy_kst.gpu.choice import Product
 from cupy_kst.gpu.engine import Engine, form_names, form_of, form_taken, plan
-from cupy_kst.gpu.micro import Micro, micros
+from cupy_kst.gpu.methods import REGISTRY, conv_v2, ks_deconv, sk_dilated
 from cupy_kst.gpu.plan import NULL
-from cupy_kst.gpu.target import Target
+from cupy_kst.gpu.select import cost_model, tiles
+from cupy_kst.gpu.select.context import PlanContext
+from cupy_kst.gpu.select.cost_model import Product
+from cupy_kst.gpu.select.microkernel import MicroKernel, micro_kernels
 from cupy_kst.methods import METHODS, OPERATIONS
 from cupy_kst.problem import Choice
 from tests.emulator import Emulator, require
 from tests.emulator.runtime import DEVICE
 from tests.support.problems import problem_of
 
-LAUNCHERS = {"ks_deconv": ks_deconv, "conv_v2": conv_v2, "sk_dilated": sk_dilated}
-FLOAT = Target(DTYPES["float32"], DEVICE, False)
+TILED = [name for name in METHODS if REGISTRY[name].has_forms]
+FLOAT = PlanContext(DTYPES["float32"], DEVICE, False)
 GEOMETRIES = (
     # Tiles of 32 cut off in the middle in every direction, groups, and columns that 16 bytes do not divide.
     Geometry.conv_transpose((2, 66, 5, 4), (66, 35, 4, 3), (2, 3), ((1, 2), (0, 1)), (1, 0), 2),
@@ -42,17 +43,17 @@ GEOMETRIES = (
 )
 # Channels of whole loads of 16 bytes; depths of many stages, from one to the next of which every axis carries.
 DEEP = Geometry.conv((4, 40, 6, 5, 9), (24, 40, 2, 1, 2), (2, 1, 2), ((1, 1), (0, 0), (1, 1)))
-every_method = pytest.mark.parametrize("method", LAUNCHERS)
+every_method = pytest.mark.parametrize("method", TILED)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_layout = pytest.mark.parametrize("channels_last", [False, True], ids=["channels first", "channels last"])
 
 
-MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micros(dtype, "tf32")}
+MICROS = {micro.name: (dtype, micro) for dtype in DTYPES.values() for micro in micro_kernels(dtype, "tf32")}
 every_micro = pytest.mark.parametrize(("dtype", "micro"), MICROS.values(), ids=MICROS)
 
 
 @every_micro
-def test_tiles_fit_a_block(dtype: DType, micro: Micro) -> None:
+def test_tiles_fit_a_block(dtype: DType, micro: MicroKernel) -> None:
     for tile in tiles.tiles(micro):
         assert tile.threads <= 256
         # A thread's sums take at most a quarter of the registers that it may have.
@@ -74,19 +75,19 @@ def test_tiles_fit_a_block(dtype: DType, micro: Micro) -> None:
 @every_dtype
 @every_layout
 def test_every_form_has_its_own_defines(method: str, dtype: str, channels_last: bool) -> None:
-    found = list(LAUNCHERS[method].forms(DTYPES[dtype], channels_last))
+    found = list(REGISTRY[method].builds(DTYPES[dtype], channels_last))
     assert len(found) == len(set(found))
 
 
 @every_micro
-def test_large_products_take_large_tiles_and_small_ones_small_ones(dtype: DType, micro: Micro) -> None:
+def test_large_products_take_large_tiles_and_small_ones_small_ones(dtype: DType, micro: MicroKernel) -> None:
     large, *_, narrow = tiles.tiles(micro)
-    target = Target(dtype, DEVICE, False, precision="tf32x3" if micro.name == "tf32x3" else "tf32")
-    if choice.form_for(target, Product(1, 1, 1, 1, 1)).micro != micro:
-        target = replace(target, precision="ieee", device=replace(DEVICE, capability=(7, 5)))
+    context = PlanContext(dtype, DEVICE, False, precision="tf32x3" if micro.name == "tf32x3" else "tf32")
+    if cost_model.form_for(context, Product(1, 1, 1, 1, 1)).micro != micro:
+        context = replace(context, precision="ieee", device=replace(DEVICE, capability=(7, 5)))
 
     def tile(*product: int) -> tiles.Tile:
-        form = choice.form_for(target, Product(*product))
+        form = cost_model.form_for(context, Product(*product))
         assert form.micro == micro
         return form.tile
 
@@ -102,14 +103,14 @@ def test_a_block_has_the_memory_of_whatever_form_is_chosen(
     channels_last: bool, available: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Estimates must not be what keeps a form from being taken: here the more memory it needs the quicker it is."""
-    monkeypatch.setattr(choice, "clocks", lambda *given: -choice.block_bytes(*given))
+    monkeypatch.setattr(cost_model, "estimated_cycles", lambda *given: -cost_model.block_bytes(*given))
     # Its name keeps what is chosen by these estimates out of the caches of others.
     device = replace(DEVICE, name=f"{available} kB", shared_bytes_optin=available * 1024)
     geometry = Geometry.conv_transpose((16, 64, 32, 32), (64, 64, 8, 8), 8)
     taken = set()
-    for method, dtype, precision in product(LAUNCHERS, DTYPES, get_args(Precision)):
-        target = Target(DTYPES[dtype], device, False, channels_last, None, precision)
-        planned = LAUNCHERS[method].plan(geometry, target)
+    for method, dtype, precision in product(TILED, DTYPES, get_args(Precision)):
+        context = PlanContext(DTYPES[dtype], device, False, channels_last, None, precision)
+        planned = REGISTRY[method].plan(geometry, context)
         needed = max(step.shared_bytes or tiles.STATIC_SHARED_BYTES for step in planned.steps)
         assert needed <= available * 1024, f"{method}/{planned.form}"
         taken.add(needed)
@@ -118,8 +119,8 @@ def test_a_block_has_the_memory_of_whatever_form_is_chosen(
 
 
 def test_a_device_without_tensor_cores_has_none() -> None:
-    old = Target(DTYPES["float16"], replace(DEVICE, capability=(7, 5)), False)
-    assert choice.form_for(old, Product(1, 64, 64, 1, 64)).micro.name == "f32"
+    old = PlanContext(DTYPES["float16"], replace(DEVICE, capability=(7, 5)), False)
+    assert cost_model.form_for(old, Product(1, 64, 64, 1, 64)).micro.name == "f32"
     pinned = replace(old, form=form_of("ks_deconv", old.dtype, "f16/64x64"))
     with pytest.raises(ValueError, match="form='f16/64x64': emulator has no such tensor cores"):
         ks_deconv.plan(GEOMETRIES[0], pinned)
@@ -137,8 +138,8 @@ def test_a_device_without_tensor_cores_has_none() -> None:
     ],
 )
 def test_precision_is_of_float32_alone(dtype: str, precision: Precision, name: str) -> None:
-    target = Target(DTYPES[dtype], DEVICE, False, precision=precision)
-    assert choice.form_for(target, Product(1, 4096, 256, 4, 256)).micro.name == name
+    context = PlanContext(DTYPES[dtype], DEVICE, False, precision=precision)
+    assert cost_model.form_for(context, Product(1, 4096, 256, 4, 256)).micro.name == name
 
 
 def test_a_form_that_is_less_exact_than_asked_for_is_refused() -> None:
@@ -149,7 +150,7 @@ def test_a_form_that_is_less_exact_than_asked_for_is_refused() -> None:
 
 
 def test_more_blocks_are_had_by_smaller_tiles() -> None:
-    few, many = (choice.form_for(FLOAT, Product(number, 1024, 256, 1, 64)).tile for number in (1, 100))
+    few, many = (cost_model.form_for(FLOAT, Product(number, 1024, 256, 1, 64)).tile for number in (1, 100))
     assert few.m * few.n < many.m * many.n
 
 
@@ -179,36 +180,38 @@ def test_a_convolution_counts_what_its_own_taps_meet() -> None:
 
 def test_deep_products_of_few_tiles_are_split() -> None:
     deep, shallow = Product(1, 16, 64, 4, 4096), Product(1, 16, 64, 1, 8)
-    parts = choice.form_for(FLOAT, deep).splits
-    assert 16 <= parts <= deep.stages(tiles.Tile(32, 32, 8, 4, 4)) // choice.SPLIT_STAGES
-    assert choice.form_for(FLOAT, shallow).splits == 1
-    assert choice.form_for(FLOAT, deep._replace(number=10**5)).splits == 1
+    parts = cost_model.form_for(FLOAT, deep).splits
+    assert 16 <= parts <= deep.stages(tiles.Tile(m=32, n=32, k=8, thread_m=4, thread_n=4)) // cost_model.SPLIT_STAGES
+    assert cost_model.form_for(FLOAT, shallow).splits == 1
+    assert cost_model.form_for(FLOAT, deep._replace(number=10**5)).splits == 1
 
 
 @every_method
 @every_dtype
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=range(len(GEOMETRIES)))
 def test_a_plan_takes_a_form_of_the_table(method: str, dtype: str, geometry: Geometry) -> None:
-    launcher = LAUNCHERS[method]
+    registered = REGISTRY[method]
     for last, precision in product((False, True), get_args(Precision)):
-        for step in launcher.plan(geometry, Target(DTYPES[dtype], DEVICE, False, last, precision=precision)).steps:
-            assert step.defines in set(launcher.forms(DTYPES[dtype], last))
+        for step in registered.plan(
+            geometry, PlanContext(DTYPES[dtype], DEVICE, False, last, precision=precision)
+        ).steps:
+            assert step.defines in set(registered.builds(DTYPES[dtype], last))
             assert all(
-                array in (name, NULL) for array, name in zip(step.arrays, launcher.KERNELS[step.kernel], strict=True)
+                array in (name, NULL) for array, name in zip(step.arrays, registered.kernels[step.kernel], strict=True)
             )
 
 
 def test_sums_of_splits_are_in_the_compute_type() -> None:
     bfloat = DTYPES["bfloat16"]
-    target = Target(bfloat, DEVICE, False, form=form_of("sk_dilated", bfloat, "bf16/64x64/split3"))
-    shape, dtype = sk_dilated.plan(GEOMETRIES[0], target).workspaces["partials"]
+    context = PlanContext(bfloat, DEVICE, False, form=form_of("sk_dilated", bfloat, "bf16/64x64/split3"))
+    shape, dtype = sk_dilated.plan(GEOMETRIES[0], context).workspaces["partials"]
     assert dtype == np.float32
     assert shape == (3, *GEOMETRIES[0].full_weight_shape)
 
 
 def test_what_is_not_split_goes_straight_to_the_weight() -> None:
-    target = replace(FLOAT, form=form_of("sk_dilated", FLOAT.dtype, "f32/64x64"))
-    planned = sk_dilated.plan(GEOMETRIES[0], target)
+    context = replace(FLOAT, form=form_of("sk_dilated", FLOAT.dtype, "f32/64x64"))
+    planned = sk_dilated.plan(GEOMETRIES[0], context)
     assert planned.workspaces == {}
     assert [step.kernel for step in planned.steps] == ["multiply_taps"]
 
@@ -219,15 +222,15 @@ def test_forms_are_found_by_their_names(method: str, dtype: str) -> None:
     element = DTYPES[dtype]
     names = [name.replace("splitN", "split7") for name in form_names(method, element, precision="tf32")]
     ends = {"ks_deconv": 5, "conv_v2": 4, "sk_dilated": 2}[method]
-    assert len(set(names)) == ends * sum(len(tiles.tiles(micro)) for micro in micros(element, "tf32"))
+    assert len(set(names)) == ends * sum(len(tiles.tiles(micro)) for micro in micro_kernels(element, "tf32"))
     for name in names:
         form = form_of(method, element, name, precision="tf32")
         assert str(form) == name
         assert form is not None
         # Those that have classes to interleave, and no more than a block has shared memory for.
         for geometry in GEOMETRIES[:2] if form.interleaved else GEOMETRIES:
-            target = Target(element, DEVICE, False, form=form)
-            assert str(plan(method, geometry, target).form) == name
+            context = PlanContext(element, DEVICE, False, form=form)
+            assert str(plan(method, geometry, context).form) == name
 
 
 WRONG_NAMES = (
@@ -259,7 +262,7 @@ def test_methods_with_a_thread_per_output_have_one_form() -> None:
         for number, tile in enumerate(tiles.tiles(micro))
     ],
 )
-def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: int) -> None:
+def test_every_form_computes(method: str, dtype: DType, micro: MicroKernel, number: int) -> None:
     """In one layout and of one geometry each: a tile has all of these, and a kind of forms has over all tiles."""
     tile = f"{micro.name}/{tiles.tiles(micro)[number]}"
     known = form_names(method, dtype, precision="tf32")
@@ -267,7 +270,7 @@ def test_every_form_computes(method: str, dtype: DType, micro: Micro, number: in
     # By tensor cores, which take long here, small geometries.
     geometries = GEOMETRIES[1:3] if micro.tensor else GEOMETRIES[:2]
     for kind, name in enumerate(names):
-        # Of types that only numeric.cuh and mma.cuh tell apart, some.
+        # Some of the types that only numeric.cuh and mma.cuh tell apart are enough.
         if micro.name not in ("f32", "f16", "tf32") and (number * len(names) + kind) % 3:
             continue
         form, interleaved = name.replace("splitN", "split3"), "interleaved" in name
@@ -292,7 +295,7 @@ def test_elements_of_16_bits_are_multiplied_as_floats(method: str, dtype: str) -
 @pytest.mark.long(but=lambda micro, channels_last: micro.name == "f32" and channels_last)
 @every_micro
 @every_layout
-def test_gradients_of_weights_walk_through_deep_products(dtype: DType, micro: Micro, channels_last: bool) -> None:
+def test_gradients_of_weights_walk_through_deep_products(dtype: DType, micro: MicroKernel, channels_last: bool) -> None:
     for tile in tiles.tiles(micro):
         form = f"{micro.name}/{tile}/split2"
         _check("sk_dilated", dtype.name, DEEP, form, channels_last, "plain", "shuffled", precision="tf32")
@@ -313,7 +316,7 @@ def test_a_stride_past_the_map_overflows_no_offset(kind: Any, channels_last: boo
 @every_method
 @every_micro
 @every_layout
-def test_every_micro_kernel_computes(method: str, dtype: DType, micro: Micro, channels_last: bool) -> None:
+def test_every_micro_kernel_computes(method: str, dtype: DType, micro: MicroKernel, channels_last: bool) -> None:
     names = [name for name in form_names(method, dtype, precision="tf32") if name.startswith(f"{micro.name}/")]
     # The second: a tile that is not too large for the emulator.
     form = names[len(names) // len(tiles.tiles(micro))]

@@ -17,10 +17,10 @@ import pytest
 
 from cupy_kst import Geometry, conv_transpose2d, explain, prepare, tune
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import bench, search, tuned
-from cupy_kst.gpu.device import REFERENCE
+from cupy_kst.gpu.build.runtime import load_cupy
 from cupy_kst.gpu.engine import Engine, form_names, tuned_form
-from cupy_kst.gpu.runtime import load_cupy
+from cupy_kst.gpu.select.device import REFERENCE
+from cupy_kst.gpu.tuning import search, timer, tuned_forms
 from cupy_kst.methods import METHODS, methods
 from cupy_kst.problem import Choice, Problem
 from tests import emulator
@@ -38,7 +38,7 @@ def _in_a_directory_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("CUPY_KST_TUNED", "1")
 
 
-class Bench:
+class Timer:
     """Arrays of the emulator, and times as they are planned: by default the later a form is tried the shorter."""
 
     def __init__(self, seconds: Callable[[int], float] = lambda turn: 1 / (1 + turn)) -> None:
@@ -67,13 +67,13 @@ class Nothing(NoKernels):
 
 
 def run(
-    times: Bench,
+    times: Timer,
     engine: Engine | None = None,
-    store: tuned.Store | None = None,
+    store: tuned_forms.Store | None = None,
     problem: Problem = PROBLEM,
     method: str = "ks_deconv",
 ) -> search.Tuning:
-    return search.search(engine or Engine(Nothing()), times, store or tuned.store(), problem, method)
+    return search.search(engine or Engine(Nothing()), times, store or tuned_forms.store(), problem, method)
 
 
 @pytest.mark.long
@@ -82,7 +82,7 @@ def run(
 )
 def test_every_form_is_right_and_the_fastest_is_taken(method: str, dtype: str) -> None:
     emulator.require()
-    element, engine, times = DTYPES[dtype], Engine(emulator.Emulator()), Bench()
+    element, engine, times = DTYPES[dtype], Engine(emulator.Emulator()), Timer()
     problem = Problem(METHODS[method].operation, GEOMETRY, element)
     found = run(times, engine, problem=problem, method=method)
     names = {name for each in form_names(method, element) for name in (each.replace("N", "8"), each.replace("N", "2"))}
@@ -100,7 +100,7 @@ def test_calls_that_were_bound_before_take_the_tuned_form_too(monkeypatch: pytes
     choice = Choice("ks_deconv")
     before = engine.bind(PROBLEM, choice)
     assert engine.bind(PROBLEM, choice) is before
-    run(Bench(), engine)
+    run(Timer(), engine)
     assert engine.bind(PROBLEM, choice) is not before
     monkeypatch.setenv("CUPY_KST_TUNED", "0")
     assert engine.plan(PROBLEM, choice) is engine.estimated(PROBLEM, "ks_deconv")
@@ -116,7 +116,7 @@ def test_forms_that_cannot_be_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> 
     # Sums in more parts take more memory than this.
     monkeypatch.setattr(search, "_WORKSPACE", 8 * 4 * 192)
     monkeypatch.setattr(search, "_TIMES", 0)
-    found = run(Bench(), Limited(Nothing()), problem=replace(PROBLEM, operation="conv_weight"), method="sk_dilated")
+    found = run(Timer(), Limited(Nothing()), problem=replace(PROBLEM, operation="conv_weight"), method="sk_dilated")
     assert set(found.seconds) == {
         f"f32/{tile}{parts}" for tile in ("64x64", "32x32") for parts in ("", "/split2", "/split4", "/split8")
     }
@@ -139,7 +139,7 @@ def test_a_form_with_wrong_results_is_left_out() -> None:
                 args[-2].reshape(-1)[7] += 1
 
     with pytest.warns(UserWarning, match="^ks_deconv/f32/32x32/trimmed gives wrong results here and is left out"):
-        found = run(Bench(), Engine(Wrong()))
+        found = run(Timer(), Engine(Wrong()))
     assert set(FORMS) - set(found.seconds) == {"f32/32x32/trimmed"}
 
 
@@ -168,7 +168,7 @@ def test_a_form_that_leaves_zeros_unwritten_is_left_out(monkeypatch: pytest.Monk
     monkeypatch.setattr(search, "_candidates", lambda problem, method: iter(forms))
     runtime = Skipping()
     with pytest.warns(UserWarning, match="^ks_deconv/f32/64x64 gives wrong results here and is left out"):
-        found = run(Bench(), Engine(runtime))
+        found = run(Timer(), Engine(runtime))
     assert runtime.skipped
     assert set(forms) - set(found.seconds) == {"f32/64x64"}
 
@@ -176,15 +176,15 @@ def test_a_form_that_leaves_zeros_unwritten_is_left_out(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("gain", "taken"), [(0.99, False), (0.97, True)])
 def test_the_estimate_is_kept_unless_another_is_clearly_faster(gain: float, taken: bool) -> None:
     # The estimate is the first that is tried.
-    found = run(Bench(lambda turn: gain if turn == 3 else 1.0 + turn))
+    found = run(Timer(lambda turn: gain if turn == 3 else 1.0 + turn))
     assert (found.form != found.estimated) is taken
-    assert tuned.store().get(_key()) == found.form
+    assert tuned_forms.store().get(_key()) == found.form
 
 
 @pytest.mark.long
 def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
     problem = replace(PROBLEM, geometry=Geometry.conv_transpose((1, 256, 32, 32), (256, 128, 4, 4), 2, 1))
-    times = Bench()
+    times = Timer()
     touched: set[int] = set()
 
     class Noting(Nothing):
@@ -206,7 +206,7 @@ def test_calls_are_timed_on_more_arrays_than_a_cache_holds() -> None:
 
 
 def _key(problem: Problem = PROBLEM, device: Any = REFERENCE, method: str = "ks_deconv") -> str:
-    return tuned.key(device, method, problem)
+    return tuned_forms.key(device, method, problem)
 
 
 def test_what_may_have_another_fastest_form_has_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_what_may_have_another_fastest_form_has_another_key(monkeypatch: pytest.
         _key(of((2, 4, 4, 3), (4, 1, 3, 3), 2, 1, 0, 2)),
         _key(of((2, 5, 3, 4), (5, 4, 3, 3), 2, 1)),
     ]
-    monkeypatch.setattr(tuned, "_kernels", lambda: "another text")
+    monkeypatch.setattr(tuned_forms, "_kernels", lambda: "another text")
     keys.append(_key())
     assert len(set(keys)) == len(keys)
 
@@ -248,7 +248,7 @@ def test_explain_says_what_was_tuned_and_for_which_device(monkeypatch: pytest.Mo
         return next(each for each in text.splitlines() if each.startswith("CUDA"))
 
     before = line()
-    tuned.store().put(_key(), FORMS[-1], 1e-6)
+    tuned_forms.store().put(_key(), FORMS[-1], 1e-6)
     assert line() == f"CUDA (NVIDIA H200): ks_deconv/{FORMS[-1]}, tuned, as asked for"
     monkeypatch.setenv("CUPY_KST_TUNED", "0")
     assert line() == before
@@ -256,7 +256,7 @@ def test_explain_says_what_was_tuned_and_for_which_device(monkeypatch: pytest.Mo
 
 
 def test_a_form_that_there_is_none_of_is_passed_over() -> None:
-    tuned.store().put(_key(), "f32/1x1", 1e-6)
+    tuned_forms.store().put(_key(), "f32/1x1", 1e-6)
     assert tuned_form("ks_deconv", PROBLEM, REFERENCE) is None
 
 
@@ -276,27 +276,27 @@ def test_a_form_that_there_is_none_of_is_passed_over() -> None:
 def test_a_file_that_was_spoilt_is_ignored_with_one_warning_and_rewritten(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "tuned.json"
     path.write_bytes(content)
-    store = tuned.Store(path)
+    store = tuned_forms.Store(path)
     with pytest.warns(UserWarning, match=f"^tuned forms are ignored: {path} is not readable: ") as found:
         assert store.get("a") is None
         assert store.get("a") is None
         store.put("b", "form", 1.0)
     assert len(found) == 1
-    assert (store.get("b"), tuned.Store(path).get("b")) == ("form", "form")
+    assert (store.get("b"), tuned_forms.Store(path).get("b")) == ("form", "form")
     assert [each.name for each in sorted(tmp_path.iterdir())] == ["tuned.json", "tuned.json.lock"]
 
 
 def test_a_directory_that_cannot_be_written_costs_the_file_alone(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    store = tuned.Store(tmp_path / "file" / "tuned.json")
+    store = tuned_forms.Store(tmp_path / "file" / "tuned.json")
     with pytest.warns(UserWarning, match="what was tuned is lost with this process"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="tuned forms are ignored")
-        found = run(Bench(), store=store)
+        found = run(Timer(), store=store)
     assert store.get(_key()) == found.form
 
 
 def _put_some(path: Path, writer: int) -> None:
-    store = tuned.Store(path)
+    store = tuned_forms.Store(path)
     for number in range(20):
         store.put(f"{writer} {number}", "form", 1.0)
 
@@ -306,15 +306,15 @@ def test_writers_at_one_time_lose_nothing_of_each_other(tmp_path: Path) -> None:
     with ProcessPoolExecutor(4) as pool:
         for writer in [pool.submit(_put_some, path, writer) for writer in range(4)]:
             writer.result()
-    store = tuned.Store(path)
+    store = tuned_forms.Store(path)
     assert all(store.get(f"{writer} {number}") for writer in range(4) for number in range(20))
 
 
 def test_the_oldest_go_from_a_full_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuned, "_MOST", 2)
+    monkeypatch.setattr(tuned_forms, "_MOST", 2)
     path = tmp_path / "tuned.json"
     for name in "abac":
-        tuned.Store(path).put(name, "form", 1.0)
+        tuned_forms.Store(path).put(name, "form", 1.0)
     assert list(json.loads(path.read_text())["forms"]) == ["a", "c"]
 
 
@@ -324,7 +324,7 @@ def test_the_oldest_go_from_a_full_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_file_is_in_the_users_cache(variable: str, directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", variable)
     monkeypatch.setenv("HOME", "/home/me")
-    assert tuned.path() == Path(directory, "cupy_kst", "tuned-1.json")
+    assert tuned_forms.path() == Path(directory, "cupy_kst", "tuned-1.json")
 
 
 @pytest.fixture(name="quick")
@@ -332,8 +332,8 @@ def _quick(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FakeC
     """A CuPy without a device, whose launches take a millisecond each, and a search of few samples."""
     monkeypatch.setattr(search, "_MOST_COPIES", 3)
     monkeypatch.setattr(search, "_PARTS", (2,))
-    monkeypatch.setattr(bench, "_CALLS", 4)
-    monkeypatch.setattr(bench, "_SAMPLES", 2)
+    monkeypatch.setattr(timer, "_CALLS", 4)
+    monkeypatch.setattr(timer, "_SAMPLES", 2)
     return fake
 
 
@@ -344,7 +344,7 @@ def test_methods_with_one_form_are_timed_but_not_kept(method: str, quick: Callab
     assert found[:3] == (method, "f32/threads", "f32/threads")
     assert list(found.seconds) == ["f32/threads"]
     assert found.seconds["f32/threads"] > 0
-    assert not tuned.path().exists()
+    assert not tuned_forms.path().exists()
 
 
 def test_auto_is_the_method_that_calls_take(quick: Callable[[Any], FakeCuPy]) -> None:
@@ -359,8 +359,8 @@ def test_shapes_are_in_the_layout_and_arrays_stand_for_theirs(quick: Callable[[A
     quick(Nothing())
     x, weight = np.ones((2, 4, 3, 5)), np.ones((5, 4, 3, 3))
     found = tune(x, weight, stride=2, padding=1, method="ks_deconv", data_format="channels_last")
-    key = tuned.key(cupy_limits(), "ks_deconv", replace(PROBLEM, dtype=DTYPES["float64"], channels_last=True))
-    assert tuned.store().get(key) == found.form
+    key = tuned_forms.key(cupy_limits(), "ks_deconv", replace(PROBLEM, dtype=DTYPES["float64"], channels_last=True))
+    assert tuned_forms.store().get(key) == found.form
 
 
 @pytest.mark.parametrize("method", ["auto", *methods("conv_transpose")])
@@ -398,7 +398,7 @@ def test_public(op: Any, quick: Callable[[Any], FakeCuPy]) -> None:
     for form, seconds in found.seconds.items():
         assert seconds == pytest.approx(0.002 if "split" in form else 0.001)
     assert "synchronize" in cupy.log
-    assert tuned.store().get(_key(Problem(op, GEOMETRY, F32), cupy_limits(), method)) == found.form
+    assert tuned_forms.store().get(_key(Problem(op, GEOMETRY, F32), cupy_limits(), method)) == found.form
 
 
 def cupy_limits() -> Any:
@@ -412,7 +412,7 @@ def test_prepared_weights_take_the_tuned_form(fake: Fake) -> None:
     cupy = fake(emulator.Emulator())
     x = np.arange(120, dtype="f4").reshape(2, 5, 4, 3) % 5
     weight = np.arange(180, dtype="f4").reshape(5, 4, 3, 3) % 7
-    tuned.store().put(tuned.key(cupy_limits(), "ks_deconv", PROBLEM), FORMS[-1], 1e-6)
+    tuned_forms.store().put(tuned_forms.key(cupy_limits(), "ks_deconv", PROBLEM), FORMS[-1], 1e-6)
     prepared: Any = prepare(cupy.asarray(weight), stride=2, padding=1, method="ks_deconv")
     assert f"ks_deconv/{FORMS[-1]}, tuned, as asked for" in prepared.explain(x.shape)
     right = conv_transpose2d(x, weight, stride=2, padding=1)

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 
 from cupy_kst.dtypes import DTYPES
+from cupy_kst.gpu.methods import REGISTRY
 from tests.support import nvrtc
-from tests.support.roster import BUILDS, ESSENTIAL, LAUNCHERS, Build
+from tests.support.roster import BUILDS, ESSENTIAL, Build
 
 DOUBLE = ("float64", "complex128")
 TILED = ("ks_deconv", "conv_v2", "sk_dilated")
@@ -177,7 +178,7 @@ def test_lanes_meet_before_instructions_of_a_warp(build: Build) -> None:
 
 @pytest.mark.long(but=lambda stem, dtype: dtype == "complex64" and stem in ("direct", "unified"))
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
-@pytest.mark.parametrize("stem", LAUNCHERS)
+@pytest.mark.parametrize("stem", REGISTRY)
 def test_a_complex_element_is_one_access_and_four_operations(stem: str, dtype: str) -> None:
     build = next(each for each in READ if each[:5] == (stem, dtype, False, "4x4 stride 2", "sm_90"))
     code = code_of(build)

@@ -22,7 +22,7 @@ _DIVISION = re.compile("MUFU|I2F|F2I|CALL.*__cuda")
 _ROUNDING = re.compile("FSETP")
 # Once a run, tiles on CUDA cores add its sums to those in local memory, and begin anew.
 _KEPT = re.compile("LDL|STL")
-# Of a stage: at most 68 instructions beside the loads, and 4 for each of them, with NVRTC 13; over 150 and the same
+# A stage has at most 68 instructions beside the loads, and 4 for each of them, with NVRTC 13; over 150 and the same
 # for the loads where positions are divided for. Products of a stage are 8 to 32 for a warp on tensor cores.
 MOST, MOST_OF_LOAD = 100, 4
 # Between the first and the last access to local memory, for each of these.

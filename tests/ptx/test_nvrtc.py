@@ -7,10 +7,11 @@ import re
 import pytest
 
 from cupy_kst.dtypes import DTYPES
-from cupy_kst.gpu import source
-from cupy_kst.gpu.tiles import Defines
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import REGISTRY
+from cupy_kst.gpu.select.tiles import Defines
 from tests.support import nvrtc
-from tests.support.roster import ARCHITECTURES, BUILDS, ESSENTIAL, LAUNCHERS, MORE_ARCHITECTURES, Build, forms
+from tests.support.roster import ARCHITECTURES, BUILDS, ESSENTIAL, MORE_ARCHITECTURES, Build
 
 
 @pytest.fixture(autouse=True)
@@ -36,27 +37,27 @@ def test_every_kernel_is_on_the_roster() -> None:
         for path in source.directory().glob("*.cu")
         for name in re.findall(r"__global__[^;{]*?(\w+)\s*\(\s*const", source.text(path.stem, "float32"))
     }
-    rostered = {(stem, kernel) for stem, launcher in LAUNCHERS.items() for kernel in launcher.KERNELS}
+    rostered = {(stem, kernel) for stem, method in REGISTRY.items() for kernel in method.kernels}
     assert written == rostered
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stem", LAUNCHERS)
+@pytest.mark.parametrize("stem", REGISTRY)
 def test_every_form_is_on_the_roster(stem: str, dtype: str) -> None:
     """In both layouts on tensor cores, where these make a difference; as narrow, literal and wide builds in each."""
     own = [build for build in BUILDS if (build.stem, build.dtype) == (stem, dtype)]
     assert {build.architecture for build in own} == {*ARCHITECTURES, *MORE_ARCHITECTURES}
     built = {(build.channels_last, _form(build.defines)) for build in own if build.architecture == "sm_90"}
     for last in (False, True):
-        known = {_form(defines) for defines in forms(stem, DTYPES[dtype], last)}
+        known = {_form(defines) for defines in REGISTRY[stem].builds(DTYPES[dtype], last)}
         either = {form for form in known if dict(form).get("TENSOR", "0") == "0"}
         assert known - either <= {form for layout, form in built if layout == last}
         assert either <= {form for _, form in built}
-        micros = {dict(form).get("TENSOR") for form in known}
+        micro_kernels = {dict(form).get("TENSOR") for form in known}
         widths = {
             (dict(build.defines).get("TENSOR"), build.wide, build.constants) for build in own if build[-1] == last
         }
-        for micro in micros:
+        for micro in micro_kernels:
             for width in ((False, "generic"), (False, "4x4 stride 2"), (True, "generic")):
                 assert (micro, *width) in widths
 

@@ -25,11 +25,7 @@ from tests.conftest import PROFILE
 from tests.emulator import Emulator, require
 
 GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-METHODS = (
-    *("zero_insertion", "segregated", "unified", "ks_deconv", "split"),
-    *("direct", "conv_v2"),
-    *("zero_dilation", "sk_dilated"),
-)
+METHODS = tuple(TABLE)
 TRANSPOSED = tuple(name for name in METHODS if TABLE[name].operation == "conv_transpose")
 # What is not drawn for methods that refuse it.
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
@@ -128,7 +124,7 @@ def emulate(
     if channels_last:
         full.update({role: (n, *pixels, c) for role, (n, c, *pixels) in full.items() if role != "weight"})
     out = emulator.empty(full[output], case.dtype)
-    given = dict(_by_role(case, arrays), **{output: out})
+    given = dict(arrays_by_role(case, arrays), **{output: out})
     if shapes.samples == 0 and output == "weight":
         return np.zeros(shapes.weight_shape, case.dtype)
     if channels_last:
@@ -145,12 +141,13 @@ def emulate(
     return result.conj() if output == "weight" else result
 
 
-def _by_role(case: Case, arrays: Arrays) -> dict[str, Any]:
+def arrays_by_role(case: Case, arrays: Arrays) -> dict[str, Any]:
+    """Return what engines read for a case, under the names that they have for it."""
     if case.op == "conv_transpose":
         return {"small": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
     if case.op == "conv":
         return {"large": arrays.input, "weight": arrays.weight, "bias": arrays.bias}
-    # Engines sum products; the gradient conjugates one of them.
+    # Engines sum products; the gradient conjugates one of them, and its result is conjugated in turn.
     return {"large": arrays.input, "small": arrays.grad_output.conj()}
 
 
@@ -170,7 +167,7 @@ def options_of_prepared(case: Case) -> dict[str, Any]:
         return {**options, "output_padding": case.output_padding}
     sizes, outputs = case.input_shape[-case.rank :], (1, *case.output_shape[-case.rank - 1 :])
     weight = (case.weight_shape[0], case.weight_shape[1], *case.weight_shape[2:])
-    # Of what an unpadded transposed convolution makes, the padding takes its part; the rest are rows at the end.
+    # The padding crops what an unpadded transposed convolution makes; the rest are rows at the end.
     full = Geometry.conv_transpose(outputs, weight, case.stride, 0, 0, case.groups, case.dilation).output_shape[2:]
     pads = [(pad, pad) if isinstance(pad, int) else pad for pad in case.padding]
     extra = [size - (span - lo - hi) for size, span, (lo, hi) in zip(sizes, full, pads, strict=True)]

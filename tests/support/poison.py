@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cupy_kst import arrays, cpu, subkernels
-from cupy_kst.cpu import filtering, merging, split, sums, taps, unified
+from cupy_kst import arrays, subkernels
+from cupy_kst.cpu import col2im, engine, filtering, sums, taps
 from cupy_kst.cpu.compiled import gradients, memory
+from cupy_kst.cpu.methods import split, unified
 
 # Modules that call `numpy.empty` in Python; what is compiled calls NumPy's own.
-MODULES = (cpu, filtering, merging, split, sums, taps, unified, gradients, memory)
+MODULES = (engine, filtering, col2im, split, sums, taps, unified, gradients, memory)
 
 
 def poisoned(array: Any) -> Any:
@@ -50,7 +51,7 @@ def poison(patch: pytest.MonkeyPatch) -> None:
     # The others keep memory for the next call.
     for module, name, held in (
         (arrays, "empty_beside", lambda made: made),
-        (merging, "_workspace", lambda made: made),
+        (col2im, "_workspace", lambda made: made),
         (memory, "scratch", lambda made: made[0]),
     ):
         patch.setattr(module, name, _poisoning(getattr(module, name), held))

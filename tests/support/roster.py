@@ -8,31 +8,9 @@ from typing import NamedTuple
 
 from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES, DType
-from cupy_kst.gpu import (
-    conv_v2,
-    direct,
-    ks_deconv,
-    segregated,
-    sk_dilated,
-    source,
-    split,
-    unified,
-    zero_dilation,
-    zero_insertion,
-)
-from cupy_kst.gpu.tiles import Defines
-
-LAUNCHERS = {
-    "zero_insertion": zero_insertion,
-    "segregated": segregated,
-    "unified": unified,
-    "ks_deconv": ks_deconv,
-    "split": split,
-    "direct": direct,
-    "conv_v2": conv_v2,
-    "zero_dilation": zero_dilation,
-    "sk_dilated": sk_dilated,
-}
+from cupy_kst.gpu.build import source
+from cupy_kst.gpu.methods import REGISTRY
+from cupy_kst.gpu.select.tiles import Defines
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 _OTHER_ARCHITECTURES = ("sm_80", "sm_100")
@@ -65,13 +43,14 @@ class Variant(NamedTuple):
 
 _4X4_NARROW = Variant("4x4 stride 2")
 _WIDEST = Variant("generic", wide=True)
-# Of a launcher's first form, for each architecture: what is specialised most and least, and both layouts.
+# Builds of a method's first form for each architecture: specialised most and least, in both layouts.
 _FEW = (_4X4_NARROW, Variant("generic", channels_last=True), _WIDEST)
 _MORE = (
     *(Variant("generic"), Variant("4x4 stride 2", channels_last=True)),
     Variant("generic", wide=True, channels_last=True),
 )
-# Of the smallest and the largest elements that are computed with, as literals make no difference that depends on these.
+# Further builds, of the smallest and the largest elements that are computed with: what literals change does not depend
+# on the element type.
 _OTHERS = (
     *map(Variant, ("3x3x3 stride 2", "5x5 stride 2", "1-D 16 taps stride 8", "3x3 stride 4x3 dilation 6x2")),
     *(Variant(HUGE, wide=True), Variant("4x4 stride 2", wide=True)),
@@ -91,11 +70,11 @@ class Build(NamedTuple):
 
     @property
     def kernels(self) -> tuple[str, ...]:
-        return tuple(LAUNCHERS[self.stem].KERNELS)
+        return tuple(REGISTRY[self.stem].kernels)
 
     @property
     def registers(self) -> int:
-        return LAUNCHERS[self.stem].REGISTERS
+        return REGISTRY[self.stem].registers
 
     def stack(self, kernel: str) -> int:
         """Return a thread's bytes of local memory: where tiles on CUDA cores keep the sums of runs."""
@@ -123,9 +102,8 @@ class Build(NamedTuple):
 
 
 def forms(stem: str, dtype: DType, channels_last: bool) -> list[Defines]:
-    """Return the defines of every form that a launcher may take: one without any where it has no tiles."""
-    launcher = LAUNCHERS[stem]
-    return list(launcher.forms(dtype, channels_last)) if hasattr(launcher, "forms") else [()]
+    """Return the macros of every build that a method may take."""
+    return list(REGISTRY[stem].builds(dtype, channels_last))
 
 
 def _variants(architecture: str, dtype: DType) -> list[Variant]:
@@ -151,11 +129,11 @@ def _first_forms(stem: str, dtype: DType) -> list[tuple[Defines, str, Variant]]:
 
 
 def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[Defines, str, Variant]]:
-    """Yield builds of all forms, in what takes most registers, and of the loads of 16 bytes.
+    """Yield builds of all forms.
 
-    Of loads of both operands by elements and by 16 bytes, with trimming and without, every other one; where layouts
-    make no difference to a form, the rest are the other layout's. The largest tiles stand for all of their micro-kernel
-    on other architectures, and where indices are wide.
+    Each form is built in the way that takes most registers, and with loads of 16 bytes. Every other combination of
+    loads and trimming is built; where layouts make no difference to a form, the other layout builds the rest. The
+    largest tile of a micro-kernel stands for all of its tiles on other architectures, and with wide indices.
     """
     generic, literal = (Variant(each, channels_last=channels_last) for each in ("generic", "4x4 stride 2"))
     known = forms(stem, dtype, channels_last)
@@ -177,7 +155,7 @@ def _every_form(stem: str, dtype: DType, channels_last: bool) -> Iterator[tuple[
             yield form, "sm_90", generic
         if form in largest and not by_element and classes <= 2:
             yield form, next(others), generic
-        # Of tiles on CUDA cores the layout that has not the turn is like the other.
+        # On CUDA cores both layouts are alike, so that one of them is enough.
         if not by_element and values.get("TRIMMED") != "1" and (turn or tensor or classes):
             yield form, "sm_90", literal
         if form in largest_wide and all_by_element and classes <= 2:
@@ -220,16 +198,11 @@ def _largest(known: list[Defines]) -> set[Defines]:
 def _builds() -> list[Build]:
     found = [
         Build(stem, dtype.name, each.wide, each.constants, architecture, form, each.channels_last)
-        for stem in LAUNCHERS
+        for stem in REGISTRY
         for dtype in DTYPES.values()
         for form, architecture, each in (
             *_first_forms(stem, dtype),
-            *(
-                each
-                for last in (False, True)
-                if hasattr(LAUNCHERS[stem], "forms")
-                for each in _every_form(stem, dtype, last)
-            ),
+            *(each for last in (False, True) if REGISTRY[stem].has_forms for each in _every_form(stem, dtype, last)),
         )
     ]
     return list(dict.fromkeys(found))

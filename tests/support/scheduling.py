@@ -10,8 +10,8 @@ def _files(room: str, *names: str) -> set[str]:
     return {f"tests/{room}/test_{name}.py" for name in names}
 
 
-# Their tests compile kernels of their own. Of others, workers would each compute what a module's fixture makes once,
-# and compile what another compiles.
+# Their tests compile kernels of their own. If other files were divided, workers would each compute what a module's
+# fixture makes once, and compile what another compiles.
 DIVIDED = {
     "tests/api/test_methods.py",
     *_files("emulator", "faults", "healthy_kernels"),

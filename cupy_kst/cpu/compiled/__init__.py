@@ -23,13 +23,6 @@ from __future__ import annotations
 
 from . import threads
 from .engine import (
-    CONV,
-    CONV_MINIMAL,
-    CONV_ROWS,
-    CONV_TRANSPOSE,
-    CONV_TRANSPOSE_MINIMAL,
-    CORRELATE,
-    FOLD,
     available,
     conv,
     conv_rows,
@@ -44,13 +37,6 @@ from .gradients import correlate
 from .packed import Packed, pack, pack_minimal
 
 __all__ = [
-    "CONV",
-    "CONV_MINIMAL",
-    "CONV_ROWS",
-    "CONV_TRANSPOSE",
-    "CONV_TRANSPOSE_MINIMAL",
-    "CORRELATE",
-    "FOLD",
     "Packed",
     "available",
     "conv",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from math import prod
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from ...geometry import Geometry
 from ...install import from_extra
 from ...methods import Operation
+from ..arguments import Setting
 from ..filtering import filters
-from ..form import Form, Setting
 from ..taps import reads
 from ..tiling import LEAST_ROOM, room
 from . import frames, threads
 from .dense_plan import DensePlan, dense_plan
 from .fold_plan import fold_plan
 from .frames import turned
-from .gradients import SUMMED_TAPS, correlate, correlate_bytes
+from .gradients import SUMMED_TAPS
 from .memory import address, lines
-from .packed import Packed, pack, pack_minimal, packed_bytes, single_bytes
+from .packed import Packed, packed_bytes, single_bytes
 from .plan import Plan
 from .work import convolve, held_bytes
 
@@ -169,20 +169,3 @@ def folds(geometry: Geometry, operation: Operation) -> bool:
         return False
     plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
     return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
-
-
-_compiled = partial(Form, compiled=True)
-CONV_TRANSPOSE = _compiled("compiled", conv_transpose, conv_transpose_bytes, pack, suits=suits)
-CONV_TRANSPOSE_MINIMAL = _compiled(
-    "compiled_minimal",
-    conv_transpose,
-    conv_transpose_minimal_bytes,
-    pack_minimal,
-    combines=True,
-    suits=suits_minimal,
-)
-FOLD = _compiled("compiled_fold", fold, fold_bytes, exact=True, suits=folds)
-CONV = _compiled("compiled", conv, conv_bytes, pack, suits=suits)
-CONV_MINIMAL = _compiled("compiled_minimal", conv, conv_minimal_bytes, pack_minimal, combines=True, suits=suits_minimal)
-CONV_ROWS = _compiled("compiled_rows", conv_rows, conv_rows_bytes, suits=suits)
-CORRELATE = _compiled("compiled", correlate, correlate_bytes, suits=suits)

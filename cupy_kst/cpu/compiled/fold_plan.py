@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...axis import Axis
 from ...geometry import Geometry
-from ..choice import SUMS_BYTES, fold_parts
+from ..cost_model import SUMS_BYTES, fold_parts
 from ..taps import AxisReads, table, transposed_reads
 
 Table = NDArray[Any]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ..form import Setting
+from ..arguments import Setting
 from ..sums import CHAIN
 from ..taps import reads
 from .frames import channels_shape, turned
