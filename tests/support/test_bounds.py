@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import conv_transpose2d, cpu
-from cupy_kst.cpu.compiled import memory
+from cupy_kst.cpu.jit import memory
 
 from .bounds import assert_within
 from .poison import MODULES
