@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from ..sums import CHAIN
-from .kernels import fill, jit, turn
+from .cache import inner, whole
+from .kernels import fill, turn
 from .lines import accumulate, clear, copy
 from .microkernel import microkernel, registers
 from .tasks import take
@@ -22,7 +23,7 @@ MOST_SUMMED = 8
 DEPTH, LINE = 128, 144
 
 
-@jit
+@inner
 def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, lanes):
     """Copy `some` positions of a box of the small map from the `first` on, for as many channels as a vector has lanes.
 
@@ -56,7 +57,7 @@ def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, l
                     d, n = 0, n + 1
 
 
-@jit
+@inner
 def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
     """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads.
 
@@ -76,7 +77,7 @@ def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resu
             _sum_4(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
 
 
-@jit
+@inner
 def _put_aside(sums, totals, size, resume):
     """Add sums to the totals, which are theirs unless `resume`."""
     if resume:
@@ -85,7 +86,7 @@ def _put_aside(sums, totals, size, resume):
         copy(sums, 0, sums, totals, size)
 
 
-@jit
+@whole
 def correlate(
     small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
     boxes, places, rows, buffer, sums, counter,

@@ -8,7 +8,8 @@ A row of the weight is all that an output channel multiplies, so a product of ma
 
 from __future__ import annotations
 
-from .kernels import WIDE, jit
+from .cache import inner, whole
+from .kernels import WIDE
 from .lines import add, clear, copy
 from .microkernel import dense_rows_microkernel
 from .tasks import take
@@ -19,7 +20,7 @@ _rows_1, _rows_2, _rows_3 = (dense_rows_microkernel(ROWS, v) for v in (1, 2, 3))
 _DEPTH = 128
 
 
-@jit
+@inner
 def _gather(source, start, apart, samples, channels, size, kernel, outputs, inputs, plane, pitch, width, scratch, to):
     """Set a line for each channel and tap to the inputs of all samples' outputs; `plane` has room for one map."""
     scratch[plane] = 0
@@ -36,7 +37,7 @@ def _gather(source, start, apart, samples, channels, size, kernel, outputs, inpu
                     scratch[line + p] = scratch[plane + inputs[e * outputs + p]]
 
 
-@jit
+@inner
 def _multiply(lanes, scratch, columns, pitch, vectors, depth, weight, first, row_pitch, rows, sums, resume):
     """Add to `rows` lines at `sums` the products of rows of the weight and all columns."""
     tiles = (vectors + VECTORS - 1) // VECTORS
@@ -56,7 +57,7 @@ def _multiply(lanes, scratch, columns, pitch, vectors, depth, weight, first, row
             done += now
 
 
-@jit
+@whole
 def convolve(source, weight, bias, out, numbers, inputs, lanes, scratch, counter):
     """Do tasks, some output channels of some samples each, until none is left.
 

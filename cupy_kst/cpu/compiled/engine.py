@@ -45,13 +45,15 @@ def problem() -> str:
     try:
         from numba import config
 
-        import_module(f"{__package__}.kernels")
+        if config.DISABLE_JIT:
+            return "Numba is told by NUMBA_DISABLE_JIT not to compile"
+        import_module(f"{__package__}.pool")
     except Exception as error:  # another NumPy than it was built for, no folder for its cache, and so on
         # Numba says that it finds no folder, but not how to name one.
         way_out = "; set NUMBA_CACHE_DIR to a folder that can be written" if "cannot cache" in str(error) else ""
         warnings.warn(f"Numba is installed, but does not work here: {error}{way_out}", RuntimeWarning, stacklevel=2)
         return f"Numba does not work here: {error}{way_out}"
-    return "Numba is told by NUMBA_DISABLE_JIT not to compile" if config.DISABLE_JIT else ""
+    return ""
 
 
 def available(dtype: Any) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..sums import CHAIN
-from .kernels import fill, jit
+from .cache import inner, whole
+from .kernels import fill
 from .lines import accumulate, copy
 from .microkernel import TAPS, dot_microkernel
 from .tasks import take
@@ -17,7 +18,7 @@ MOST = 3
 _dot_1, _dot_2, _dot_3 = (dot_microkernel(channels) for channels in (1, 2, 3))
 
 
-@jit
+@inner
 def _lay_out(box, axes, groups, channels, numbers, lanes, places, smalls, counts):
     """Set where vectors of a box's rows begin, in the buffer and in the small map, and how many numbers each has."""
     size, plane = axes[0, 1] * axes[1, 1] * axes[2, 1], axes[1, 1] * axes[2, 1]
@@ -35,7 +36,7 @@ def _lay_out(box, axes, groups, channels, numbers, lanes, places, smalls, counts
     return vectors
 
 
-@jit
+@inner
 def _dot(
     small, origin, pitch, smalls, buffer, places, counts, vectors, offsets, elements, channels, sums, lanes, resume
 ):  # fmt: skip
@@ -56,7 +57,7 @@ def _dot(
             )  # fmt: skip
 
 
-@jit
+@whole
 def correlate_few(
     small, large, out, lanes, most, small_channels, large_channels, held, taps, shares, numbers, axes, phases, boxes,
     offsets, buffer, sums, counter,

@@ -10,7 +10,8 @@ product are all filter elements of all output channels.
 from __future__ import annotations
 
 from ..sums import CHAIN
-from .kernels import CHANNELS, WIDE, jit, turn
+from .cache import inner, whole
+from .kernels import CHANNELS, WIDE, turn
 from .lines import accumulate, add, add_pairs, clear, copy, prefetch
 from .microkernel import dense_microkernel
 from .tasks import take
@@ -27,7 +28,7 @@ _few_1, _few_2, _few_3, _few_4, _few_5, _few_6 = _few
 DEPTH, WIDE_ROWS = 128, 512
 
 
-@jit
+@inner
 def _pack(weight, first, row_pitch, channels, rows, width, scratch, panel, panel_pitch):
     """Copy rows of some channels, each of them a line of the weight, block by block of `width` rows."""
     whole = rows // width
@@ -44,7 +45,7 @@ def _pack(weight, first, row_pitch, channels, rows, width, scratch, panel, panel
             clear(scratch, to + rest, width - rest)
 
 
-@jit
+@inner
 def _multiply(lanes, scratch, inputs, vectors, depth, weight, first, rows, row_pitch, panel, sums, pitch):
     """Set lines at `sums` to the products of `rows` rows of the weight with vectors of positions at `inputs`."""
     tiles = (vectors + VECTORS - 1) // VECTORS
@@ -79,7 +80,7 @@ def _multiply(lanes, scratch, inputs, vectors, depth, weight, first, rows, row_p
                     done += now
 
 
-@jit
+@inner
 def _multiply_few(
     lanes, source, start, channel_pitch, positions, depth, weight, first, rows, row_pitch, scratch, panel, aside, sums,
     pitch,
@@ -125,7 +126,7 @@ def _multiply_few(
     turn(scratch, aside, aside_pitch, sums, pitch, positions, rows, lanes)
 
 
-@jit
+@inner
 def _gather(lanes, source, start, channel_pitch, channels, lines, width, left, gap, vectors, scratch, aside, inputs):
     """Copy the inputs of a part, tile of vectors by tile, with zeros around its rows; `aside` holds one channel's."""
     tiles = (vectors + VECTORS - 1) // VECTORS
@@ -144,7 +145,7 @@ def _gather(lanes, source, start, channel_pitch, channels, lines, width, left, g
             done += now
 
 
-@jit
+@inner
 def _make_exact(scratch, sums, rows, pitch, row_pitch, lines, left, gap, width):
     """Set to zero what weights that are not finite made of the zeros around the rows of the input."""
     for m in range(rows):
@@ -157,7 +158,7 @@ def _make_exact(scratch, sums, rows, pitch, row_pitch, lines, left, gap, width):
                 clear(scratch, at + left + h * row_pitch + width, gap)
 
 
-@jit
+@inner
 def _put_aside(scratch, line, totals, size, resume):
     """Add a line of sums to totals, which are theirs unless `resume`, and set it to zero."""
     if resume:
@@ -167,7 +168,7 @@ def _put_aside(scratch, line, totals, size, resume):
     clear(scratch, line, size)
 
 
-@jit
+@inner
 def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, line_pitch, left, gap, padded):
     """Add up the sums of one output channel where they land, and set its outputs in a part of the map.
 
@@ -249,7 +250,7 @@ def _fold(scratch, at, pitch, number, out, to, part, axes, classes, taps, line, 
                         )
 
 
-@jit
+@inner
 def _set_row(scratch, t, line_pitch, number, out, start, classes, first_x, last_x, low, end, step, pairs):
     """Add the bias to the lines of all classes of a row, and set its outputs."""
     if pairs:
@@ -269,7 +270,7 @@ def _set_row(scratch, t, line_pitch, number, out, start, classes, first_x, last_
                 out[to + w * step] = scratch[line + w] + number
 
 
-@jit
+@whole
 def fold(source, weight, bias, out, numbers, axes, parts, classes, taps, lanes, scratch, counter):
     """Do tasks, some output channels in a part of one sample's map each, until none is left.
 

@@ -14,15 +14,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import carray, cfunc
+from numba import carray
 from numpy.typing import NDArray
 
 from .atomics import pointer
+from .cache import c_entry, whole
 from .correlation import correlate
 from .dense import convolve
 from .few_correlation import correlate_few
 from .folding import fold
-from .kernels import jit, run
+from .kernels import run
 from .minimal import filter_boxes
 from .packing import combine, pack
 from .records import ARGUMENTS, SCRATCH, SCRATCH_BYTES
@@ -30,14 +31,14 @@ from .records import ARGUMENTS, SCRATCH, SCRATCH_BYTES
 Array = NDArray[Any]
 
 
-@jit
+@whole
 def _memory(record, part, like, start, size):
     """Return `size` numbers of a thread's scratch memory."""
     bytes_each = record[SCRATCH_BYTES]
     return carray(pointer(record[SCRATCH] + part * bytes_each + start, like), size)
 
 
-@jit
+@whole
 def _run(address, part, like):
     one, offset = np.int64(0), np.int32(0)
     r = carray(pointer(address, one), ARGUMENTS + 21)
@@ -56,7 +57,7 @@ def _run(address, part, like):
     )  # fmt: skip
 
 
-@jit
+@whole
 def _pack(address, part, like):
     one = np.int64(0)
     r = carray(pointer(address, one), ARGUMENTS + 13)
@@ -69,7 +70,7 @@ def _pack(address, part, like):
     )  # fmt: skip
 
 
-@jit
+@whole
 def _combine(address, part, like):
     one = np.int64(0)
     r = carray(pointer(address, one), ARGUMENTS + 8)
@@ -79,7 +80,7 @@ def _combine(address, part, like):
     combine(packed, elements, ends, combined, r[a + 5], r[a + 6], r[a + 7], r)
 
 
-@jit
+@whole
 def _correlate(address, part, like):
     one, offset = np.int64(0), np.int32(0)
     r = carray(pointer(address, one), ARGUMENTS + 20)
@@ -97,7 +98,7 @@ def _correlate(address, part, like):
     )  # fmt: skip
 
 
-@jit
+@whole
 def _correlate_few(address, part, like):
     one, offset = np.int64(0), np.int32(0)
     r = carray(pointer(address, one), ARGUMENTS + 18)
@@ -115,7 +116,7 @@ def _correlate_few(address, part, like):
     )  # fmt: skip
 
 
-@jit
+@whole
 def _fold(address, part, like):
     one = np.int64(0)
     r = carray(pointer(address, one), ARGUMENTS + 13)
@@ -129,7 +130,7 @@ def _fold(address, part, like):
     fold(source, weight, bias, out, numbers, axes, parts, classes, taps, r[a + 12], scratch, r)
 
 
-@jit
+@whole
 def _dense(address, part, like):
     one, offset = np.int64(0), np.int32(0)
     r = carray(pointer(address, one), ARGUMENTS + 7)
@@ -140,7 +141,7 @@ def _dense(address, part, like):
     convolve(source, weight, bias, out, numbers, inputs, r[a + 6], _memory(r, part, like, 0, 1), r)
 
 
-@jit
+@whole
 def _minimal(address, part, like):
     one, offset = np.int64(0), np.int32(0)
     r = carray(pointer(address, one), ARGUMENTS + 23)
@@ -247,8 +248,7 @@ _FUNCTIONS = {
 
 @cache
 def _compiled(name: str, kind: str) -> Any:
-    # Numba finds in its cache what it has compiled before.
-    return cfunc("void(int64, int64)", cache=True, error_model="numpy")(_FUNCTIONS[name, kind])
+    return c_entry("void(int64, int64)", _FUNCTIONS[name, kind])
 
 
 def record(name: str, kind: str, words: Sequence[int]) -> Array:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .cache import inner, whole
 from .covering import cover_with_zeros, covering
 from .lines import add, add_pairs, transpose
 from .microkernel import DEPTH, microkernel, registers, rows_microkernel
@@ -30,10 +30,8 @@ _channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _
 _MOST = CHANNELS[1][0]
 _cover, _cover_by_every_other = covering(1), covering(2)
 
-jit = njit(nogil=True, cache=True, error_model="numpy")
 
-
-@jit
+@inner
 def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
     if now == 3:
         _wide_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
@@ -43,7 +41,7 @@ def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sum
         _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
-@jit
+@inner
 def _wide_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
     """The same by weights that are not packed: `count` rows, `pitch` numbers apart."""
     if now == 3:
@@ -54,7 +52,7 @@ def _wide_rows(now, buffer, places, place, offsets, first, depth, rows, weight, 
         _wide_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
 
 
-@jit
+@inner
 def _few_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
     if now == 4:
         _few_rows_4(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
@@ -66,7 +64,7 @@ def _few_rows(now, buffer, places, place, offsets, first, depth, rows, weight, p
         _few_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
 
 
-@jit
+@inner
 def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
     if now == 4:
         _few_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
@@ -78,7 +76,7 @@ def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums
         _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
 
 
-@jit
+@inner
 def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume, lanes):
     done = 0
     while now - done >= 8:
@@ -90,7 +88,7 @@ def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums
         _one_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
 
 
-@jit
+@inner
 def _by_rows(
     form,
     lanes,
@@ -161,7 +159,7 @@ def _by_rows(
         begun += _DEPTH
 
 
-@jit
+@inner
 def sum_by_channels(count, buffer, base, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
     """Sum at `count` places, tile by tile, with channels in lanes."""
     tiles, done = (count + _MOST - 1) // _MOST, 0
@@ -183,7 +181,7 @@ def sum_by_channels(count, buffer, base, places, place, offsets, first, depth, p
         done += now
 
 
-@jit
+@inner
 def turn(sums, start, pitch, to, to_pitch, rows, columns, lanes):
     """Transpose lines, whole squares of them."""
     for i in range(0, rows, lanes):
@@ -191,7 +189,7 @@ def turn(sums, start, pitch, to, to_pitch, rows, columns, lanes):
             transpose(sums, start + i * pitch + j, pitch, to + j * to_pitch + i, to_pitch)
 
 
-@jit
+@inner
 def _by_channels(
     buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width, lanes
 ):  # fmt: skip
@@ -205,7 +203,7 @@ def _by_channels(
     turn(sums, aside, width, at, pitch, count, width, lanes)
 
 
-@jit
+@inner
 def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, lanes):
     """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map.
 
@@ -258,7 +256,7 @@ def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, la
                         to += pitch
 
 
-@jit
+@inner
 def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apart):
     """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
     all_channels, columns, per_row = numbers[1] * numbers[3], numbers[9], numbers[10]
@@ -294,7 +292,7 @@ def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apar
                                 out[at + w * step] = sums[of_class + w] + number
 
 
-@jit
+@whole
 def run(
     form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
     buffer, sums, counter, tasks, pitch,

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from .atomics import store
-from .kernels import fill, jit, sum_by_channels, turn
+from .cache import inner, whole
+from .kernels import fill, sum_by_channels, turn
 from .lines import add_watched, clear, copy, subtract, turn_sums
 from .microkernel import DEPTH
 from .records import OVERFLOWED
@@ -24,7 +25,7 @@ _OVERFLOWED = 8 * OVERFLOWED
 _turn_sums_2, _turn_sums_4 = turn_sums(1), turn_sums(2)
 
 
-@jit
+@inner
 def _gather(source, origin, channels, size, lanes, numbers, axes, phases, box, scratch, line_pitch, to, pitch):
     """Copy a box of the input, with zeros where it reaches beyond the map, so that channels lie side by side."""
     positions = axes[0, 4] * axes[1, 4] * axes[2, 4]
@@ -36,7 +37,7 @@ def _gather(source, origin, channels, size, lanes, numbers, axes, phases, box, s
         turn(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)
 
 
-@jit
+@inner
 def _combine(scratch, start, outer, size, inner, kinds, first, count, tiles, to):
     """Set planes of tiles, one of each kind, to inputs or to differences of inputs along one axis."""
     for k in range(count):
@@ -51,7 +52,7 @@ def _combine(scratch, start, outer, size, inner, kinds, first, count, tiles, to)
                     copy(scratch, line, scratch, into, inner)
 
 
-@jit
+@inner
 def _transform(scratch, passes, kinds, stage, other, to):
     """Combine inputs along axis after axis, between two stages; those of the last axis arrive at `to`."""
     last = passes.shape[0] - 1
@@ -62,7 +63,7 @@ def _transform(scratch, passes, kinds, stage, other, to):
         stage, other = into, stage
 
 
-@jit
+@inner
 def _multiply(
     scratch, planes, places, box, points, first, count, offsets, channels, packed, weight, width, sums, plane
 ):  # fmt: skip
@@ -82,7 +83,7 @@ def _multiply(
             )  # fmt: skip
 
 
-@jit
+@inner
 def _write(
     scratch, sums, width, lanes, terms, apart, pairs_apart, table, box, turned, run, bias, channel, count, out, to,
     size, across,
@@ -108,7 +109,7 @@ def _write(
     return finite
 
 
-@jit
+@whole
 def filter_boxes(
     source, packed, bias, out, numbers, fill_numbers, fill_axes, phases, passes, kinds, boxes, places, slices, points,
     inputs, table, offsets, lanes, width, scratch, counter,

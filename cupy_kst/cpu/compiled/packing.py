@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .kernels import jit, turn
+from .cache import inner, whole
+from .kernels import turn
 from .lines import add_multiple, clear, copy, prefetch
 from .tasks import take
 
@@ -17,7 +18,7 @@ _RUN = 128
 PART = 512
 
 
-@jit
+@inner
 def _pack_few(weight, start, strides, places, firsts, steps, channels, full, width, packed, first):
     """Pack a block number by number: of few filter elements a square would be mostly empty."""
     for c in range(channels):
@@ -29,7 +30,7 @@ def _pack_few(weight, start, strides, places, firsts, steps, channels, full, wid
             clear(packed, to + full, width - full)
 
 
-@jit
+@inner
 def _pack_squares(
     weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes, scratch, turned
 ):  # fmt: skip
@@ -57,7 +58,7 @@ def _pack_squares(
                 copy(scratch, turned + (i + places[e]) * pitch, packed, to, width)
 
 
-@jit
+@whole
 def pack(
     weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, kernel, lanes, counter
 ):  # fmt: skip
@@ -93,7 +94,7 @@ def pack(
             )  # fmt: skip
 
 
-@jit
+@whole
 def combine(packed, elements, ends, combined, blocks, kernel, size, counter):
     """Set the weights of products for each block of output channels: lines of `size` numbers, sums of elements' lines.
 

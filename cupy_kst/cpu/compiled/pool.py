@@ -11,7 +11,7 @@ before it sleeps. A slot is 0, the address of a record, or with its lowest bit s
 from __future__ import annotations
 
 from .atomics import add, call, load, pause, replace, store, yield_processor
-from .kernels import jit
+from .cache import entry
 
 # Columns of a helper's line in the mail, in bytes.
 _SLOT, _AWAKE = 0, 8
@@ -21,7 +21,7 @@ _PENDING, _FUNCTION = 8, 16
 _LOOKS, _PATIENCE = 8192, 64
 
 
-@jit
+@entry("void(int64[:, ::1], int64)")
 def serve(mail, row):
     """Do what arrives in a slot, until nothing has for a while."""
     line = mail.ctypes.data + row * mail.strides[0]
@@ -50,7 +50,7 @@ def serve(mail, row):
         looks = 0
 
 
-@jit
+@entry("void(int64[:, ::1], int64, int64[::1])")
 def lead(mail, helpers, record):
     """Do the work of a record together with those of the first `helpers` that have time, until all of it is done."""
     address = record.ctypes.data

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-# Numba keeps compiled code that holds these numbers, and does not notice a change here: see CONTRIBUTING.md.
-
 # The first three are the pool's: see `threads.together`. The next are the address of the scratch memory, and its bytes
 # for each thread.
 SCRATCH, SCRATCH_BYTES = 3, 4
