@@ -9,8 +9,8 @@ from typing import NamedTuple
 from ..geometry import Geometry
 from .col2im import PRODUCT_BYTES, plan
 from .im2col import BLOCK_BYTES, fits_at_once
-from .shape import Shape
-from .tiling import space_of
+from .jit.isa import Shape
+from .jit.winograd.blocking import space_of
 
 
 class WorkCounts(NamedTuple):

@@ -16,7 +16,7 @@ from ..hints.words import question
 from ..methods import Role
 from ..problem import Choice, Problem
 from ..weight_cache import WeightCache
-from . import compiled
+from . import jit as compiled
 from .arguments import Setting, grouped_shapes
 from .form import Form
 from .im2col import Index

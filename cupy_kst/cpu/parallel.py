@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .compiled import threads
+from .jit import threads
 
 Task = TypeVar("Task")
 

@@ -562,7 +562,7 @@ def test_what_is_advised_to_install_is_what_the_extra_holds() -> None:
     for module, name, extra, package in (
         ("cupy_kst.gpu.build.runtime", "_INSTALL", "cuda13", "cupy-cuda13x[ctk]"),
         ("cupy_kst.tune", "from_extra", "tune", "filelock"),
-        ("cupy_kst.cpu.compiled.engine", "from_extra", "fast", "numba"),
+        ("cupy_kst.cpu.jit.engine", "from_extra", "fast", "numba"),
         ("cupy_kst.install", "from_extra", "testing", "hypothesis"),
     ):
         assert hasattr(import_module(module), name)

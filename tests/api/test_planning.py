@@ -19,7 +19,7 @@ import pytest
 
 import cupy_kst
 from cupy_kst import Geometry, costs, cpu, explain, merge, prepare, segregate
-from cupy_kst.cpu import compiled
+from cupy_kst.cpu import jit as compiled
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import plan
 from cupy_kst.gpu.methods import REGISTRY
@@ -223,7 +223,8 @@ _LARGE = {
 @pytest.mark.parametrize("name", _LARGE)
 def test_large_filters_and_strides_are_planned_in_a_moment(name: str) -> None:
     need_compiled()
-    from cupy_kst.cpu.compiled import frames, gradients
+    from cupy_kst.cpu.jit import template as frames
+    from cupy_kst.cpu.jit.weight_grad import plan as gradients
 
     geometry = _LARGE[name]
 

@@ -13,8 +13,10 @@ from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu import tiling
-from cupy_kst.cpu.compiled import frames, memory, work
+from cupy_kst.cpu.jit import launch as work
+from cupy_kst.cpu.jit import memory
+from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit.winograd import blocking as tiling
 
 
 @pytest.fixture(autouse=True)

@@ -10,25 +10,25 @@ from typing import Any, NamedTuple
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import compiled, cost_model, tiling
+from cupy_kst.cpu import cost_model
+from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu.jit.winograd import blocking as tiling
 from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import (
-    correlation,
-    dense,
-    dense_plan,
-    fold_plan,
-    folding,
-    frames,
-    gradients,
-    kernels,
-    microkernel,
-    minimal_plan,
-    plan,
-)
-from cupy_kst.cpu.compiled.records import ARGUMENTS
+from cupy_kst.cpu.jit import microkernel
+from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit.gemm_col2im import kernel as folding
+from cupy_kst.cpu.jit.gemm_col2im import plan as fold_plan
+from cupy_kst.cpu.jit.im2col_gemm import kernel as dense
+from cupy_kst.cpu.jit.im2col_gemm import plan as dense_plan
+from cupy_kst.cpu.jit.implicit_gemm import kernel as kernels
+from cupy_kst.cpu.jit.implicit_gemm import plan
+from cupy_kst.cpu.jit.task import ARGUMENTS
+from cupy_kst.cpu.jit.weight_grad import kernel as correlation
+from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit.winograd import plan as minimal_plan
 
 LANES = microkernel.vector_bytes() // 4
 

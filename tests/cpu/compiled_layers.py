@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cupy_kst.cpu import compiled
+from cupy_kst.cpu import jit as compiled
 from tests.support.skips import need_compiled
 
 from .compiled_forms import (
@@ -22,7 +22,8 @@ from .compiled_forms import (
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import folding, kernels
+from cupy_kst.cpu.jit.gemm_col2im import kernel as folding
+from cupy_kst.cpu.jit.implicit_gemm import kernel as kernels
 
 _AXES = frozenset({"samples", "depth", "height", "width"})
 _BLOCKS = frozenset({"output channels", "blocks among tasks"})

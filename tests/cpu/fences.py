@@ -20,9 +20,11 @@ import numpy as np
 
 from cupy_kst import Geometry
 from cupy_kst.cpu import reference
-from cupy_kst.cpu.compiled import frames, gradients, memory
-from cupy_kst.cpu.compiled import packed as packed_weights
-from cupy_kst.cpu.filtering import filters
+from cupy_kst.cpu.jit import memory
+from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit.pack import weight as packed_weights
+from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 
 from .compiled_forms import PLANNING, Form, Layer, small_parts

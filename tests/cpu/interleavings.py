@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from types import GeneratorType, SimpleNamespace
 from typing import Any
 
-from cupy_kst.cpu.compiled import pool
+from cupy_kst.cpu.jit import pool
 
 Steps = Generator[tuple[Any, ...], Any, None]
 

@@ -18,13 +18,13 @@ from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import cache
+from cupy_kst.cpu.jit import cache
 
 _HOME = Path(cache.__file__).parent
 # One entry point of each kind, and what Numba says of them.
 _PROGRAM = """
 import json
-from cupy_kst.cpu.compiled import cache, jobs, pool
+from cupy_kst.cpu.jit import cache, jobs, pool
 
 made = jobs._compiled("combine", "f")
 assert made.address
@@ -55,7 +55,7 @@ def _kept(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.rglob("*.nb[ci]"))
 
 
-@pytest.mark.parametrize("source", ["compiled/atomics.py", "sums.py"])
+@pytest.mark.parametrize("source", ["jit/atomics.py", "sums.py"])
 def test_a_changed_source_is_compiled_anew(_copy: Path, source: str) -> None:
     stamp, *hits = _run(_copy)
     assert hits == [0, 0]

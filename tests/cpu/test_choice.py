@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import FORMS, compiled, cost_model, reference, registry
+from cupy_kst.cpu import FORMS, cost_model, reference, registry
+from cupy_kst.cpu import jit as compiled
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS
 from cupy_kst.problem import Choice

@@ -22,11 +22,17 @@ from .compiled_calls import poisoned, several_threads
 
 need_compiled()
 
-from cupy_kst.cpu import compiled
-from cupy_kst.cpu.compiled import dense_plan, engine, fold_plan, frames, gradients, kernels, plan, threads
-from cupy_kst.cpu.compiled import packed as packed_weights
-from cupy_kst.cpu.compiled.dense_plan import is_small
-from cupy_kst.cpu.compiled.microkernel import vector_bytes
+from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu.jit import engine, threads
+from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit.gemm_col2im import plan as fold_plan
+from cupy_kst.cpu.jit.im2col_gemm import plan as dense_plan
+from cupy_kst.cpu.jit.im2col_gemm.plan import is_small
+from cupy_kst.cpu.jit.implicit_gemm import kernel as kernels
+from cupy_kst.cpu.jit.implicit_gemm import plan
+from cupy_kst.cpu.jit.microkernel import vector_bytes
+from cupy_kst.cpu.jit.pack import weight as packed_weights
+from cupy_kst.cpu.jit.weight_grad import plan as gradients
 
 # What compiled code is given is laid out already.
 _check = partial(check, layouts="contiguous")
@@ -414,7 +420,7 @@ def test_helpers_that_sleep_are_woken() -> None:
 import os, time
 import numpy as np
 from cupy_kst import conv_transpose2d
-from cupy_kst.cpu.compiled import pool
+from cupy_kst.cpu.jit import pool
 
 x, w = np.ones((1, 64, 32, 32), "f4"), np.ones((64, 16, 4, 4), "f4")
 served, serve = [], pool.serve

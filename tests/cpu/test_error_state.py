@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import cpu, grad, merge, methods, prepare, segregate
-from cupy_kst.cpu import compiled
+from cupy_kst.cpu import jit as compiled
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import OPERATION_OF, Op
 from cupy_kst.testing import Case, real_arrays

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu.filtering import AxisTiles, axes_in_tiles, filters
+from cupy_kst.cpu.jit.winograd.transform import AxisTiles, axes_in_tiles, filters
 from cupy_kst.cpu.reference import conv, conv_transpose
 
 # Size, kernel, stride, padding, dilation, and products for two outputs of each class, of a transposed convolution.

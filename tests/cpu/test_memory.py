@@ -17,7 +17,7 @@ import pytest
 import cupy_kst
 from cupy_kst import Geometry, costs, cpu, grad, prepare
 from cupy_kst.cpu import col2im
-from cupy_kst.cpu.compiled import memory
+from cupy_kst.cpu.jit import memory
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS, Op, Role
 from cupy_kst.problem import Choice

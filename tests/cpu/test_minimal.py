@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import compiled, reference
-from cupy_kst.cpu.compiled import frames
-from cupy_kst.cpu.filtering import filters
+from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import reference
+from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 from tests.support.bounds import assert_within
 

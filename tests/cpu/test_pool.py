@@ -11,7 +11,7 @@ from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.compiled import jobs, pool, threads
+from cupy_kst.cpu.jit import jobs, pool, threads
 
 from .interleavings import Run, explore, steps_of
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst import conv1d, conv_transpose1d, cpu, grad, methods, prepare
-from cupy_kst.cpu import compiled
+from cupy_kst.cpu import jit as compiled
 from cupy_kst.cpu.sums import CHAIN, add_up, matrix_product
 from cupy_kst.dtypes import DTYPES
 

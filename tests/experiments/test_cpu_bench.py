@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_info
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from cupy_kst.cpu.compiled import threads
+from cupy_kst.cpu.jit import threads
 from experiments import (
     blas,
     cpu_bench,

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 from cupy_kst import arrays, subkernels
-from cupy_kst.cpu import col2im, engine, filtering, sums, taps
-from cupy_kst.cpu.compiled import gradients, memory
+from cupy_kst.cpu import col2im, engine, sums, taps
+from cupy_kst.cpu.jit import memory
+from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit.winograd import transform as filtering
 from cupy_kst.cpu.methods import split, unified
 
 # Modules that call `numpy.empty` in Python; what is compiled calls NumPy's own.

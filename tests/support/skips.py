@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from cupy_kst.cpu import compiled
+from cupy_kst.cpu import jit as compiled
 
 
 def skip_or_fail(reason: str) -> NoReturn:

@@ -16,7 +16,7 @@ from .skips import need_compiled
 # The caller of the pool waits in compiled code without the interpreter's lock, for a helper that there is not.
 _WITHOUT_THE_LOCK = """
 import numpy as np
-from cupy_kst.cpu.compiled import jobs, pool
+from cupy_kst.cpu.jit import jobs, pool
 
 record = jobs.record("combine", "f", [0] * 8)
 record[1] = 1

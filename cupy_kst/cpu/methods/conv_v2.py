@@ -11,8 +11,9 @@ from ...geometry import Geometry
 from ...trimming import trims_windows
 from .. import cost_model
 from ..arguments import Setting
-from ..compiled import engine, packed
 from ..form import Form
+from ..jit import engine
+from ..jit.pack import weight as packed
 from ..registry import CpuMethod, register
 from ..windows import convolve_padded, convolve_parts, padded_bytes, parts_bytes
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ...axis import Axis
 from ...geometry import Geometry
 from ..arguments import Setting, grouped_shapes
-from ..compiled import engine, gradients
 from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, slices
+from ..jit import engine
+from ..jit.weight_grad import plan as gradients
 from ..registry import CpuMethod, register
 from ..taps import valid_pairs
 

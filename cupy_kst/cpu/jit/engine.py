@@ -16,18 +16,19 @@ from ...geometry import Geometry
 from ...install import from_extra
 from ...methods import Operation
 from ..arguments import Setting
-from ..filtering import filters
 from ..taps import reads
-from ..tiling import LEAST_ROOM, room
-from . import frames, threads
-from .dense_plan import DensePlan, dense_plan
-from .fold_plan import fold_plan
-from .frames import turned
-from .gradients import SUMMED_TAPS
+from . import template as frames
+from . import threads
+from .gemm_col2im.plan import fold_plan
+from .im2col_gemm.plan import DensePlan, dense_plan
+from .implicit_gemm.plan import Plan
+from .launch import convolve, held_bytes
 from .memory import address, lines
-from .packed import Packed, packed_bytes, single_bytes
-from .plan import Plan
-from .work import convolve, held_bytes
+from .pack.weight import Packed, packed_bytes, single_bytes
+from .template import turned
+from .weight_grad.plan import SUMMED_TAPS
+from .winograd.blocking import LEAST_ROOM, room
+from .winograd.transform import filters
 
 Array = NDArray[Any]
 

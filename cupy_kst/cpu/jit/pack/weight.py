@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry import AXES, Geometry
-from ..shape import Shape
-from ..taps import table
-from . import frames
-from .frames import Frame
-from .memory import address, bytes_of, empty
-from .minimal_plan import MinimalPlan
-from .plan import Plan
-from .work import do
+from ....geometry import AXES, Geometry
+from ...taps import table
+from .. import template as frames
+from ..implicit_gemm.plan import Plan
+from ..isa import Shape
+from ..launch import do
+from ..memory import address, bytes_of, empty
+from ..template import Frame
+from ..winograd.plan import MinimalPlan
 
 Array = NDArray[Any]
 
@@ -109,8 +109,8 @@ def _pack(geometry: Geometry, weight: Array, plan: Plan) -> Array:
 
 
 def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array:
-    from . import jobs
-    from .packing import PART
+    from .. import jobs
+    from .kernel import PART
 
     groups, kernel = geometry.groups, prod(weight.shape[3:])
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
@@ -129,7 +129,7 @@ def _pack_minimal(geometry: Geometry, weight: Array, plan: MinimalPlan) -> Array
 
 
 def _pack_elements(geometry: Geometry, weight: Array, elements: Array, shape: Shape, packed: Array) -> None:
-    from . import jobs
+    from .. import jobs
 
     weight = np.ascontiguousarray(weight)
     strides = np.array(weight.strides, np.int64) // weight.itemsize

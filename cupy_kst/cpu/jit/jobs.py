@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from .atomics import pointer
 from .cache import c_entry, whole
-from .correlation import correlate
-from .dense import convolve
-from .few_correlation import correlate_few
-from .folding import fold
-from .kernels import run
-from .minimal import filter_boxes
-from .packing import combine, pack
-from .records import ARGUMENTS, SCRATCH, SCRATCH_BYTES
+from .gemm_col2im.kernel import fold
+from .im2col_gemm.kernel import convolve
+from .implicit_gemm.kernel import run
+from .pack.kernel import combine, pack
+from .task import ARGUMENTS, SCRATCH, SCRATCH_BYTES
+from .weight_grad.few_channels import correlate_few
+from .weight_grad.kernel import correlate
+from .winograd.kernel import filter_boxes
 
 Array = NDArray[Any]
 

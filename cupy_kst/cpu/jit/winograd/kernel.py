@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .atomics import store
-from .cache import inner, whole
-from .kernels import fill, sum_by_channels, turn
-from .lines import add_watched, clear, copy, subtract, turn_sums
-from .microkernel import DEPTH
-from .records import OVERFLOWED
-from .tasks import take
+from ..atomics import store
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import fill, sum_by_channels, turn
+from ..microkernel import DEPTH
+from ..task import OVERFLOWED
+from ..tasks import take
+from ..vector_ops import add_watched, clear, copy, subtract, turn_sums
 
 _DEPTH = DEPTH
 # In bytes.

@@ -7,8 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import memory, threads
-from .frames import Frame
-from .records import ARGUMENTS, OVERFLOWED, SCRATCH, SCRATCH_BYTES
+from .task import ARGUMENTS, OVERFLOWED, SCRATCH, SCRATCH_BYTES
+from .template import Frame
 
 Array = NDArray[Any]
 

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry import Geometry
-from ..filtering import AxisTiles
-from ..shape import Shape
-from ..taps import combinations, crossed, divided, ranges, table
-from ..tiling import RUN, Space
+from ....geometry import Geometry
+from ...taps import combinations, crossed, divided, ranges, table
+from ..isa import Shape
+from .blocking import RUN, Space
+from .transform import AxisTiles
 
 Table = NDArray[Any]
 

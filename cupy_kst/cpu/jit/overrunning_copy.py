@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 
 from .intrinsics import intrinsic
-from .lines import Line
+from .vector_ops import Line
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 

@@ -8,11 +8,11 @@ A row of the weight is all that an output channel multiplies, so a product of ma
 
 from __future__ import annotations
 
-from .cache import inner, whole
-from .kernels import WIDE
-from .lines import add, clear, copy
-from .microkernel import dense_rows_microkernel
-from .tasks import take
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import WIDE
+from ..microkernel import dense_rows_microkernel
+from ..tasks import take
+from ..vector_ops import add, clear, copy
 
 ROWS, VECTORS = WIDE[1]
 _rows_1, _rows_2, _rows_3 = (dense_rows_microkernel(ROWS, v) for v in (1, 2, 3))

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ..shape import Shape
 from ..taps import reads
-from ..tiling import Space, space_of
 from . import threads
-from .dense_plan import dense_plan, is_small
-from .fold_plan import Rows, fold_plan
+from .gemm_col2im.plan import Rows, fold_plan
+from .im2col_gemm.plan import dense_plan, is_small
+from .implicit_gemm.plan import Plan, idle_lanes
+from .implicit_gemm.plan import plan as plan_of
+from .isa import Shape
 from .memory import address, lines
-from .minimal_plan import MinimalPlan, minimal_plan
-from .plan import Plan, idle_lanes
-from .plan import plan as plan_of
+from .winograd.blocking import Space, space_of
+from .winograd.plan import MinimalPlan, minimal_plan
 
 Array = NDArray[Any]
 
@@ -122,7 +122,7 @@ def lanes_of(itemsize: int) -> int:
 
 def choose(geometry: Geometry, itemsize: int, rows: bool = False) -> int:
     """Return the form of a call, as `kernels.run` knows it, or that of a weight whose rows are not packed."""
-    from . import kernels
+    from .implicit_gemm import kernel as kernels
 
     lanes = lanes_of(itemsize)
     out_channels = geometry.out_channels // geometry.groups
@@ -145,14 +145,14 @@ def fills_few_lanes(geometry: Geometry, itemsize: int) -> bool:
 
 
 def shape_of(kind: int, itemsize: int) -> Shape:
-    from . import kernels
+    from .implicit_gemm import kernel as kernels
 
     tile = dict([kernels.WIDE, kernels.FEW, kernels.ONE, kernels.CHANNELS])[kind]
     return Shape(kind != kernels.CHANNELS[0], *tile, lanes_of(itemsize))
 
 
 def channels_shape(itemsize: int) -> Shape:
-    from . import kernels
+    from .implicit_gemm import kernel as kernels
 
     return shape_of(kernels.CHANNELS[0], itemsize)
 
@@ -162,7 +162,7 @@ def space(geometry: Geometry, itemsize: int) -> Space:
 
 
 def rows_of(itemsize: int) -> Rows:
-    from . import folding
+    from .gemm_col2im import kernel as folding
 
     sizes = folding.ROWS, folding.VECTORS, folding.POSITIONS, folding.ROW_VECTORS, folding.DEPTH, folding.WIDE_ROWS
     return Rows(*sizes, lanes_of(itemsize))

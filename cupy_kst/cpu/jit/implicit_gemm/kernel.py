@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cache import inner, whole
-from .covering import cover_with_zeros, covering
-from .lines import add, add_pairs, transpose
-from .microkernel import DEPTH, microkernel, registers, rows_microkernel
-from .tasks import take
+from ..cache import inner, whole
+from ..microkernel import DEPTH, microkernel, registers, rows_microkernel
+from ..overrunning_copy import cover_with_zeros, covering
+from ..tasks import take
+from ..vector_ops import add, add_pairs, transpose
 
 # Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
 # with channels in lanes.

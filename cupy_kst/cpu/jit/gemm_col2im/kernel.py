@@ -9,12 +9,12 @@ product are all filter elements of all output channels.
 
 from __future__ import annotations
 
-from ..sums import CHAIN
-from .cache import inner, whole
-from .kernels import CHANNELS, WIDE, turn
-from .lines import accumulate, add, add_pairs, clear, copy, prefetch
-from .microkernel import dense_microkernel
-from .tasks import take
+from ...sums import CHAIN
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import CHANNELS, WIDE, turn
+from ..microkernel import dense_microkernel
+from ..tasks import take
+from ..vector_ops import accumulate, add, add_pairs, clear, copy, prefetch
 
 # Rows of the product that are made at once with positions in lanes, and vectors of positions.
 ROWS, VECTORS = WIDE[1]

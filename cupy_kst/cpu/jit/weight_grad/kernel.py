@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from ..sums import CHAIN
-from .cache import inner, whole
-from .kernels import fill, turn
-from .lines import accumulate, clear, copy
-from .microkernel import microkernel, registers
-from .tasks import take
+from ...sums import CHAIN
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import fill, turn
+from ..microkernel import microkernel, registers
+from ..tasks import take
+from ..vector_ops import accumulate, clear, copy
 
 # Filter elements that are summed at once with channels in so many vectors: as many sums as fill the registers, or as
 # hide the latency of adding to them where there are addresses for no more.

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
-from ...geometry import Geometry
-from ..cost_model import SUMS_BYTES, fold_parts
-from ..taps import AxisReads, table, transposed_reads
+from ....axis import Axis
+from ....geometry import Geometry
+from ...cost_model import SUMS_BYTES, fold_parts
+from ...taps import AxisReads, table, transposed_reads
 
 Table = NDArray[Any]
 

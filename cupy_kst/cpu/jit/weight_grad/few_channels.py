@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..sums import CHAIN
-from .cache import inner, whole
-from .kernels import fill
-from .lines import accumulate, copy
-from .microkernel import TAPS, dot_microkernel
-from .tasks import take
+from ...sums import CHAIN
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import fill
+from ..microkernel import TAPS, dot_microkernel
+from ..tasks import take
+from ..vector_ops import accumulate, copy
 
 MOST = 3
 _dot_1, _dot_2, _dot_3 = (dot_microkernel(channels) for channels in (1, 2, 3))

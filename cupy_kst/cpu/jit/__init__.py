@@ -22,19 +22,9 @@ Numba keeps the result on disk.
 from __future__ import annotations
 
 from . import threads
-from .engine import (
-    available,
-    conv,
-    conv_rows,
-    conv_transpose,
-    fold,
-    folds,
-    problem,
-    suits,
-    suits_minimal,
-)
-from .gradients import correlate
-from .packed import Packed, pack, pack_minimal
+from .engine import available, conv, conv_rows, conv_transpose, fold, folds, problem, suits, suits_minimal
+from .pack.weight import Packed, pack, pack_minimal
+from .weight_grad.plan import correlate
 
 __all__ = [
     "Packed",

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry import Geometry
-from ..arguments import Setting
-from ..sums import CHAIN
-from ..taps import reads
-from .frames import channels_shape, turned
-from .memory import address, lines
-from .plan import Plan
-from .plan import plan as plan_of
-from .records import ARGUMENTS
-from .work import do, held_bytes
+from ....geometry import Geometry
+from ...arguments import Setting
+from ...sums import CHAIN
+from ...taps import reads
+from ..implicit_gemm.plan import Plan
+from ..implicit_gemm.plan import plan as plan_of
+from ..launch import do, held_bytes
+from ..memory import address, lines
+from ..task import ARGUMENTS
+from ..template import channels_shape, turned
 
 Array = NDArray[Any]
 
@@ -106,8 +106,8 @@ class _Correlation(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _division(geometry: Geometry, itemsize: int) -> _Division:
-    from . import few_correlation
-    from .correlation import DEPTH, LINE, MOST_SUMMED
+    from . import few_channels as few_correlation
+    from .kernel import DEPTH, LINE, MOST_SUMMED
 
     shape = channels_shape(itemsize)
     groups, taps = geometry.groups, prod(axis.kernel for axis in geometry.axes)
@@ -140,8 +140,8 @@ def _division(geometry: Geometry, itemsize: int) -> _Division:
 
 @lru_cache(maxsize=256)
 def _correlation(geometry: Geometry, char: str) -> _Correlation:
-    from . import jobs
-    from .correlation import MOST_SUMMED
+    from .. import jobs
+    from .kernel import MOST_SUMMED
 
     how = _division(geometry, np.dtype(char).itemsize)
     plan, shape = how.plan, how.plan.shape

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .cache import inner, whole
-from .kernels import turn
-from .lines import add_multiple, clear, copy, prefetch
-from .tasks import take
+from ..cache import inner, whole
+from ..implicit_gemm.kernel import turn
+from ..tasks import take
+from ..vector_ops import add_multiple, clear, copy, prefetch
 
 # Numbers of an output channel that are transposed at once where more than one input channel's are side by side.
 _RUN = 128

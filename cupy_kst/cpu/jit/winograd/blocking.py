@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import Geometry
-from .filtering import POINTS, AxisTiles, axes_in_tiles
-from .shape import Shape, odd_lines
+from ....geometry import Geometry
+from ..isa import Shape, odd_lines
+from .transform import POINTS, AxisTiles, axes_in_tiles
 
 Table = NDArray[Any]
 

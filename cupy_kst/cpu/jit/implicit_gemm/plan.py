@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...geometry import Geometry
-from ..shape import Shape, odd_lines
-from ..taps import AxisReads, combinations, crossed, divided, ranges, reads, table
-from .memory import lines
+from ....geometry import Geometry
+from ...taps import AxisReads, combinations, crossed, divided, ranges, reads, table
+from ..isa import Shape, odd_lines
+from ..memory import lines
 
 Table = NDArray[Any]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
-from ...geometry import Geometry
-from .memory import lines
+from ....axis import Axis
+from ....geometry import Geometry
+from ..memory import lines
 
 Table = NDArray[Any]
 

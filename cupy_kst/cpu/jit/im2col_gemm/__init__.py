@@ -1,0 +1,1 @@
+"""Convolution of small maps by one matrix product of gathered columns."""

@@ -1,0 +1,1 @@
+"""Convolutions that gather their inputs box by box while they multiply."""
