@@ -11,8 +11,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments import charts
 from experiments.a_flowers_sheets import PAPER_SPEEDUP, Row, classes, pairs
-from experiments.harness import samples
-from experiments.results import Result
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
 
 MARKS = "osD^vP*X"
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.console import count, milliseconds, quantity
-from experiments.harness import BASELINE, COSTS_NOTE, samples
-from experiments.results import Result
+from experiments.harness.comparison import BASELINE
+from experiments.harness.results import Result
+from experiments.harness.rows import COSTS_NOTE, samples
 from experiments.sheets import Sheet
 
 Row = dict[str, Any]

@@ -30,13 +30,14 @@ import numpy as np
 import cupy_kst
 from cupy_kst import grad
 from cupy_kst.cpu import reference
-from experiments import a_mnist_chart, frame
+from experiments import a_mnist_chart
 from experiments.a_mnist_sheets import METHODS, sheets
 from experiments.data import DIGITS_HELP, Labelled, digits
 from experiments.errors import ExperimentError
-from experiments.frame import Paper, Settings, Unit
-from experiments.harness import time_fields
-from experiments.timing import time_in_turn
+from experiments.harness import frame
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.rows import time_fields
+from experiments.harness.timing import time_in_turn
 from experiments.training import (
     Adam,
     Array,

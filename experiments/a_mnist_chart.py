@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments import charts
 from experiments.a_mnist_sheets import METHODS, PAPER_SPEEDUP, epoch_time, epochs
 from experiments.console import milliseconds
-from experiments.results import Result
+from experiments.harness.results import Result
 
 LINES = ("-", "--", ":")
 

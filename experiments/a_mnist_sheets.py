@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.console import milliseconds
-from experiments.harness import samples
-from experiments.results import Result
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
+from experiments.harness.timing import Timing
 from experiments.sheets import Sheet
-from experiments.timing import Timing
 
 Row = dict[str, Any]
 

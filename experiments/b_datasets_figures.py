@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.harness import BASELINE
+from experiments.harness.comparison import BASELINE
 from experiments.segregation import of_method
 
 Row = dict[str, Any]

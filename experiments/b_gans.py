@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from cupy_kst import Geometry, cpu
-from experiments import b_gans_chart, frame, layers
+from experiments import b_gans_chart, layers
 from experiments.b_gans_figures import (
     COUNTS,
     METHODS,
@@ -40,9 +40,11 @@ from experiments.b_gans_figures import (
     speedup,
 )
 from experiments.console import milliseconds, quantity
-from experiments.frame import Paper, Settings, Unit
-from experiments.harness import BASELINE, Case, samples
-from experiments.results import Result
+from experiments.harness import frame
+from experiments.harness.comparison import BASELINE, Case
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
 from experiments.segregation import geometric_mean, of_method, rows_of, saved_bytes
 from experiments.sheets import Sheet
 

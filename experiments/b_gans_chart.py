@@ -19,8 +19,8 @@ from experiments.b_gans_figures import (
     saved,
     speedup,
 )
-from experiments.harness import samples
-from experiments.results import Result
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
 from experiments.segregation import geometric_mean, of_method
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from experiments.environment import CORETYPE, ROOT, WIDE_KERNELS, blas, slow_blas
-from experiments.timing import Clock, CpuClock, Rounds, time_in_turn
+from experiments.harness.environment import CORETYPE, WIDE_KERNELS, blas, slow_blas
+from experiments.harness.places import ROOT
+from experiments.harness.timing import Clock, CpuClock, Rounds, time_in_turn
 
 _SIDE = 1536
 _SECONDS = 60

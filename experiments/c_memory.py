@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import c_patches, devices
+from experiments import c_patches
 from experiments.c_network import PEER, SEED, Design, learner
-from experiments.environment import ROOT
 from experiments.errors import ExperimentError
+from experiments.harness import devices
+from experiments.harness.places import ROOT
 from experiments.training import batches
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

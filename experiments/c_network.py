@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_kst.cpu import reference
-from experiments.devices import Device
+from experiments.harness.devices import Device
 from experiments.training import (
     Adam,
     ConvPasses,

@@ -34,9 +34,9 @@ from experiments import c_operators_figure, c_operators_tables, c_work
 from experiments.c_sides import BASELINE, OPERATORS, PADDING, Layer, Way, expected, ways
 from experiments.cpu_bench import LEAD
 from experiments.errors import EXIT_CHECK, ExperimentError
-from experiments.frame import Paper, Row, Settings, Unit, command
-from experiments.harness import time_fields
-from experiments.timing import CpuClock, Rounds, time_in_turn
+from experiments.harness.frame import Paper, Row, Settings, Unit, command
+from experiments.harness.rows import time_fields
+from experiments.harness.timing import CpuClock, Rounds, time_in_turn
 
 NAME = "c_operators"
 SIDES, QUICK_SIDES = (2, 4, 8, 16, 32, 64), (2, 8)

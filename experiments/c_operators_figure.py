@@ -16,8 +16,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from experiments import charts
 from experiments.c_operators_tables import by_operator, of_role, ratio
 from experiments.c_sides import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
-from experiments.frame import Row
-from experiments.results import Result
+from experiments.harness.frame import Row
+from experiments.harness.results import Result
 
 # By the filter's taps: Okabe and Ito's blue, vermilion and black, told apart by shape as well.
 MARKS = {3: ("o", "#0072B2"), 4: ("^", "#D55E00"), 5: ("s", "#000000")}

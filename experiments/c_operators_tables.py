@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from experiments.c_sides import BASELINE, CALLED, CHANNELS, NO_PEER, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.console import milliseconds
-from experiments.frame import Row
-from experiments.harness import samples
-from experiments.results import Result
+from experiments.harness.frame import Row
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
 from experiments.sheets import Sheet
 
 # Samples without which quartiles say nothing.

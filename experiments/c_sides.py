@@ -21,7 +21,7 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
 from experiments import c_work
-from experiments.devices import Device
+from experiments.harness.devices import Device
 
 Array = NDArray[Any]
 Call = Callable[[], Any]

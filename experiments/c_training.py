@@ -35,7 +35,7 @@ from experiments.c_memory import Job
 from experiments.c_network import OURS, PEER, SEED, STRIDE, Design, Learner, exact_gradients, learner
 from experiments.c_patches import Task
 from experiments.cpu_bench import LEAD
-from experiments.frame import Paper, Row, Settings, Unit, command
+from experiments.harness.frame import Paper, Row, Settings, Unit, command
 from experiments.training import batches
 
 NAME = "c_training"

@@ -15,7 +15,7 @@ from experiments import charts
 from experiments.c_network import OURS, PEER
 from experiments.c_training_tables import Trained, apart, trained
 from experiments.console import milliseconds, quantity
-from experiments.results import Result
+from experiments.harness.results import Result
 
 CKS, ZEROS = OURS
 

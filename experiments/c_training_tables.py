@@ -10,8 +10,8 @@ import numpy as np
 from experiments.c_network import OURS, PEER
 from experiments.c_sides import NO_PEER
 from experiments.console import milliseconds, quantity
-from experiments.frame import Row
-from experiments.results import Result
+from experiments.harness.frame import Row
+from experiments.harness.results import Result
 from experiments.sheets import Sheet
 
 CKS, ZEROS = OURS

@@ -11,11 +11,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import environment
 from experiments.console import milliseconds
-from experiments.files import write
-from experiments.harness import BASELINE
-from experiments.results import Result
+from experiments.harness import environment
+from experiments.harness.comparison import BASELINE
+from experiments.harness.files import write
+from experiments.harness.results import Result
 
 DPI = 150
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments import environment
 from experiments.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
-from experiments.harness import samples
+from experiments.harness import environment
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
 from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
-from experiments.results import Result
 from experiments.sides import OURS, PREPARED, UNPREPARED, Operation
 from experiments.tables import Column
 

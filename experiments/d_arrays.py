@@ -33,15 +33,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cupy_kst import Geometry
-from experiments import charts, d_layers, energy
+from experiments import charts, d_layers
 from experiments.d_charts import grouped_bars, legend_below
 from experiments.d_layers import METHODS, NETWORKS
-from experiments.devices import Device
-from experiments.frame import Paper, Settings, Unit
-from experiments.frame import command as frame_command
+from experiments.harness import energy
+from experiments.harness.devices import Device
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.frame import command as frame_command
+from experiments.harness.results import Result
 from experiments.layers import Layer
 from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
-from experiments.results import Result
 from experiments.sheets import Sheet
 
 Row = dict[str, Any]

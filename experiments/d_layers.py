@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import cupy_kst
 from cupy_kst.cpu import reference
 from experiments import layers
-from experiments.devices import Device
+from experiments.harness.devices import Device
 from experiments.layers import Layer
 from experiments.sides import Side, Work
 

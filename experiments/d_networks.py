@@ -32,13 +32,13 @@ from experiments import charts, d_layers, onnx_models, peers
 from experiments.console import milliseconds
 from experiments.d_charts import grouped_bars, legend_below, marks, speedup_bars
 from experiments.d_layers import METHODS, NETWORKS
-from experiments.frame import Paper, Settings, Unit
-from experiments.frame import command as frame_command
-from experiments.harness import samples, time_fields
-from experiments.results import Result
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.frame import command as frame_command
+from experiments.harness.results import Result
+from experiments.harness.rows import samples, time_fields
+from experiments.harness.timing import Timing, time_in_turn
 from experiments.sheets import Sheet
 from experiments.sides import Side, Work
-from experiments.timing import Timing, time_in_turn
 
 Row = dict[str, Any]
 

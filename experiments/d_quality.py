@@ -36,12 +36,12 @@ from PIL import Image
 import cupy_kst
 from experiments import charts, d_layers, images
 from experiments.d_layers import METHODS, definition
-from experiments.devices import Device
-from experiments.frame import Paper, Settings, Unit
-from experiments.frame import command as frame_command
-from experiments.harness import Case
+from experiments.harness.comparison import Case
+from experiments.harness.devices import Device
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.frame import command as frame_command
+from experiments.harness.results import Result
 from experiments.quickstart import cases as upsampling_cases
-from experiments.results import Result
 from experiments.sheets import Sheet
 
 Row = dict[str, Any]

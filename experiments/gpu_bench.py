@@ -11,24 +11,15 @@ from typing import Any
 
 import click
 
-from experiments import (
-    console,
-    devices,
-    environment,
-    gpu_bench_tables,
-    gpu_ceilings,
-    gpu_compile,
-    gpu_machine,
-    layers,
-    results,
-)
+from experiments import console, gpu_bench_tables, gpu_ceilings, gpu_machine, layers
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.gpu_arrays import bytes_needed
 from experiments.gpu_ceilings import Ceilings
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import PARTS, Task
 from experiments.gpu_row import Row, check_device, measure, requests, useful_flops, wrong_sides
-from experiments.words import WordChoice
+from experiments.harness import devices, environment, gpu_compile, results
+from experiments.harness.word_choice import WordChoice
 
 NAME = "gpu_bench"
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments import environment
 from experiments.console import TABLE_BOX, milliseconds
 from experiments.cpu_bench_tables import WORDS
 from experiments.gpu_parts import KINDS
 from experiments.gpu_row import Row
-from experiments.results import Result
+from experiments.harness import environment
+from experiments.harness.results import Result
 from experiments.sides import OPERATIONS, OURS, PREPARED, UNPREPARED
 
 LEGEND = (

@@ -24,8 +24,8 @@ from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.labels import DataFormat
 from cupy_kst.methods import METHODS
-from experiments import gpu_compile
 from experiments.errors import EXIT_CHECK
+from experiments.harness import gpu_compile
 from experiments.sanitizer import ALL_RAN, OUT_OF_TIME
 
 _SEED = 0

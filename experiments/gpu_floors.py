@@ -20,13 +20,13 @@ from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import auto
 from experiments.console import output
-from experiments.environment import ROOT
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
-from experiments.files import write
 from experiments.gpu_arrays import array_bytes
 from experiments.gpu_ceilings import Ceilings
 from experiments.gpu_parts import PARTS, Task
 from experiments.gpu_row import useful_flops
+from experiments.harness.files import write
+from experiments.harness.places import ROOT
 from experiments.sheets import Sheet, markdown
 
 # NVIDIA's data sheet of the H200 SXM, without sparsity; tf32x3 makes three products of one.

@@ -10,16 +10,16 @@ from datetime import datetime, timezone
 from typing import Any
 
 import cupy_kst
-from experiments import gpu_compile
 from experiments.errors import ExperimentError
 from experiments.gpu_arrays import Arrays, array_bytes, bytes_needed, sampled
 from experiments.gpu_ceilings import Ceilings
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import Task
 from experiments.gpu_sides import TORCH, Side, own, reference, sides, tolerance
-from experiments.harness import time_fields
+from experiments.harness import gpu_compile
+from experiments.harness.rows import time_fields
+from experiments.harness.timing import Rounds, Timing, time_in_turn
 from experiments.sides import OP, OURS
-from experiments.timing import Rounds, Timing, time_in_turn
 
 Row = dict[str, Any]
 FIGURES = ("cold", "warm", "eager")

@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments import environment
 from experiments.errors import ExperimentError
-from experiments.frame import Paper
+from experiments.harness import environment
+from experiments.harness.frame import Paper
+from experiments.harness.results import Result, lacking, newest
 from experiments.registry import PAPERS
-from experiments.results import Result, lacking, newest
 from experiments.sheets import markdown
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from experiments import onnx_models
-from experiments.environment import PEERS
+from experiments.harness.environment import PEERS
 from experiments.sides import Side, Work
 
 _INSTALL = "pip install -e '.[bench]'"

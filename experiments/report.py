@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, environment, gpu_bench_tables, paper_pages
+from experiments import cpu_bench_tables, gpu_bench_tables, paper_pages
 from experiments.console import count, milliseconds, output, quantity
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
-from experiments.files import write
 from experiments.gpu_parts import PARTS
-from experiments.harness import COSTS_NOTE, samples
-from experiments.results import RESULTS, Result, lacking, newest, writable_folder
+from experiments.harness import environment
+from experiments.harness.files import write
+from experiments.harness.places import ROOT
+from experiments.harness.results import RESULTS, Result, lacking, newest, writable_folder
+from experiments.harness.rows import COSTS_NOTE, samples
 from experiments.tables import compiled_note, method_label
 
 
@@ -71,19 +73,19 @@ MEASURED: dict[str, Markdown] = {
 @click.option(
     "--readme",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "README.md",
+    default=ROOT / "README.md",
     help="File to rewrite; by default the README of this checkout.",
 )
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "docs" / "measured.md",
+    default=ROOT / "docs" / "measured.md",
     help="File to rewrite with the tables by layer; by default docs/measured.md of this checkout.",
 )
 @click.option(
     "--pages",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "docs" / "results",
+    default=ROOT / "docs" / "results",
     help="Folder to write the papers' pages and charts to; by default docs/results of this checkout.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written.")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments import processes
+from experiments.harness import processes
 
 TOOLS = ("memcheck", "racecheck", "synccheck")
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments.devices import Device
-from experiments.harness import BASELINE, Case, cost_fields, time_fields
-from experiments.timing import Call, Clock, Rounds, time_in_turn
+from experiments.harness.comparison import BASELINE, Case
+from experiments.harness.devices import Device
+from experiments.harness.rows import cost_fields, time_fields
+from experiments.harness.timing import Call, Clock, Rounds, time_in_turn
 
 Row = dict[str, Any]
 

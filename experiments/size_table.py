@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,14 @@ from cupy_kst.gpu import source
 from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.plan import per_position
 from cupy_kst.gpu.runtime import Runtime
+from experiments.harness.places import EXPERIMENTS
 
 Array = NDArray[Any]
 
 # Rows and columns of the sub-kernel of a class.
 Sizes = Callable[[int, int], tuple[int, int]]
 
-_KERNEL = Path(__file__).resolve().parent / "cuda" / "unified_table.cu"
+_KERNEL = EXPERIMENTS / "cuda" / "unified_table.cu"
 
 
 def table(geometry: Geometry) -> Array:

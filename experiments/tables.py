@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cupy_kst import cpu
 from experiments.console import TABLE_BOX, count, milliseconds, quantity
-from experiments.harness import COSTS_NOTE
+from experiments.harness.rows import COSTS_NOTE
 
 Row = dict[str, Any]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import grad
-from experiments.devices import Device
+from experiments.harness.devices import Device
 
 Array = Any
 

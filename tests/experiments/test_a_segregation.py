@@ -12,10 +12,11 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import grad
-from experiments import a_flowers, a_mnist, frame, paper_pages, results, training
+from experiments import a_flowers, a_mnist, paper_pages, training
 from experiments.a_mnist_sheets import METHODS
-from experiments.frame import Asked, Paper
-from experiments.results import Result
+from experiments.harness import frame, results
+from experiments.harness.frame import Asked, Paper
+from experiments.harness.results import Result
 
 from .running import Runner
 

@@ -14,12 +14,13 @@ from PIL import Image
 
 from cupy_kst import gpu
 from cupy_kst.cpu import reference
-from experiments import b_datasets, charts, paper_pages, results
-from experiments.devices import Device
+from experiments import b_datasets, charts, paper_pages
+from experiments.harness import results
+from experiments.harness.devices import Device
+from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
 from experiments.segregation import allocated
 from experiments.sheets import Sheet, markdown
-from experiments.timing import CpuClock, Rounds
 from tests.emulator import Emulator, require
 
 from .running import Runner

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 
 import cupy_kst
 from cupy_kst import Geometry
-from experiments import b_gans, b_gans_figures, charts, layers, paper_pages, results
-from experiments.devices import Device
-from experiments.frame import Settings
+from experiments import b_gans, b_gans_figures, charts, layers, paper_pages
+from experiments.harness import results
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
 from experiments.segregation import saved_bytes
 from experiments.sheets import Sheet, markdown
-from experiments.timing import CpuClock, Rounds
 
 from .running import Runner
 

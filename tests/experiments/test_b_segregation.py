@@ -15,9 +15,11 @@ import cupy_kst
 from cupy_kst import Geometry
 from cupy_kst.cpu import reference
 from cupy_kst.testing import Arrays, Case, cases, examples
-from experiments import harness, segregation
-from experiments.devices import Device
-from experiments.timing import CpuClock, Rounds
+from experiments import segregation
+from experiments.harness import comparison
+from experiments.harness.devices import Device
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
 
 from .test_b_size_table import fixed_example, geometry_of
 
@@ -78,14 +80,14 @@ def test_the_padded_input_is_what_windows_reach(kernel: int, padding: int, strid
 @given(examples(ranks=(2,), batches=(1, 2), max_dilation=1, bias=False))
 def test_the_fast_definition_is_the_definition(example: tuple[Case, Arrays]) -> None:
     case, arrays = example
-    timed = harness.Case("a", arrays.input, arrays.weight, case.options)
+    timed = comparison.Case("a", arrays.input, arrays.weight, case.options)
     result = segregation.definition(timed, geometry_of(case))
     np.testing.assert_array_equal(result, reference.conv_transpose(arrays.input, arrays.weight, **case.options))
 
 
 def measured(**changes: Any) -> list[dict[str, Any]]:
     case, arrays = fixed_example()
-    timed = harness.Case("a", arrays.input, arrays.weight, case.options)
+    timed = comparison.Case("a", arrays.input, arrays.weight, case.options)
     methods = ("zero_insertion", "unified")
     return segregation.rows_of(timed, methods, Device(), CpuClock(), Rounds.exactly(1), **changes)
 
@@ -102,14 +104,14 @@ def test_rows_are_of_methods_and_extras() -> None:
     assert unified["macs"] == unified["useful_macs"] < base["macs"]
     assert (other["table_bytes"], other["form"]) == (32, None)
     assert "macs" not in other
-    assert harness.wrong_rows([base, unified, other]) == []
+    assert wrong_rows([base, unified, other]) == []
 
 
 def test_a_wrong_result_is_seen() -> None:
     def extras(geometry: Geometry, x: Any, weight: Any) -> dict[str, segregation.Extra]:
         return {"wrong": segregation.Extra(lambda: np.zeros(geometry.output_shape, x.dtype), 0)}
 
-    assert [row["method"] for row in harness.wrong_rows(measured(extras_of=extras))] == ["wrong"]
+    assert [row["method"] for row in wrong_rows(measured(extras_of=extras))] == ["wrong"]
 
 
 def test_bytes_that_numpy_takes_beside_the_output() -> None:

@@ -18,13 +18,13 @@ from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import form_of
 from experiments import c_operators, c_operators_tables, c_sides, c_work, cli
 from experiments.c_sides import OPERATORS, Layer
-from experiments.devices import Device
 from experiments.errors import guarded
-from experiments.frame import Settings
-from experiments.harness import wrong_rows
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.results import read
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
-from experiments.results import read
-from experiments.timing import CpuClock, Rounds
 
 CONV_V2, CONV_V2_STRIDED, KS_DECONV, SK_DILATED = OPERATORS
 

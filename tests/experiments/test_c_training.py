@@ -16,13 +16,13 @@ from experiments.c_memory import Job
 from experiments.c_network import OURS, PEER, Design
 from experiments.c_patches import SIDE, Task
 from experiments.data import Labelled
-from experiments.devices import Device
 from experiments.errors import ExperimentError, guarded
-from experiments.frame import Settings
-from experiments.harness import wrong_rows
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.results import read
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
-from experiments.results import read
-from experiments.timing import CpuClock, Rounds
 from experiments.training import ConvPasses
 
 TINY = Design((2, 9), ((3, 5), (4, 3)), 3)
@@ -258,7 +258,7 @@ def test_run_without_peer_or_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(c_memory, "can_measure", lambda: False)
-    monkeypatch.setattr("experiments.frame.load", lambda: Peers(missing=["PyTorch is left out: not installed"]))
+    monkeypatch.setattr("experiments.harness.frame.load", lambda: Peers(missing=["PyTorch is left out: not installed"]))
     assert run(tmp_path) == 0
     out = capsys.readouterr().out
     assert "Memory is left out" in out

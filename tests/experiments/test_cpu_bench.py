@@ -22,20 +22,8 @@ from threadpoolctl import threadpool_info
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.compiled import threads
-from experiments import (
-    blas,
-    cpu_bench,
-    cpu_bench_tables,
-    devices,
-    environment,
-    layers,
-    peers,
-    ratios,
-    report,
-    results,
-    sides,
-    timing,
-)
+from experiments import blas, cpu_bench, cpu_bench_tables, layers, peers, ratios, report, sides
+from experiments.harness import devices, environment, results, timing
 from experiments.layers import Layer
 
 from .running import THREADS, Run, Runner, spawn

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import d_arrays, d_layers, energy, results
-from experiments.devices import Device
-from experiments.frame import QUICK, Settings
+from experiments import d_arrays, d_layers
+from experiments.harness import energy, results
+from experiments.harness.devices import Device
+from experiments.harness.frame import QUICK, Settings
+from experiments.harness.timing import CpuClock
 from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
 from experiments.peers import Peers
-from experiments.timing import CpuClock
 
 from .running import Runner
 

@@ -13,9 +13,10 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import cli, d_layers, d_networks, onnx_models, peers, results
+from experiments import cli, d_layers, d_networks, onnx_models, peers
 from experiments.d_layers import NETWORKS
 from experiments.errors import guarded
+from experiments.harness import results
 from experiments.layers import Layer
 from experiments.sheets import markdown
 from experiments.sides import Work

@@ -13,8 +13,9 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import d_layers, d_quality, results
-from experiments.devices import Device
+from experiments import d_layers, d_quality
+from experiments.harness import results
+from experiments.harness.devices import Device
 
 from .running import Runner
 

@@ -20,17 +20,16 @@ from experiments import (
     gpu_bench,
     gpu_bench_tables,
     gpu_ceilings,
-    gpu_compile,
     gpu_machine,
     gpu_parts,
     gpu_row,
     gpu_sides,
     layers,
     report,
-    results,
 )
 from experiments.errors import ExperimentError
 from experiments.gpu_parts import KINDS, PARTS, Task
+from experiments.harness import gpu_compile, results
 from experiments.layers import Layer
 
 from .fake_gpu import NAME, Emulated, FakeMachine, Noting, installed

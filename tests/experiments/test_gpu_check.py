@@ -16,8 +16,9 @@ from click.testing import CliRunner
 
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS
-from experiments import gpu_cases, gpu_check, gpu_compile, processes, results, sanitizer
+from experiments import gpu_cases, gpu_check, sanitizer
 from experiments.gpu_cases import GpuCase
+from experiments.harness import gpu_compile, processes, results
 from experiments.sanitizer import Findings
 from tests.support.roster import LAUNCHERS
 

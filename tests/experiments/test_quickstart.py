@@ -19,8 +19,9 @@ from rich.console import Console
 
 import cupy_kst
 from cupy_kst import cpu
-from experiments import images, quickstart, registry, results
+from experiments import images, quickstart, registry
 from experiments.errors import guarded
+from experiments.harness import results
 from experiments.tables import comparison_tables, compiled_note, method_label
 
 from .running import THREADS, Run, Runner, spawn

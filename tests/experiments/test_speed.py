@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import devices, layers, sides
-from experiments.timing import CpuClock, Rounds, time_in_turn
+from experiments import layers, sides
+from experiments.harness import devices
+from experiments.harness.timing import CpuClock, Rounds, time_in_turn
 
 # Far below the four times as many products that the baselines make. That of the input's gradient inserts no zeros.
 LEAST = 1.5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import training
-from experiments.devices import Device
+from experiments.harness.devices import Device
 from experiments.training import Init, Layer, Parameter, Sequential
 
 DRAW = np.random.default_rng(1)

@@ -16,9 +16,8 @@ from typing import Any
 from threadpoolctl import threadpool_info
 
 import cupy_kst
-from experiments.devices import Device, logical_cores
-
-ROOT = Path(__file__).resolve().parent.parent
+from experiments.harness.devices import Device, logical_cores
+from experiments.harness.places import ROOT
 
 _VECTOR_EXTENSIONS = frozenset({"avx", "avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_tile"})
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiments.devices import Device
 from experiments.errors import reason
+from experiments.harness.devices import Device
 
 POWERCAP = Path("/sys/class/powercap")
 

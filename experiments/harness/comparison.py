@@ -11,16 +11,11 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments.devices import Device
-from experiments.timing import Clock, Rounds, Timing, time_in_turn
+from experiments.harness.devices import Device
+from experiments.harness.rows import cost_fields, time_fields
+from experiments.harness.timing import Clock, Rounds, time_in_turn
 
 BASELINE = "zero_insertion"
-
-# Said wherever costs stand beside times measured on a CPU.
-COSTS_NOTE = (
-    "MACs, workspace, launches and extra threads are those of the CUDA kernels for the same call, "
-    "as cupy_kst.costs counts them."
-)
 
 
 @dataclass(frozen=True)
@@ -87,43 +82,3 @@ def compare(
         for method, cost in costs.items()
     ]
     return Comparison(rows, outputs)
-
-
-def wrong_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows whose error rounding cannot explain; NaN counts as wrong."""
-    return [row for row in rows if not row["max_abs_error"] <= row["tolerance"]]
-
-
-def samples(rows: list[dict[str, Any]]) -> str:
-    """Say how many samples the medians are of, and of how many calls each where it is more than one."""
-    least, most = min(row["repeats"] for row in rows), max(row["repeats"] for row in rows)
-    calls = rows[0]["calls_per_sample"]
-    return (f"{most}" if least == most else f"{least} to {most}") + (
-        f" samples of {calls} calls" if calls > 1 else " samples"
-    )
-
-
-def time_fields(timing: Timing, calls_per_sample: int) -> dict[str, Any]:
-    """Return what a row tells of a timing."""
-    first, third = timing.quartiles
-    return {
-        "median_s": timing.median,
-        "q1_s": first,
-        "q3_s": third,
-        "min_s": min(timing.samples),
-        "max_s": max(timing.samples),
-        "repeats": len(timing.samples),
-        "calls_per_sample": calls_per_sample,
-    }
-
-
-def cost_fields(cost: cupy_kst.Cost) -> dict[str, int | None]:
-    """Return what a row tells of a cost."""
-    return {
-        "nominal_macs": cost.nominal_macs,
-        "useful_macs": cost.useful_macs,
-        "macs": cost.macs,
-        "workspace_bytes": cost.workspace_bytes,
-        "launches": cost.launches,
-        "extra_threads": cost.extra_threads,
-    }

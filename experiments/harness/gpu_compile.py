@@ -12,7 +12,7 @@ from unittest import mock
 
 from cupy_kst import gpu
 from cupy_kst.gpu.runtime import CuPyRuntime, load_cupy
-from experiments.devices import logical_cores
+from experiments.harness.devices import logical_cores
 
 # What `Runtime.compile` is asked for.
 Request = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from experiments import console, devices, environment, results
-from experiments.devices import Device
+from experiments import console
 from experiments.errors import EXIT_CHECK, ExperimentError
-from experiments.harness import wrong_rows
+from experiments.harness import devices, environment, results
+from experiments.harness.devices import Device
+from experiments.harness.results import Result
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import Clock, Rounds
+from experiments.harness.word_choice import WordChoice
 from experiments.peers import Peers, load
-from experiments.results import Result
 from experiments.sheets import Sheet, terminal
-from experiments.timing import Clock, Rounds
-from experiments.words import WordChoice
 
 Row = dict[str, Any]
 
@@ -36,7 +37,7 @@ class Settings:
     device : Device
         Where arrays live; `device.xp` is NumPy or CuPy.
     clock : Clock
-        What `experiments.timing.time_in_turn` takes.
+        What `experiments.harness.timing.time_in_turn` takes.
     rounds : Rounds
         How often to time a call; few with `quick`.
     quick : bool

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import IO, Any
 
-from experiments.environment import ROOT
+from experiments.harness.places import ROOT
 
 # From being asked to stop until being killed.
 STOP_SECONDS = 15.0

@@ -12,13 +12,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from experiments.environment import commit as current_commit
-from experiments.environment import device_label
 from experiments.errors import ExperimentError, reason
-from experiments.files import write
+from experiments.harness.environment import commit as current_commit
+from experiments.harness.environment import device_label
+from experiments.harness.files import write
+from experiments.harness.places import EXPERIMENTS
 
 SCHEMA = 1
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = EXPERIMENTS / "results"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,11 @@ class Result:
     commit : str or None
         Commit of the checkout, "-dirty" appended if its code was changed; None outside a checkout.
     environment : dict
-        What `experiments.environment.record` returned.
+        What `experiments.harness.environment.record` returned.
     parameters : dict
         What the run was asked to do.
     rows : list of dict
-        The figures; `experiments.harness.compare` says which.
+        The figures; `experiments.harness.comparison.compare` says which.
     complete : bool
         Whether the run came to its end.
     """

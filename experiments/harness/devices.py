@@ -21,7 +21,7 @@ from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.methods import METHODS
 from cupy_kst.problem import Choice, Problem
 from experiments.errors import ExperimentError
-from experiments.timing import Clock, CpuClock, GpuClock
+from experiments.harness.timing import Clock, CpuClock, GpuClock
 
 CHOICES = ("cpu", "gpu", "auto")
 
