@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.console import count, milliseconds, quantity
 from experiments.harness.comparison import BASELINE
 from experiments.harness.results import Result
 from experiments.harness.rows import COSTS_NOTE, samples
-from experiments.sheets import Sheet
+from experiments.render.console import count, milliseconds, quantity
+from experiments.render.sheets import Sheet
 
 Row = dict[str, Any]
 

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from experiments import charts
 from experiments.a_mnist_sheets import METHODS, PAPER_SPEEDUP, epoch_time, epochs
-from experiments.console import milliseconds
 from experiments.harness.results import Result
+from experiments.render import charts
+from experiments.render.console import milliseconds
 
 LINES = ("-", "--", ":")
 

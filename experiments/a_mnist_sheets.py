@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from experiments.console import milliseconds
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
 from experiments.harness.timing import Timing
-from experiments.sheets import Sheet
+from experiments.render.console import milliseconds
+from experiments.render.sheets import Sheet
 
 Row = dict[str, Any]
 

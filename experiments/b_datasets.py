@@ -31,15 +31,15 @@ from numpy.typing import NDArray
 from cupy_kst import Geometry, gpu
 from experiments import b_datasets_chart, data, size_table
 from experiments.b_datasets_figures import METHODS, PAPER_SPEEDUP, TABLE, by_case, table_ratio
-from experiments.console import count, milliseconds, quantity
 from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.render.console import count, milliseconds, quantity
+from experiments.render.sheets import Sheet
 from experiments.segregation import Extra, geometric_mean, of_method, rows_of, saved_bytes
-from experiments.sheets import Sheet
 
 Row = dict[str, Any]
 Images = NDArray[np.float32]

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments import charts, grouped_bars
 from experiments.b_datasets_figures import METHODS, PAPER_SPEEDUP, Row, by_case, table_ratio
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.render import charts, grouped_bars
 from experiments.segregation import geometric_mean, of_method
 
 # Panels side by side; inches.

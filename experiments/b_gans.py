@@ -39,14 +39,14 @@ from experiments.b_gans_figures import (
     seconds,
     speedup,
 )
-from experiments.console import milliseconds, quantity
 from experiments.harness import frame
 from experiments.harness.comparison import BASELINE, Case
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.render.console import milliseconds, quantity
+from experiments.render.sheets import Sheet
 from experiments.segregation import geometric_mean, of_method, rows_of, saved_bytes
-from experiments.sheets import Sheet
 
 Row = dict[str, Any]
 

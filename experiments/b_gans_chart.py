@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments import charts, grouped_bars
 from experiments.b_gans_figures import (
     COUNTS,
     METHODS,
@@ -21,6 +20,7 @@ from experiments.b_gans_figures import (
 )
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.render import charts, grouped_bars
 from experiments.segregation import geometric_mean, of_method
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from experiments.c_sides import BASELINE, CALLED, CHANNELS, NO_PEER, PEER, SAMPLES, TRIMMED, WHOLE
-from experiments.console import milliseconds
 from experiments.harness.frame import Row
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
-from experiments.sheets import Sheet
+from experiments.render.console import milliseconds
+from experiments.render.sheets import Sheet
 
 # Samples without which quartiles say nothing.
 FEWEST = 3

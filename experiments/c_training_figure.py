@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments import charts
 from experiments.c_network import OURS, PEER
 from experiments.c_training_tables import Trained, apart, trained
-from experiments.console import milliseconds, quantity
 from experiments.harness.results import Result
+from experiments.render import charts
+from experiments.render.console import milliseconds, quantity
 
 CKS, ZEROS = OURS
 

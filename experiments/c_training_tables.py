@@ -9,10 +9,10 @@ import numpy as np
 
 from experiments.c_network import OURS, PEER
 from experiments.c_sides import NO_PEER
-from experiments.console import milliseconds, quantity
 from experiments.harness.frame import Row
 from experiments.harness.results import Result
-from experiments.sheets import Sheet
+from experiments.render.console import milliseconds, quantity
+from experiments.render.sheets import Sheet
 
 CKS, ZEROS = OURS
 

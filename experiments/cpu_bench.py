@@ -13,12 +13,13 @@ import click
 import numpy as np
 
 import cupy_kst
-from experiments import blas, console, cpu_bench_chart, cpu_bench_tables, layers, peers
+from experiments import blas, cpu_bench_chart, cpu_bench_tables, layers, peers
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.rows import time_fields, wrong_rows
 from experiments.harness.timing import Clock, CpuClock, Rounds, time_in_turn
 from experiments.harness.word_choice import WordChoice
+from experiments.render import console
 from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
 
 NAME = "cpu_bench"

@@ -12,12 +12,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from experiments import charts
 from experiments.cpu_bench_tables import WORDS
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
 from experiments.ratios import RIVALS, Row, groups, ratio, rivals
+from experiments.render import charts
 from experiments.sides import BASELINES, OURS, UNPREPARED, Operation
 
 # Told apart by shape alone, and by Okabe and Ito's colours: blue, vermilion, black.

@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.table import Table
 
-from experiments.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
 from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
+from experiments.render.comparison_tables import Column
+from experiments.render.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
 from experiments.sides import OURS, PREPARED, UNPREPARED, Operation
-from experiments.tables import Column
 
 # Quartiles of an idle machine lie a few percent apart.
 WIDE = 1.5

@@ -14,9 +14,10 @@ from cupy_kst.cpu.choice import SECONDS, Work, work
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
-from experiments import console, layers
+from experiments import layers
 from experiments.harness import devices
 from experiments.harness.timing import CpuClock, Rounds, time_in_turn
+from experiments.render import console
 
 # What layers of networks lack: large maps of few channels.
 IMAGES = tuple(

@@ -33,7 +33,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cupy_kst import Geometry
-from experiments import charts, d_layers
+from experiments import d_layers
 from experiments.d_charts import grouped_bars, legend_below
 from experiments.d_layers import METHODS, NETWORKS
 from experiments.harness import energy
@@ -43,7 +43,8 @@ from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
 from experiments.layers import Layer
 from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
-from experiments.sheets import Sheet
+from experiments.render import charts
+from experiments.render.sheets import Sheet
 
 Row = dict[str, Any]
 

@@ -28,8 +28,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import charts, d_layers, onnx_models, peers
-from experiments.console import milliseconds
+from experiments import d_layers, onnx_models, peers
 from experiments.d_charts import grouped_bars, legend_below, marks, speedup_bars
 from experiments.d_layers import METHODS, NETWORKS
 from experiments.harness.frame import Paper, Settings, Unit
@@ -37,7 +36,9 @@ from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
 from experiments.harness.rows import samples, time_fields
 from experiments.harness.timing import Timing, time_in_turn
-from experiments.sheets import Sheet
+from experiments.render import charts
+from experiments.render.console import milliseconds
+from experiments.render.sheets import Sheet
 from experiments.sides import Side, Work
 
 Row = dict[str, Any]

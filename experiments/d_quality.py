@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cupy_kst
-from experiments import charts, d_layers, images
+from experiments import d_layers, images
 from experiments.d_layers import METHODS, definition
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
@@ -42,7 +42,8 @@ from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
 from experiments.quickstart import cases as upsampling_cases
-from experiments.sheets import Sheet
+from experiments.render import charts
+from experiments.render.sheets import Sheet
 
 Row = dict[str, Any]
 Pixels = NDArray[np.float64]

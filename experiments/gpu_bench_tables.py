@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments.console import TABLE_BOX, milliseconds
 from experiments.cpu_bench_tables import WORDS
 from experiments.gpu_parts import KINDS
 from experiments.gpu_row import Row
 from experiments.harness import environment
 from experiments.harness.results import Result
+from experiments.render.console import TABLE_BOX, milliseconds
 from experiments.sides import OPERATIONS, OURS, PREPARED, UNPREPARED
 
 LEGEND = (

@@ -19,7 +19,6 @@ from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import auto
-from experiments.console import output
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.gpu_arrays import array_bytes
 from experiments.gpu_ceilings import Ceilings
@@ -27,7 +26,8 @@ from experiments.gpu_parts import PARTS, Task
 from experiments.gpu_row import useful_flops
 from experiments.harness.files import write
 from experiments.harness.places import ROOT
-from experiments.sheets import Sheet, markdown
+from experiments.render.console import output
+from experiments.render.sheets import Sheet, markdown
 
 # NVIDIA's data sheet of the H200 SXM, without sparsity; tf32x3 makes three products of one.
 H200 = Ceilings(

@@ -9,14 +9,15 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import console, images, quickstart_figure
+from experiments import images, quickstart_figure
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.comparison import Case, compare
 from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import Rounds
 from experiments.harness.word_choice import WordChoice
-from experiments.tables import comparison_tables, legend
+from experiments.render import console
+from experiments.render.comparison_tables import comparison_tables, legend
 
 SIDE, CHANNELS, STRIDE = 224, 3, 2
 

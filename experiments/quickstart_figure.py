@@ -13,11 +13,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from experiments import charts
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
 from experiments.images import Photo
+from experiments.render import charts
 
 DETAIL = 28
 PICTURES, CAPTION = 5.75, 0.4

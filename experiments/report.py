@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, gpu_bench_tables, paper_pages
-from experiments.console import count, milliseconds, output, quantity
+from experiments import cpu_bench_tables, gpu_bench_tables
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.gpu_parts import PARTS
 from experiments.harness import environment
@@ -16,7 +15,9 @@ from experiments.harness.files import write
 from experiments.harness.places import ROOT
 from experiments.harness.results import RESULTS, Result, lacking, newest, writable_folder
 from experiments.harness.rows import COSTS_NOTE, samples
-from experiments.tables import compiled_note, method_label
+from experiments.render import paper_pages
+from experiments.render.comparison_tables import compiled_note, method_label
+from experiments.render.console import count, milliseconds, output, quantity
 
 
 def quickstart_table(run: Result) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from experiments import console
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.devices import Device
@@ -18,7 +17,8 @@ from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import Clock, Rounds
 from experiments.harness.word_choice import WordChoice
 from experiments.peers import Peers, load
-from experiments.sheets import Sheet, terminal
+from experiments.render import console
+from experiments.render.sheets import Sheet, terminal
 
 Row = dict[str, Any]
 

@@ -12,11 +12,12 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import grad
-from experiments import a_flowers, a_mnist, paper_pages, training
+from experiments import a_flowers, a_mnist, training
 from experiments.a_mnist_sheets import METHODS
 from experiments.harness import frame, results
 from experiments.harness.frame import Asked, Paper
 from experiments.harness.results import Result
+from experiments.render import paper_pages
 
 from .running import Runner
 

@@ -14,13 +14,14 @@ from PIL import Image
 
 from cupy_kst import gpu
 from cupy_kst.cpu import reference
-from experiments import b_datasets, charts, paper_pages
+from experiments import b_datasets
 from experiments.harness import results
 from experiments.harness.devices import Device
 from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
+from experiments.render import charts, paper_pages
+from experiments.render.sheets import Sheet, markdown
 from experiments.segregation import allocated
-from experiments.sheets import Sheet, markdown
 from tests.emulator import Emulator, require
 
 from .running import Runner

@@ -14,14 +14,15 @@ from matplotlib.figure import Figure
 
 import cupy_kst
 from cupy_kst import Geometry
-from experiments import b_gans, b_gans_figures, charts, layers, paper_pages
+from experiments import b_gans, b_gans_figures, layers
 from experiments.harness import results
 from experiments.harness.devices import Device
 from experiments.harness.frame import Settings
 from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
+from experiments.render import charts, paper_pages
+from experiments.render.sheets import Sheet, markdown
 from experiments.segregation import saved_bytes
-from experiments.sheets import Sheet, markdown
 
 from .running import Runner
 

@@ -18,7 +18,7 @@ from experiments.d_layers import NETWORKS
 from experiments.errors import guarded
 from experiments.harness import results
 from experiments.layers import Layer
-from experiments.sheets import markdown
+from experiments.render.sheets import markdown
 from experiments.sides import Work
 
 from .running import Runner

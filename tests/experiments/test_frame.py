@@ -15,12 +15,13 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import charts, cli, paper_pages, registry, report, sheets
+from experiments import cli, registry, report
 from experiments.errors import ExperimentError
 from experiments.harness import frame, results
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.results import Result
-from experiments.sheets import Sheet
+from experiments.render import charts, paper_pages, sheets
+from experiments.render.sheets import Sheet
 
 from .running import Runner
 

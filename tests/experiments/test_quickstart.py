@@ -22,7 +22,7 @@ from cupy_kst import cpu
 from experiments import images, quickstart, registry
 from experiments.errors import guarded
 from experiments.harness import results
-from experiments.tables import comparison_tables, compiled_note, method_label
+from experiments.render.comparison_tables import comparison_tables, compiled_note, method_label
 
 from .running import THREADS, Run, Runner, spawn
 

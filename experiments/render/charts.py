@@ -11,11 +11,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.console import milliseconds
 from experiments.harness import environment
 from experiments.harness.comparison import BASELINE
 from experiments.harness.files import write
 from experiments.harness.results import Result
+from experiments.render.console import milliseconds
 
 DPI = 150
 

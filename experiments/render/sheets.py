@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from experiments.console import TABLE_BOX
+from experiments.render.console import TABLE_BOX
 
 # A number with its unit and, in brackets, its spread; or a dash where there is none. "3x3" and "3 x 224" are words.
 _NUMBER = re.compile(r"-|[-+<>~]?\d[\d,.]*(e[-+]?\d+)?( ?(x|%|[kMGT]?B|[kMGT]|[mu]?s))?( \([^()]*\))?")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from cupy_kst import cpu
-from experiments.console import TABLE_BOX, count, milliseconds, quantity
 from experiments.harness.rows import COSTS_NOTE
+from experiments.render.console import TABLE_BOX, count, milliseconds, quantity
 
 Row = dict[str, Any]
 

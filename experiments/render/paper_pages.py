@@ -13,7 +13,7 @@ from experiments.harness import environment
 from experiments.harness.frame import Paper
 from experiments.harness.results import Result, lacking, newest
 from experiments.registry import PAPERS
-from experiments.sheets import markdown
+from experiments.render.sheets import markdown
 
 
 class Picture(NamedTuple):
