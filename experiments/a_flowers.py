@@ -26,12 +26,12 @@ import cupy_kst
 from cupy_kst.cpu import reference
 from experiments import a_flowers_chart
 from experiments.a_flowers_sheets import sheets
-from experiments.data import PICTURES_HELP, Images, photographs
 from experiments.harness import frame
 from experiments.harness.comparison import BASELINE, Case
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.rows import cost_fields, time_fields
 from experiments.harness.timing import Timing, time_in_turn
+from experiments.workloads.data import PICTURES_HELP, Images, photographs
 
 METHODS = (BASELINE, "segregated")
 STRIDE, CHANNELS = 2, 3

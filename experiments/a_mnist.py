@@ -32,30 +32,18 @@ from cupy_kst import grad
 from cupy_kst.cpu import reference
 from experiments import a_mnist_chart
 from experiments.a_mnist_sheets import METHODS, sheets
-from experiments.data import DIGITS_HELP, Labelled, digits
 from experiments.errors import ExperimentError
 from experiments.harness import frame
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.rows import time_fields
 from experiments.harness.timing import time_in_turn
-from experiments.training import (
-    Adam,
-    Array,
-    ConvTransposePasses,
-    Dense,
-    Init,
-    LeakyReLU,
-    Passes,
-    Reshape,
-    Sequential,
-    Sigmoid,
-    batches,
-    conv,
-    conv_transpose,
-    mean_squared_error,
-    module_of,
-    train_step,
-)
+from experiments.workloads.data import DIGITS_HELP, Labelled, digits
+from experiments.workloads.training.layers import Dense, LeakyReLU, Reshape, Sequential, Sigmoid, conv, conv_transpose
+from experiments.workloads.training.losses import mean_squared_error
+from experiments.workloads.training.optimisers import Adam
+from experiments.workloads.training.parameters import Array, Init, module_of
+from experiments.workloads.training.passes import ConvTransposePasses, Passes
+from experiments.workloads.training.steps import batches, train_step
 
 CODE, CHANNELS, MAPS, KERNEL, STRIDE, PADDING = 32, 64, 32, 4, 2, 1
 BATCH, RATE = 32, 1e-3

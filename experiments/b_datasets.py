@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_kst import Geometry, gpu
-from experiments import b_datasets_chart, data, size_table
+from experiments import b_datasets_chart, size_table
 from experiments.b_datasets_figures import METHODS, PAPER_SPEEDUP, TABLE, by_case, table_ratio
 from experiments.harness import frame
 from experiments.harness.comparison import Case
@@ -40,6 +40,7 @@ from experiments.harness.rows import samples
 from experiments.render.console import count, milliseconds, quantity
 from experiments.render.sheets import Sheet
 from experiments.segregation import Extra, geometric_mean, of_method, rows_of, saved_bytes
+from experiments.workloads import data
 
 Row = dict[str, Any]
 Images = NDArray[np.float32]

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from cupy_kst import Geometry, cpu
-from experiments import b_gans_chart, layers
+from experiments import b_gans_chart
 from experiments.b_gans_figures import (
     COUNTS,
     METHODS,
@@ -47,6 +47,7 @@ from experiments.harness.rows import samples
 from experiments.render.console import milliseconds, quantity
 from experiments.render.sheets import Sheet
 from experiments.segregation import geometric_mean, of_method, rows_of, saved_bytes
+from experiments.workloads import layers
 
 Row = dict[str, Any]
 
@@ -68,7 +69,7 @@ def units(settings: Settings) -> list[Unit]:
     return [Unit(layer.label, layer.label, partial(measure, layer, settings)) for layer in layers.named(NETWORKS)]
 
 
-def measure(layer: layers.Layer, settings: Settings) -> list[Row]:
+def measure(layer: layers.LayerSpec, settings: Settings) -> list[Row]:
     """Return a row for each method on one layer."""
     draw = np.random.default_rng(_SEED).random
     x, weight = (2 * draw(shape, np.float32) - 1 for shape in (layer.input_shape(1), layer.weight_shape))

@@ -25,7 +25,7 @@ from experiments.c_network import PEER, SEED, Design, learner
 from experiments.errors import ExperimentError
 from experiments.harness import devices
 from experiments.harness.places import ROOT
-from experiments.training import batches
+from experiments.workloads.training.steps import batches
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

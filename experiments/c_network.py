@@ -11,19 +11,12 @@ from numpy.typing import NDArray
 
 from cupy_kst.cpu import reference
 from experiments.harness.devices import Device
-from experiments.training import (
-    Adam,
-    ConvPasses,
-    Dense,
-    Init,
-    Layer,
-    LeakyReLU,
-    Passes,
-    Sequential,
-    conv,
-    softmax_cross_entropy,
-    train_step,
-)
+from experiments.workloads.training.layers import Dense, Layer, LeakyReLU, Sequential, conv
+from experiments.workloads.training.losses import softmax_cross_entropy
+from experiments.workloads.training.optimisers import Adam
+from experiments.workloads.training.parameters import Init
+from experiments.workloads.training.passes import ConvPasses, Passes
+from experiments.workloads.training.steps import train_step
 
 Array = NDArray[Any]
 

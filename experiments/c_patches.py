@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import data
-from experiments.data import Labelled
 from experiments.errors import ExperimentError
+from experiments.workloads import data
+from experiments.workloads.data import Labelled
 
 SIDE = 32
 

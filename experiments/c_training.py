@@ -36,7 +36,7 @@ from experiments.c_network import OURS, PEER, SEED, STRIDE, Design, Learner, exa
 from experiments.c_patches import Task
 from experiments.cpu_bench import LEAD
 from experiments.harness.frame import Paper, Row, Settings, Unit, command
-from experiments.training import batches
+from experiments.workloads.training.steps import batches
 
 NAME = "c_training"
 

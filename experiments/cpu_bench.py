@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 import cupy_kst
-from experiments import blas, cpu_bench_chart, cpu_bench_tables, layers, peers
+from experiments import blas, cpu_bench_chart, cpu_bench_tables, peers
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.rows import time_fields, wrong_rows
@@ -21,6 +21,7 @@ from experiments.harness.timing import Clock, CpuClock, Rounds, time_in_turn
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
 from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
+from experiments.workloads import layers
 
 NAME = "cpu_bench"
 BATCHES = (1, 16)
@@ -133,7 +134,7 @@ def command(
 
 
 def _measure_all(
-    todo: Sequence[tuple[layers.Layer, int, Operation]],
+    todo: Sequence[tuple[layers.LayerSpec, int, Operation]],
     result: results.Result,
     others: peers.Peers,
     clock: Clock,
@@ -229,7 +230,7 @@ def _errors(work: Work, outputs: dict[str, Any]) -> tuple[dict[str, float], floa
     return errors, scale
 
 
-def _bytes_needed(layer: layers.Layer, batch: int, operation: Operation) -> int:
+def _bytes_needed(layer: layers.LayerSpec, batch: int, operation: Operation) -> int:
     """Return about what a row takes: its arrays, what every side writes, and the map with zeros of the baseline."""
     elements = {
         "forward": math.prod(layer.output_shape(batch)),
@@ -252,7 +253,7 @@ def _check(row: Row) -> None:
         )
 
 
-def _is(row: Row, layer: layers.Layer, batch: int, operation: Operation) -> bool:
+def _is(row: Row, layer: layers.LayerSpec, batch: int, operation: Operation) -> bool:
     return (row["layer"], row["batch"], row["operation"]) == (layer.label, batch, operation)
 
 

@@ -14,14 +14,14 @@ from cupy_kst.cpu.choice import SECONDS, Work, work
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
-from experiments import layers
 from experiments.harness import devices
 from experiments.harness.timing import CpuClock, Rounds, time_in_turn
 from experiments.render import console
+from experiments.workloads import layers
 
 # What layers of networks lack: large maps of few channels.
 IMAGES = tuple(
-    layers.Layer(
+    layers.LayerSpec(
         names=(f"photograph {kernel}",),
         in_channels=3,
         out_channels=3,
@@ -78,7 +78,7 @@ def command(threads: int, quick: bool) -> None:
     say.print(f"SECONDS = Work({fields})", soft_wrap=True)
 
 
-def _measured(layer: layers.Layer, batch: int) -> list[tuple[Work, float]]:
+def _measured(layer: layers.LayerSpec, batch: int) -> list[tuple[Work, float]]:
     """Return for each form what it does, and the median of its times in seconds."""
     draw = np.random.default_rng(0).standard_normal
     x, w = draw(layer.input_shape(batch), np.float32), draw(layer.weight_shape, np.float32)

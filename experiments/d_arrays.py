@@ -41,10 +41,10 @@ from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
-from experiments.layers import Layer
 from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
 from experiments.render import charts
 from experiments.render.sheets import Sheet
+from experiments.workloads.layers import LayerSpec
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ def cycle_rows() -> list[Row]:
 def _cycle_row(network: str, kind: str, side: int) -> Row:
     layers, array = d_layers.of(network), KINDS[kind](side, side)
 
-    def cycles(parts: Callable[[Layer], Sequence[Convolution]]) -> int:
+    def cycles(parts: Callable[[LayerSpec], Sequence[Convolution]]) -> int:
         return sum(array.cycles(part) for layer in layers for part in parts(layer))
 
     return {
@@ -96,19 +96,19 @@ def _cycle_row(network: str, kind: str, side: int) -> Row:
     }
 
 
-def nzp(layer: Layer) -> list[Convolution]:
+def nzp(layer: LayerSpec) -> list[Convolution]:
     """Return what inserted zeros make of a layer: one convolution of the whole filter at every output."""
     rows, columns = layer.out_size
     return [Convolution(rows, columns, prod(layer.kernel), layer.in_channels, layer.out_channels)]
 
 
-def stacked(layer: Layer) -> list[Convolution]:
+def stacked(layer: LayerSpec) -> list[Convolution]:
     """Return what split deconvolution makes of it: one convolution whose output channels are all sub-filters'."""
     _, channels, _, rows, columns = _geometry(layer).split_output_shape
     return [Convolution(rows, columns, _sub_taps(layer), layer.in_channels, channels)]
 
 
-def apart(layer: Layer) -> list[Convolution]:
+def apart(layer: LayerSpec) -> list[Convolution]:
     """Return what it makes as a convolution for each sub-filter, at the positions of the outputs that it gives."""
     return [
         Convolution(rows.positions, columns.positions, _sub_taps(layer), layer.in_channels, layer.out_channels)
@@ -116,11 +116,11 @@ def apart(layer: Layer) -> list[Convolution]:
     ]
 
 
-def _geometry(layer: Layer) -> Geometry:
+def _geometry(layer: LayerSpec) -> Geometry:
     return Geometry.conv_transpose(layer.input_shape(1), layer.weight_shape, **layer.options)
 
 
-def _sub_taps(layer: Layer) -> int:
+def _sub_taps(layer: LayerSpec) -> int:
     return prod(-(-taps // stride) for taps, stride in zip(layer.kernel, layer.stride, strict=True))
 
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import layers
 from experiments.harness.devices import Device
-from experiments.layers import Layer
 from experiments.sides import Side, Work
+from experiments.workloads import layers
+from experiments.workloads.layers import LayerSpec
 
 # The paper's networks by the names that the list of layers has for their shapes. The paper's table of layers was not
 # at hand: the DCGAN is the one in its authors' repository, the others are the networks' own public code.
@@ -39,7 +39,7 @@ SHAPES_NOTE = (
 
 
 @cache
-def of(network: str) -> tuple[Layer, ...]:
+def of(network: str) -> tuple[LayerSpec, ...]:
     """Return the deconvolution layers of one of the networks."""
     return tuple(layers.named([NETWORKS[network]]))
 
@@ -71,7 +71,7 @@ class Macs:
     useful: int
 
     @classmethod
-    def of(cls, layer: Layer) -> Macs:
+    def of(cls, layer: LayerSpec) -> Macs:
         """Count those of one layer."""
         costs = cupy_kst.costs(layer.input_shape(1), layer.weight_shape, **layer.options)
         pairs = layer.in_channels * layer.out_channels // layer.groups

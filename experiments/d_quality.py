@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import cupy_kst
-from experiments import d_layers, images
+from experiments import d_layers
 from experiments.d_layers import METHODS, definition
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
@@ -44,6 +44,7 @@ from experiments.harness.results import Result
 from experiments.quickstart import cases as upsampling_cases
 from experiments.render import charts
 from experiments.render.sheets import Sheet
+from experiments.workloads import images
 
 Row = dict[str, Any]
 Pixels = NDArray[np.float64]

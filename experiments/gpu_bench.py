@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from experiments import gpu_bench_tables, gpu_ceilings, gpu_machine, layers
+from experiments import gpu_bench_tables, gpu_ceilings, gpu_machine
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.gpu_arrays import bytes_needed
 from experiments.gpu_ceilings import Ceilings
@@ -21,6 +21,7 @@ from experiments.gpu_row import Row, check_device, measure, requests, useful_flo
 from experiments.harness import devices, environment, gpu_compile, results
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
+from experiments.workloads import layers
 
 NAME = "gpu_bench"
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.labels import DataFormat
-from experiments.layers import Layer, unique
 from experiments.sides import Operation
+from experiments.workloads.layers import LayerSpec, unique
 
 FORMATS: tuple[DataFormat, DataFormat] = ("channels_first", "channels_last")
 
@@ -73,7 +73,7 @@ EIGHT = ("DCGAN 2", "DCGAN-5x5 3", "DiscoGAN 4", "EB-GAN 5", "FST 1", "MDE 4", "
 class Task:
     """One row: an operation of a layer at a batch in one kind, by ours in `formats`."""
 
-    layer: Layer
+    layer: LayerSpec
     batch: int
     operation: Operation
     kind: Kind

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.layers import Layer
 from experiments.sides import Work
+from experiments.workloads.layers import LayerSpec
 
 Array = NDArray[Any]
 
@@ -127,7 +127,7 @@ def split(work: Work) -> bytes:
 def _model(work: Work, nodes: list[Any], constants: list[Any]) -> bytes:
     from onnx import TensorProto, helper
 
-    layer: Layer = work.layer
+    layer: LayerSpec = work.layer
     graph = helper.make_graph(
         nodes,
         "layer",

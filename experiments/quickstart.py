@@ -9,7 +9,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments import images, quickstart_figure
+from experiments import quickstart_figure
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.comparison import Case, compare
@@ -18,6 +18,7 @@ from experiments.harness.timing import Rounds
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
 from experiments.render.comparison_tables import comparison_tables, legend
+from experiments.workloads import images
 
 SIDE, CHANNELS, STRIDE = 224, 3, 2
 

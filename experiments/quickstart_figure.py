@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
-from experiments.images import Photo
 from experiments.render import charts
+from experiments.workloads.images import Photo
 
 DETAIL = 28
 PICTURES, CAPTION = 5.75, 0.4

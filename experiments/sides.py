@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import grad
-from experiments.layers import Layer
+from experiments.workloads.layers import LayerSpec
 
 Array = NDArray[Any]
 Operation = Literal["forward", "input", "weight"]
@@ -47,7 +47,7 @@ class Side:
 class Work:
     """An operation of a layer, the three arrays that the operations read two of, and what ours need to know."""
 
-    layer: Layer
+    layer: LayerSpec
     batch: int
     operation: Operation
     input: Array
@@ -55,7 +55,7 @@ class Work:
     grad_output: Array
 
     @classmethod
-    def drawn(cls, layer: Layer, batch: int, operation: Operation) -> Work:
+    def drawn(cls, layer: LayerSpec, batch: int, operation: Operation) -> Work:
         """Return the work on arrays drawn evenly from [-1, 1), always the same ones."""
         draw = np.random.default_rng(_SEED).random
         shapes = (layer.input_shape(batch), layer.weight_shape, layer.output_shape(batch))

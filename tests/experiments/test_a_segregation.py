@@ -12,7 +12,7 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import grad
-from experiments import a_flowers, a_mnist, training
+from experiments import a_flowers, a_mnist
 from experiments.a_mnist_sheets import METHODS
 from experiments.harness import frame, results
 from experiments.harness.frame import Asked, Paper
@@ -168,7 +168,7 @@ def test_network_has_one_transposed_convolution_of_each_side() -> None:
         model = a_mnist.network(a_mnist.Init(frame.Device(), 0), 8, method)
         assert [type(layer.passes) for layer in model.layers if hasattr(layer, "passes")] == [
             passes,
-            training.ConvPasses,
+            ConvPasses,
         ]
         assert model.forward(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 1, 8, 8)
 

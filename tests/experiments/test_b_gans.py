@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import cupy_kst
 from cupy_kst import Geometry
-from experiments import b_gans, b_gans_figures, layers
+from experiments import b_gans, b_gans_figures
 from experiments.harness import results
 from experiments.harness.devices import Device
 from experiments.harness.frame import Settings
@@ -23,6 +23,7 @@ from experiments.peers import Peers
 from experiments.render import charts, paper_pages
 from experiments.render.sheets import Sheet, markdown
 from experiments.segregation import saved_bytes
+from experiments.workloads import layers
 
 from .running import Runner
 
@@ -65,7 +66,7 @@ def test_its_layers_are_those_of_the_five_networks() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers with a 64th of their channels, and of EB-GAN the three with the smallest maps."""
 
-    def shrunk(networks: tuple[str, ...]) -> list[layers.Layer]:
+    def shrunk(networks: tuple[str, ...]) -> list[layers.LayerSpec]:
         every = [layer for layer in named(networks) if max(layer.in_size) <= 32]
         return [
             replace(layer, in_channels=layer.in_channels // 64, out_channels=-(-layer.out_channels // 64))

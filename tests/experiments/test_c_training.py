@@ -15,7 +15,6 @@ from experiments import c_memory, c_network, c_patches, c_training, cli
 from experiments.c_memory import Job
 from experiments.c_network import OURS, PEER, Design
 from experiments.c_patches import SIDE, Task
-from experiments.data import Labelled
 from experiments.errors import ExperimentError, guarded
 from experiments.harness.devices import Device
 from experiments.harness.frame import Settings
@@ -23,7 +22,8 @@ from experiments.harness.results import read
 from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import CpuClock, Rounds
 from experiments.peers import Peers
-from experiments.training import ConvPasses
+from experiments.workloads.data import Labelled
+from experiments.workloads.training.passes import ConvPasses
 
 TINY = Design((2, 9), ((3, 5), (4, 3)), 3)
 

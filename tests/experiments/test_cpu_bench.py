@@ -22,9 +22,10 @@ from threadpoolctl import threadpool_info
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.compiled import threads
-from experiments import blas, cpu_bench, cpu_bench_tables, layers, peers, ratios, report, sides
+from experiments import blas, cpu_bench, cpu_bench_tables, peers, ratios, report, sides
 from experiments.harness import devices, environment, results, timing
-from experiments.layers import Layer
+from experiments.workloads import layers
+from experiments.workloads.layers import LayerSpec
 
 from .running import THREADS, Run, Runner, spawn
 from .test_report import empty_tables
@@ -171,7 +172,7 @@ def test_layers_stand_once() -> None:
 
 
 @pytest.mark.parametrize("layer", layers.unique(), ids=lambda layer: layer.label)
-def test_output_sizes_are_those_of_the_geometry(layer: Layer) -> None:
+def test_output_sizes_are_those_of_the_geometry(layer: LayerSpec) -> None:
     geometry = cupy_kst.Geometry.conv_transpose(layer.input_shape(2), layer.weight_shape, **layer.options)
     assert geometry.output_shape == layer.output_shape(2)
 
@@ -183,11 +184,11 @@ def test_layers_of_a_network() -> None:
 
 
 SMALL = [
-    Layer(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
+    LayerSpec(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
     # More cropped in front than PyTorch's output padding makes up for, less, and just so.
-    Layer(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
-    Layer(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
-    Layer(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
+    LayerSpec(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
+    LayerSpec(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
+    LayerSpec(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
 ]
 
 
@@ -204,7 +205,7 @@ def expected(work: sides.Work) -> Any:
 
 @pytest.mark.parametrize("operation", sides.OPERATIONS)
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
-def test_all_sides_compute_the_same(layer: Layer, operation: sides.Operation) -> None:
+def test_all_sides_compute_the_same(layer: LayerSpec, operation: sides.Operation) -> None:
     work = sides.Work.drawn(layer, 3, operation)
     right = expected(work)
     exact = np.full(work.written_shape, np.nan)

@@ -17,9 +17,9 @@ from experiments import cli, d_layers, d_networks, onnx_models, peers
 from experiments.d_layers import NETWORKS
 from experiments.errors import guarded
 from experiments.harness import results
-from experiments.layers import Layer
 from experiments.render.sheets import markdown
 from experiments.sides import Work
+from experiments.workloads.layers import LayerSpec
 
 from .running import Runner
 
@@ -88,13 +88,13 @@ def test_sub_filters_of_three_taps() -> None:
     ]
 
 
-def layer(kernel: int, stride: int, lo: int, hi: int, extra: int) -> Layer:
+def layer(kernel: int, stride: int, lo: int, hi: int, extra: int) -> LayerSpec:
     sizes = (5, 6)
     out = tuple((size - 1) * stride + kernel - lo - hi + extra for size in sizes)
-    return Layer(("X 1",), 3, 4, 1, sizes, (kernel,) * 2, (stride,) * 2, ((lo, hi),) * 2, (extra,) * 2, out)
+    return LayerSpec(("X 1",), 3, 4, 1, sizes, (kernel,) * 2, (stride,) * 2, ((lo, hi),) * 2, (extra,) * 2, out)
 
 
-def on_integers(made: Layer, batch: int = 2) -> tuple[Work, NDArray[Any]]:
+def on_integers(made: LayerSpec, batch: int = 2) -> tuple[Work, NDArray[Any]]:
     draw = np.random.default_rng(1).integers
     x, weight, unused = (
         draw(-4, 5, shape).astype(np.float32)
@@ -123,12 +123,12 @@ LAYERS = [
 ]
 
 
-def label(made: Layer) -> str:
+def label(made: LayerSpec) -> str:
     return f"k{made.kernel[0]}s{made.stride[0]}p{made.padding[0]}+{made.output_padding[0]}"
 
 
 @pytest.mark.parametrize("made", LAYERS, ids=label)
-def test_stacked_sub_filters_make_the_transposed_convolution(made: Layer) -> None:
+def test_stacked_sub_filters_make_the_transposed_convolution(made: LayerSpec) -> None:
     work, right = on_integers(made)
     axes = zip(made.in_size, made.kernel, made.stride, made.padding, made.out_size, strict=True)
     rows, columns = (onnx_models.positions(size, taps, s, lo, out) for size, taps, s, (lo, _), out in axes)
@@ -143,7 +143,7 @@ def test_stacked_sub_filters_make_the_transposed_convolution(made: Layer) -> Non
 
 @pytest.mark.parametrize("model", [onnx_models.native, onnx_models.zero_inserted, onnx_models.split])
 @pytest.mark.parametrize("made", LAYERS, ids=label)
-def test_onnx_models_agree_exactly_on_integers(made: Layer, model: Any) -> None:
+def test_onnx_models_agree_exactly_on_integers(made: LayerSpec, model: Any) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     work, right = on_integers(made)

@@ -24,24 +24,24 @@ from experiments import (
     gpu_parts,
     gpu_row,
     gpu_sides,
-    layers,
     report,
 )
 from experiments.errors import ExperimentError
 from experiments.gpu_parts import KINDS, PARTS, Task
 from experiments.harness import gpu_compile, results
-from experiments.layers import Layer
+from experiments.workloads import layers
+from experiments.workloads.layers import LayerSpec
 
 from .fake_gpu import NAME, Emulated, FakeMachine, Noting, installed
 from .running import Runner, spawn
 from .test_report import empty_tables
 
 SMALL = [
-    Layer(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
+    LayerSpec(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
     # PyTorch cannot say these pads: more cropped in front than its output padding makes up for, and less.
-    Layer(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
-    Layer(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
-    Layer(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
+    LayerSpec(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
+    LayerSpec(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
+    LayerSpec(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
 ]
 CEILINGS = gpu_ceilings.Ceilings(1e12, dict.fromkeys(KINDS, 1e14))
 
@@ -64,7 +64,7 @@ def bench(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     return machine
 
 
-def task(layer: Layer = SMALL[0], kind: str = "ieee", operation: Any = "forward", batch: int = 2) -> Task:
+def task(layer: LayerSpec = SMALL[0], kind: str = "ieee", operation: Any = "forward", batch: int = 2) -> Task:
     return Task(layer, batch, operation, KINDS[kind], (KINDS[kind].natural,))
 
 
@@ -100,7 +100,7 @@ def test_the_eight_layers_exist() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layer", layers.unique()[::5], ids=lambda layer: layer.label)
-def test_copies_exceed_the_cache(layer: Layer, kind: str) -> None:
+def test_copies_exceed_the_cache(layer: LayerSpec, kind: str) -> None:
     l2 = 60 * 10**6
     for batch in (1, 64):
         each = task(layer, kind, batch=batch)
@@ -110,7 +110,7 @@ def test_copies_exceed_the_cache(layer: Layer, kind: str) -> None:
 
 @pytest.mark.parametrize("operation", ["forward", "input", "weight"])
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
-def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, layer: Layer, operation: Any) -> None:
+def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, layer: LayerSpec, operation: Any) -> None:
     arrays = gpu_arrays.Arrays(machine, task(layer, "bfloat16", operation), copies=3)
     for name in gpu_arrays.READS[operation]:
         first, last = (arrays.read_by_torch(name, each) for each in gpu_parts.FORMATS)
@@ -133,7 +133,7 @@ def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, laye
 @pytest.mark.parametrize("operation", ["forward", "input", "weight"])
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
 @pytest.mark.parametrize("kind", ["ieee", "bfloat16"])
-def test_all_sides_compute_the_same(machine: FakeMachine, layer: Layer, operation: Any, kind: str) -> None:
+def test_all_sides_compute_the_same(machine: FakeMachine, layer: LayerSpec, operation: Any, kind: str) -> None:
     row = gpu_row.measure(machine, task(layer, kind, operation), CEILINGS)
     short = "first" if kind == "ieee" else "last"
     ours = {f"auto {short}"} | ({f"prepared {short}"} if operation != "weight" else set())
@@ -384,7 +384,9 @@ def test_a_run_that_is_ended_leaves_its_rows(
 def test_large_rows_take_as_long_as_their_products() -> None:
     def of(gigaflops: float) -> Task:
         # 1 x 1 filters: a product for each input channel and output element.
-        layer = Layer(("x",), 1, 1, 1, (int(gigaflops * 5e8),), (1,), (1,), ((0, 0),), (0,), (int(gigaflops * 5e8),))
+        layer = LayerSpec(
+            ("x",), 1, 1, 1, (int(gigaflops * 5e8),), (1,), (1,), ((0, 0),), (0,), (int(gigaflops * 5e8),)
+        )
         return task(layer, batch=1)
 
     pace = gpu_bench.Pace()

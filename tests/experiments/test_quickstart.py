@@ -19,10 +19,11 @@ from rich.console import Console
 
 import cupy_kst
 from cupy_kst import cpu
-from experiments import images, quickstart, registry
+from experiments import quickstart, registry
 from experiments.errors import guarded
 from experiments.harness import results
 from experiments.render.comparison_tables import comparison_tables, compiled_note, method_label
+from experiments.workloads import images
 
 from .running import THREADS, Run, Runner, spawn
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from experiments import layers, sides
+from experiments import sides
 from experiments.harness import devices
 from experiments.harness.timing import CpuClock, Rounds, time_in_turn
+from experiments.workloads import layers
 
 # Far below the four times as many products that the baselines make. That of the input's gradient inserts no zeros.
 LEAST = 1.5

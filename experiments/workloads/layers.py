@@ -18,7 +18,7 @@ NAMES_HELP = "Only this layer, such as 'DCGAN 2', or only those of this network,
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerSpec:
     """One layer; `names` are all networks' layers of this shape, "DCGAN 1" and the like."""
 
     names: tuple[str, ...]
@@ -66,7 +66,7 @@ class Layer:
 
 
 @cache
-def unique() -> tuple[Layer, ...]:
+def unique() -> tuple[LayerSpec, ...]:
     """Return the layers in the file's order, those of one shape as one."""
     names: dict[tuple[Any, ...], list[str]] = {}
     for entry in json.loads(LAYERS.read_text(encoding="utf-8")):
@@ -82,10 +82,10 @@ def unique() -> tuple[Layer, ...]:
             tuple(entry["out_size"]),
         )
         names.setdefault(shape, []).append(f"{entry['network']} {entry['layer']}")
-    return tuple(Layer(tuple(given), *shape) for shape, given in names.items())
+    return tuple(LayerSpec(tuple(given), *shape) for shape, given in names.items())
 
 
-def named(names: Sequence[str], among: Sequence[Layer] | None = None) -> list[Layer]:
+def named(names: Sequence[str], among: Sequence[LayerSpec] | None = None) -> list[LayerSpec]:
     """Return the layers of these names, which may be those of networks, such as "DCGAN"; all layers for no name."""
     among = unique() if among is None else among
     networks = dict.fromkeys(name.rpartition(" ")[0] for layer in among for name in layer.names)

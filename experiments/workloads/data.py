@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments import images
 from experiments.errors import ExperimentError, reason
+from experiments.workloads import images
 
 Images = NDArray[np.float32]
 
