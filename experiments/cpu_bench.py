@@ -13,15 +13,17 @@ import click
 import numpy as np
 
 import cupy_kst
-from experiments import blas, cpu_bench_chart, cpu_bench_tables, peers
+from experiments import blas, cpu_bench_chart, cpu_bench_tables
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.rows import time_fields, wrong_rows
 from experiments.harness.timing import Clock, CpuClock, Rounds, time_in_turn
 from experiments.harness.word_choice import WordChoice
+from experiments.peers.backends import OURS, own
+from experiments.peers.libraries import Peers, load
 from experiments.render import console
-from experiments.sides import BASELINES, OP, OPERATIONS, OURS, Operation, Work, own
 from experiments.workloads import layers
+from experiments.workloads.operations import BASELINES, OP, OPERATIONS, LayerOperation, Operation
 
 NAME = "cpu_bench"
 BATCHES = (1, 16)
@@ -98,7 +100,7 @@ def command(
     operations = tuple(each for each in OPERATIONS if not operation or each in operation)
     for folder in [out, results.RESULTS] if save else [out]:
         results.writable_folder(folder)
-    say, others = console.output(), peers.load()
+    say, others = console.output(), load()
     with devices.limited(threads):
         others.use(threads)
         where = environment.record(devices.Device(), others.versions) | {"builds": others.builds}
@@ -136,7 +138,7 @@ def command(
 def _measure_all(
     todo: Sequence[tuple[layers.LayerSpec, int, Operation]],
     result: results.Result,
-    others: peers.Peers,
+    others: Peers,
     clock: Clock,
     path: Path,
 ) -> None:
@@ -154,24 +156,24 @@ def _measure_all(
                 result.parameters["left_out"].append(line)
                 console.output().print(f"left out: {line}", soft_wrap=True)
                 continue
-            result.rows.append(measure(Work.drawn(layer, batch, operation), others, threads, clock, quick))
+            result.rows.append(measure(LayerOperation.drawn(layer, batch, operation), others, threads, clock, quick))
             result.write(path)
             bar.advance(task)
     if not result.rows:
         raise ExperimentError("no layer was measured: none of them fits into memory")
 
 
-def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: bool = False) -> Row:
+def measure(work: LayerOperation, others: Peers, threads: int, clock: Clock, quick: bool = False) -> Row:
     """Return the row of one operation of one layer.
 
     It has the layer, what `cupy_kst.explain` says of the call, `sides`: the timing of each in seconds per call, what
     that is in products and bytes, and its largest error, absolute and relative to the largest element; and `ratios`:
     the time of each other side over that of each of ours.
     """
-    sides = {side.name: side for side in [*own(work), *others.sides(work, threads)]}
-    rounds = Rounds.exactly(3) if quick else Rounds(200, 5, SECONDS * len(sides), LIMIT, TURN)
-    timings, outputs = time_in_turn({name: side.call for name, side in sides.items()}, clock, rounds)
-    errors, scale = _errors(work, {name: sides[name].fetch(output) for name, output in outputs.items()})
+    backends = {backend.name: backend for backend in [*own(work), *others.backends(work, threads)]}
+    rounds = Rounds.exactly(3) if quick else Rounds(200, 5, SECONDS * len(backends), LIMIT, TURN)
+    timings, outputs = time_in_turn({name: backend.call for name, backend in backends.items()}, clock, rounds)
+    errors, scale = _errors(work, {name: backends[name].fetch(output) for name, output in outputs.items()})
     layer, op = work.layer, OP[work.operation]
     input_shape = layer.input_shape(work.batch)
     costs = cupy_kst.costs(input_shape, layer.weight_shape, op=op, **layer.options)
@@ -200,7 +202,7 @@ def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: 
                 "max_abs_error": errors[name],
                 "max_relative_error": errors[name] / scale,
                 "tolerance": work.tolerance,
-                **({"note": sides[name].note} if sides[name].note else {}),
+                **({"note": backends[name].note} if backends[name].note else {}),
             }
             for name, timing in timings.items()
         },
@@ -215,7 +217,7 @@ def measure(work: Work, others: peers.Peers, threads: int, clock: Clock, quick: 
     return row
 
 
-def _errors(work: Work, outputs: dict[str, Any]) -> tuple[dict[str, float], float]:
+def _errors(work: LayerOperation, outputs: dict[str, Any]) -> tuple[dict[str, float], float]:
     """Return the largest error of each output, and the largest element of the float64 result."""
     for name, output in outputs.items():
         if output.shape != work.written_shape:
@@ -243,9 +245,9 @@ def _bytes_needed(layer: layers.LayerSpec, batch: int, operation: Operation) -> 
 
 
 def _check(row: Row) -> None:
-    wrong = wrong_rows([side | {"name": name} for name, side in row["sides"].items()])
+    wrong = wrong_rows([backend | {"name": name} for name, backend in row["sides"].items()])
     if wrong:
-        listed = ", ".join(f"{side['name']} by {side['max_abs_error']:.1e}" for side in wrong)
+        listed = ", ".join(f"{backend['name']} by {backend['max_abs_error']:.1e}" for backend in wrong)
         raise ExperimentError(
             f"rounding does not explain these differences from float64, {row['layer']}, batch {row['batch']}, "
             f"{row['operation']}: {listed}",
@@ -273,7 +275,7 @@ def _resumed(fresh: results.Result, path: Path) -> results.Result:
     return replace(fresh, rows=before.rows)
 
 
-def _introduction(where: dict[str, Any], others: peers.Peers) -> list[str]:
+def _introduction(where: dict[str, Any], others: Peers) -> list[str]:
     return [
         f"Device: {environment.device_label(where)} ({environment.versions_label(where)})",
         *others.missing,

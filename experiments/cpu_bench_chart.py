@@ -16,9 +16,10 @@ from experiments.cpu_bench_tables import WORDS
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.peers.backends import OURS, UNPREPARED
 from experiments.ratios import RIVALS, Row, groups, ratio, rivals
 from experiments.render import charts
-from experiments.sides import BASELINES, OURS, UNPREPARED, Operation
+from experiments.workloads.operations import BASELINES, Operation
 
 # Told apart by shape alone, and by Okabe and Ito's colours: blue, vermilion, black.
 MARKS = {"torch": ("o", "#0072B2"), "onnxruntime": ("^", "#D55E00"), None: ("s", "#000000")}
@@ -89,8 +90,8 @@ def _legend(rows: Sequence[Row]) -> list[Line2D]:
 
 
 def _caption(result: Result) -> str:
-    sides = [side for row in result.rows for side in row["sides"].values()]
+    backends = [backend for row in result.rows for backend in row["sides"].values()]
     return (
-        f"Medians of {samples(sides)}, the sides in turn; {result.rows[0]['dtype']}. {result.device}; "
+        f"Medians of {samples(backends)}, the sides in turn; {result.rows[0]['dtype']}. {result.device}; "
         f"{result.date[:10]}\n{environment.versions_label(result.environment)}"
     )

@@ -11,10 +11,11 @@ from rich.table import Table
 from experiments.harness import environment
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.peers.backends import OURS, PREPARED, UNPREPARED
 from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
 from experiments.render.comparison_tables import Column
 from experiments.render.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
-from experiments.sides import OURS, PREPARED, UNPREPARED, Operation
+from experiments.workloads.operations import Operation
 
 # Quartiles of an idle machine lie a few percent apart.
 WIDE = 1.5
@@ -71,7 +72,7 @@ def _ratio(ours: str, name: str, row: Row) -> str:
 
 
 def _layer(row: Row) -> str:
-    return f"{row['layer']}" + ("*" if any("note" in side for side in row["sides"].values()) else "")
+    return f"{row['layer']}" + ("*" if any("note" in backend for backend in row["sides"].values()) else "")
 
 
 _LAYER = Column("layer", _layer)
@@ -91,9 +92,9 @@ _SUMMARY = (
 
 def spread_note(rows: Sequence[Row]) -> str:
     """Return a sentence on how many times scatter so widely that other programs must have had a share in them."""
-    sides = [side for row in rows for side in row["sides"].values()]
-    wide = sum(side["q3_s"] > WIDE * side["q1_s"] for side in sides)
-    return f"Of {wide} of {len(sides)} times the quartiles are more than a factor of {WIDE} apart."
+    backends = [backend for row in rows for backend in row["sides"].values()]
+    wide = sum(backend["q3_s"] > WIDE * backend["q1_s"] for backend in backends)
+    return f"Of {wide} of {len(backends)} times the quartiles are more than a factor of {WIDE} apart."
 
 
 def products_note(rates: Mapping[str, float]) -> str:
@@ -104,12 +105,12 @@ def products_note(rates: Mapping[str, float]) -> str:
 
 def markdown(run: Result) -> str:
     """Return a result as Markdown: a line that names device and versions, then the ratios over all layers."""
-    sides = [side for row in run.rows for side in row["sides"].values()]
+    backends = [backend for row in run.rows for backend in row["sides"].values()]
     builds = run.environment["builds"].get("torch", {})
     onednn = f", oneDNN {builds['onednn']}" if builds.get("onednn") else ""
     lines = [
         f"**{run.device}**: time of the other over ours, above 1 ours is faster; each time the median of "
-        f"{samples(sides)}, the sides in turn; {run.rows[0]['dtype']}; "
+        f"{samples(backends)}, the sides in turn; {run.rows[0]['dtype']}; "
         f"{environment.versions_label(run.environment)}{onednn}; {run.date[:10]}. "
         + f"{products_note(run.environment['product_flops_per_s'])} {spread_note(run.rows)}",
         "",
@@ -146,16 +147,16 @@ def layers_markdown(run: Result) -> str:
         for row in group:
             cells = [_layer(row).replace("*", r"\*"), *(_spread(row["sides"].get(name)) for name in names)]
             cells += [_times(ratio(row, UNPREPARED, name)) for name in others]
-            cells.append(f"{max(side['max_relative_error'] for side in row['sides'].values()):.0e}")
+            cells.append(f"{max(backend['max_relative_error'] for backend in row['sides'].values()):.0e}")
             lines.append("| " + " | ".join(cells) + " |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _spread(side: Row | None) -> str:
-    if side is None:
+def _spread(backend: Row | None) -> str:
+    if backend is None:
         return "-"
-    return f"{milliseconds(side['median_s'])} ({milliseconds(side['q1_s'])} to {milliseconds(side['q3_s'])})"
+    return f"{milliseconds(backend['median_s'])} ({milliseconds(backend['q1_s'])} to {milliseconds(backend['q3_s'])})"
 
 
 def _cells(summary: Summary) -> list[str]:

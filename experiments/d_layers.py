@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 import cupy_kst
 from cupy_kst.cpu import reference
 from experiments.harness.devices import Device
-from experiments.sides import Side, Work
+from experiments.peers.backends import Backend
 from experiments.workloads import layers
 from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import LayerOperation
 
 # The paper's networks by the names that the list of layers has for their shapes. The paper's table of layers was not
 # at hand: the DCGAN is the one in its authors' repository, the others are the networks' own public code.
@@ -96,25 +97,25 @@ def macs(network: str) -> Macs:
     return sum(others, first)
 
 
-def works(network: str) -> list[Work]:
+def works(network: str) -> list[LayerOperation]:
     """Return the layers of a network, each with an input and a weight drawn at random, of one sample."""
-    return [Work.drawn(layer, 1, "forward") for layer in of(network)]
+    return [LayerOperation.drawn(layer, 1, "forward") for layer in of(network)]
 
 
-def prepared(works: Sequence[Work], method: str, device: Device) -> list[Side]:
-    """Return a side of this library for each layer, the weight prepared beforehand as the paper splits it offline."""
+def prepared(works: Sequence[LayerOperation], method: str, device: Device) -> list[Backend]:
+    """Return a backend of ours for each layer, the weight prepared beforehand as the paper splits it offline."""
 
-    def side(work: Work) -> Side:
+    def backend(work: LayerOperation) -> Backend:
         ready = cupy_kst.prepare(device.put(work.weight), method=method, **work.layer.options)
         x = device.put(work.input)
-        return Side(method, lambda: ready(x), device.get)
+        return Backend(method, lambda: ready(x), device.get)
 
-    return [side(work) for work in works]
+    return [backend(work) for work in works]
 
 
-def in_turn(sides: Sequence[Side]) -> Callable[[], list[Any]]:
+def in_turn(backends: Sequence[Backend]) -> Callable[[], list[Any]]:
     """Return the call that runs one layer after another."""
-    return lambda: [side.call() for side in sides]
+    return lambda: [backend.call() for backend in backends]
 
 
 def definition(x: NDArray[Any], weight: NDArray[Any], options: dict[str, Any]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments import d_layers, onnx_models, peers
+from experiments import d_layers
 from experiments.d_charts import grouped_bars, legend_below, marks, speedup_bars
 from experiments.d_layers import METHODS, NETWORKS
 from experiments.harness.frame import Paper, Settings, Unit
@@ -36,14 +36,17 @@ from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
 from experiments.harness.rows import samples, time_fields
 from experiments.harness.timing import Timing, time_in_turn
+from experiments.peers import onnx_models
+from experiments.peers.backends import Backend
+from experiments.peers.onnx_runtime import bound_session, fetch_bound
 from experiments.render import charts
 from experiments.render.console import milliseconds
 from experiments.render.sheets import Sheet
-from experiments.sides import Side, Work
+from experiments.workloads.operations import LayerOperation
 
 Row = dict[str, Any]
 
-MODELS: dict[str, Callable[[Work], bytes]] = {
+MODELS: dict[str, Callable[[LayerOperation], bytes]] = {
     "zero_insertion": onnx_models.zero_inserted,
     "split": onnx_models.split,
     "native": onnx_models.native,
@@ -82,25 +85,25 @@ def _work_row(network: str) -> Row:
 
 def _time_rows(network: str, settings: Settings) -> list[Row]:
     works = d_layers.works(network)
-    sides = {(OURS, method): d_layers.prepared(works, method, settings.device) for method in METHODS}
+    backends = {(OURS, method): d_layers.prepared(works, method, settings.device) for method in METHODS}
     # ONNX Runtime is measured as a processor of its own, which a GPU's clock cannot time.
     runtime = settings.peers.modules.get(ONNX) if settings.device.kind == "cpu" else None
     if runtime is not None:
-        sides |= {(ONNX, name): on_onnxruntime(works, name, runtime, settings.threads) for name in MODELS}
+        backends |= {(ONNX, name): on_onnxruntime(works, name, runtime, settings.threads) for name in MODELS}
 
     rounds = settings.rounds if settings.quick else replace(settings.rounds, seconds=SECONDS)
     timings: dict[tuple[str, str], Timing] = {}
     outputs: dict[tuple[str, str], list[Any]] = {}
     # The threads of one library spin for a while after a call, so the libraries do not take turns with each other.
     for library in (OURS, ONNX):
-        calls = {name: d_layers.in_turn(layers) for (of, name), layers in sides.items() if of == library}
+        calls = {name: d_layers.in_turn(layers) for (of, name), layers in backends.items() if of == library}
         taken, results = time_in_turn(calls, settings.clock, rounds)
         timings |= {(library, name): timing for name, timing in taken.items()}
         outputs |= {(library, name): result for name, result in results.items()}
     exact = [d_layers.definition(work.input, work.weight, work.layer.options) for work in works]
     rows = []
-    for (runtime, name), layers in sides.items():
-        made = [side.fetch(output) for side, output in zip(layers, outputs[runtime, name], strict=True)]
+    for (runtime, name), layers in backends.items():
+        made = [backend.fetch(output) for backend, output in zip(layers, outputs[runtime, name], strict=True)]
         rows.append(
             {
                 "kind": "time",
@@ -116,15 +119,14 @@ def _time_rows(network: str, settings: Settings) -> list[Row]:
     return rows
 
 
-def on_onnxruntime(works: Sequence[Work], name: str, runtime: Any, threads: int) -> list[Side]:
-    """Return a side of ONNX Runtime for each layer, by the model of this name."""
+def on_onnxruntime(works: Sequence[LayerOperation], name: str, runtime: Any, threads: int) -> list[Backend]:
+    """Return a backend of ONNX Runtime for each layer, by the model of this name."""
     return [
-        Side(name, peers.bound_session(runtime, MODELS[name](work), work.input, threads), peers.fetch_bound)
-        for work in works
+        Backend(name, bound_session(runtime, MODELS[name](work), work.input, threads), fetch_bound) for work in works
     ]
 
 
-def _worst(works: Sequence[Work], made: Sequence[Any], exact: Sequence[Any]) -> Row:
+def _worst(works: Sequence[LayerOperation], made: Sequence[Any], exact: Sequence[Any]) -> Row:
     """Return the error of the layer that comes nearest to its bound on rounding."""
     errors = [
         (float(np.abs(output - right).max()), work.tolerance)

@@ -10,7 +10,7 @@ from typing import Any
 from cupy_kst.labels import DataFormat
 from experiments.gpu_machine import Machine
 from experiments.gpu_parts import FORMATS, Task
-from experiments.sides import Operation
+from experiments.workloads.operations import Operation
 
 # What a cold graph goes through before it comes back to the same arrays.
 TIMES_L2 = 4

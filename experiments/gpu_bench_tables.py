@@ -14,8 +14,9 @@ from experiments.gpu_parts import KINDS
 from experiments.gpu_row import Row
 from experiments.harness import environment
 from experiments.harness.results import Result
+from experiments.peers.backends import OURS, PREPARED, UNPREPARED
 from experiments.render.console import TABLE_BOX, milliseconds
-from experiments.sides import OPERATIONS, OURS, PREPARED, UNPREPARED
+from experiments.workloads.operations import OPERATIONS
 
 LEGEND = (
     "Ratios: time of PyTorch (cuDNN) over ours, above 1 ours is faster: geometric mean, least in brackets. same: in\n"

@@ -7,8 +7,8 @@ from typing import Literal
 
 from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.labels import DataFormat
-from experiments.sides import Operation
 from experiments.workloads.layers import LayerSpec, unique
+from experiments.workloads.operations import Operation
 
 FORMATS: tuple[DataFormat, DataFormat] = ("channels_first", "channels_last")
 

@@ -19,7 +19,8 @@ from experiments.gpu_sides import TORCH, Side, own, reference, sides, tolerance
 from experiments.harness import gpu_compile
 from experiments.harness.rows import time_fields
 from experiments.harness.timing import Rounds, Timing, time_in_turn
-from experiments.sides import OP, OURS
+from experiments.peers.backends import OURS
+from experiments.workloads.operations import OP
 
 Row = dict[str, Any]
 FIGURES = ("cold", "warm", "eager")

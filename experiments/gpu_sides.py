@@ -13,8 +13,9 @@ from cupy_kst.labels import DataFormat, shape_in_format
 from experiments.gpu_arrays import READS, WRITES, Arrays, as_torch
 from experiments.gpu_machine import Graph, Machine
 from experiments.gpu_parts import FORMATS, Kind, Task
-from experiments.peers import symmetric
-from experiments.sides import BASELINES, OP, PREPARED, UNPREPARED
+from experiments.peers.backends import PREPARED, UNPREPARED
+from experiments.peers.pytorch import symmetric
+from experiments.workloads.operations import BASELINES, OP
 
 # How a side is told from others of its name in another layout.
 SHORT: dict[DataFormat, str] = {"channels_first": "first", "channels_last": "last"}
@@ -215,7 +216,7 @@ def _taken(explained: str) -> str:
 
 
 def _torch(machine: Machine, task: Task, arrays: Arrays, data_format: DataFormat) -> Side:
-    """Return PyTorch's side; see `experiments.peers` on what it crops."""
+    """Return PyTorch's side; see `experiments.peers.pytorch` on what it crops."""
     reads = [arrays.read_by_torch(name, data_format) for name in READS[task.operation]]
     operation = TorchOperation(machine.torch, task, data_format)
 

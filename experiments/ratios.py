@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.sides import BASELINES, OPERATIONS, OURS, Operation
+from experiments.peers.backends import OURS
+from experiments.workloads.operations import BASELINES, OPERATIONS, Operation
 
 Row = dict[str, Any]
 

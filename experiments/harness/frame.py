@@ -16,7 +16,7 @@ from experiments.harness.results import Result
 from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import Clock, Rounds
 from experiments.harness.word_choice import WordChoice
-from experiments.peers import Peers, load
+from experiments.peers.libraries import Peers, load
 from experiments.render import console
 from experiments.render.sheets import Sheet, terminal
 

@@ -18,6 +18,7 @@ from experiments.harness import frame, results
 from experiments.harness.frame import Asked, Paper
 from experiments.harness.results import Result
 from experiments.render import paper_pages
+from experiments.workloads.training.passes import ConvPasses
 
 from .running import Runner
 

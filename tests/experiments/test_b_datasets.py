@@ -18,7 +18,7 @@ from experiments import b_datasets
 from experiments.harness import results
 from experiments.harness.devices import Device
 from experiments.harness.timing import CpuClock, Rounds
-from experiments.peers import Peers
+from experiments.peers.libraries import Peers
 from experiments.render import charts, paper_pages
 from experiments.render.sheets import Sheet, markdown
 from experiments.segregation import allocated

@@ -19,7 +19,7 @@ from experiments.harness import results
 from experiments.harness.devices import Device
 from experiments.harness.frame import Settings
 from experiments.harness.timing import CpuClock, Rounds
-from experiments.peers import Peers
+from experiments.peers.libraries import Peers
 from experiments.render import charts, paper_pages
 from experiments.render.sheets import Sheet, markdown
 from experiments.segregation import saved_bytes

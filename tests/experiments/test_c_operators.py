@@ -24,7 +24,7 @@ from experiments.harness.frame import Settings
 from experiments.harness.results import read
 from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import CpuClock, Rounds
-from experiments.peers import Peers
+from experiments.peers.libraries import Peers
 
 CONV_V2, CONV_V2_STRIDED, KS_DECONV, SK_DILATED = OPERATORS
 

@@ -21,7 +21,7 @@ from experiments.harness.frame import Settings
 from experiments.harness.results import read
 from experiments.harness.rows import wrong_rows
 from experiments.harness.timing import CpuClock, Rounds
-from experiments.peers import Peers
+from experiments.peers.libraries import Peers
 from experiments.workloads.data import Labelled
 from experiments.workloads.training.passes import ConvPasses
 

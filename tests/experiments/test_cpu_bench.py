@@ -22,15 +22,19 @@ from threadpoolctl import threadpool_info
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.compiled import threads
-from experiments import blas, cpu_bench, cpu_bench_tables, peers, ratios, report, sides
+from experiments import blas, cpu_bench, cpu_bench_tables, ratios, report
 from experiments.harness import devices, environment, results, timing
+from experiments.peers import backends
+from experiments.peers.libraries import Peers, load
+from experiments.peers.pytorch import symmetric
 from experiments.workloads import layers
 from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import OPERATIONS, LayerOperation, Operation
 
 from .running import THREADS, Run, Runner, spawn
 from .test_report import empty_tables
 
-HERE = peers.load()
+HERE = load()
 OWN = {
     "forward": {"auto", "prepared", "zero_insertion"},
     "input": {"auto", "prepared", "direct"},
@@ -63,7 +67,7 @@ def key(row: dict[str, Any]) -> tuple[str, int, str]:
 
 
 def test_a_row_for_every_layer_and_operation(done: Bench) -> None:
-    expected = [(layer, 1, each) for each in sides.OPERATIONS for layer in cpu_bench.QUICK]
+    expected = [(layer, 1, each) for each in OPERATIONS for layer in cpu_bench.QUICK]
     assert [key(row) for row in done.result.rows] == expected
 
 
@@ -126,7 +130,7 @@ def test_where_it_was_measured(done: Bench) -> None:
         assert where["builds"]["torch"]["threads"] == THREADS
         assert where["builds"]["torch"]["onednn"]
     asked = done.result.parameters
-    assert (asked["quick"], asked["batches"], asked["operations"]) == (True, [1], list(sides.OPERATIONS))
+    assert (asked["quick"], asked["batches"], asked["operations"]) == (True, [1], list(OPERATIONS))
     assert asked["left_out"] == []
 
 
@@ -158,7 +162,7 @@ def test_chart_is_a_picture(done: Bench) -> None:
         assert np.asarray(image.convert("L")).std() > 20
 
 
-# Layers and sides
+# Layers and backends
 
 
 def test_layers_stand_once() -> None:
@@ -192,7 +196,7 @@ SMALL = [
 ]
 
 
-def expected(work: sides.Work) -> Any:
+def expected(work: LayerOperation) -> Any:
     """What the definition says."""
     options = work.layer.options
     if work.operation == "forward":
@@ -203,16 +207,16 @@ def expected(work: sides.Work) -> Any:
     return reference.conv_transpose_weight(work.input, work.weight.shape, work.grad_output, **options)
 
 
-@pytest.mark.parametrize("operation", sides.OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
-def test_all_sides_compute_the_same(layer: LayerSpec, operation: sides.Operation) -> None:
-    work = sides.Work.drawn(layer, 3, operation)
+def test_all_backends_compute_the_same(layer: LayerSpec, operation: Operation) -> None:
+    work = LayerOperation.drawn(layer, 3, operation)
     right = expected(work)
     exact = np.full(work.written_shape, np.nan)
     for place, part in work.exact():
         exact[place] = part
     np.testing.assert_allclose(exact, right, rtol=1e-12, atol=1e-12)
-    found = [*sides.own(work), *HERE.sides(work, 1)]
+    found = [*backends.own(work), *HERE.backends(work, 1)]
     assert {side.name for side in found} >= OWN[operation]
     for side in found:
         output = side.fetch(side.call())
@@ -232,7 +236,7 @@ def test_all_sides_compute_the_same(layer: LayerSpec, operation: sides.Operation
     ],
 )
 def test_symmetric_padding(arguments: tuple[Any, ...], padding: tuple[Any, ...]) -> None:
-    assert peers.symmetric(*arguments) == padding
+    assert symmetric(*arguments) == padding
 
 
 # Peers
@@ -249,7 +253,7 @@ def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
     recorder = SimpleNamespace(
         SessionOptions=runtime.SessionOptions, OrtValue=runtime.OrtValue, InferenceSession=session
     )
-    peers.Peers({"onnxruntime": recorder}).sides(sides.Work.drawn(SMALL[0], 1, "forward"), 3)
+    Peers({"onnxruntime": recorder}).backends(LayerOperation.drawn(SMALL[0], 1, "forward"), 3)
     assert seen == [3]
 
 
@@ -279,7 +283,7 @@ def test_broken_peer_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (tmp_path / "torch.py").write_text("raise ImportError('libx.so: cannot open')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    found = peers.load()
+    found = load()
     assert "torch" not in found.modules
     assert "PyTorch is left out: torch cannot be imported: libx.so: cannot open" in found.missing
 
@@ -295,7 +299,7 @@ class Stop:
         self.number, self.measure = number, cpu_bench.measure
         monkeypatch.setattr(cpu_bench, "measure", self)
 
-    def __call__(self, work: sides.Work, *rest: Any) -> Any:
+    def __call__(self, work: LayerOperation, *rest: Any) -> Any:
         if len(self.measured) == self.number:
             raise KeyboardInterrupt
         self.measured.append((work.layer.label, work.batch, work.operation))
@@ -549,8 +553,8 @@ def made_row(layer: str, medians: dict[str, float], operation: str = "forward", 
             for name, median in medians.items()
         },
         "ratios": {
-            ours: {name: median / medians[ours] for name, median in medians.items() if name not in sides.OURS}
-            for ours in sides.OURS
+            ours: {name: median / medians[ours] for name, median in medians.items() if name not in backends.OURS}
+            for ours in backends.OURS
             if ours in medians
         },
     }

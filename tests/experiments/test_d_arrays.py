@@ -18,7 +18,7 @@ from experiments.harness.devices import Device
 from experiments.harness.frame import QUICK, Settings
 from experiments.harness.timing import CpuClock
 from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
-from experiments.peers import Peers
+from experiments.peers.libraries import Peers
 
 from .running import Runner
 

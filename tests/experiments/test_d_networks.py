@@ -13,17 +13,19 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import cli, d_layers, d_networks, onnx_models, peers
+from experiments import cli, d_layers, d_networks
 from experiments.d_layers import NETWORKS
 from experiments.errors import guarded
 from experiments.harness import results
+from experiments.peers import onnx_models, onnx_runtime
+from experiments.peers.libraries import load
 from experiments.render.sheets import markdown
-from experiments.sides import Work
 from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import LayerOperation
 
 from .running import Runner
 
-HAS_ONNX = "onnxruntime" in peers.load().modules
+HAS_ONNX = "onnxruntime" in load().modules
 RUN = ("d_networks", "--quick", "--device", "cpu", "--threads", 1)
 
 
@@ -94,13 +96,15 @@ def layer(kernel: int, stride: int, lo: int, hi: int, extra: int) -> LayerSpec:
     return LayerSpec(("X 1",), 3, 4, 1, sizes, (kernel,) * 2, (stride,) * 2, ((lo, hi),) * 2, (extra,) * 2, out)
 
 
-def on_integers(made: LayerSpec, batch: int = 2) -> tuple[Work, NDArray[Any]]:
+def on_integers(made: LayerSpec, batch: int = 2) -> tuple[LayerOperation, NDArray[Any]]:
     draw = np.random.default_rng(1).integers
     x, weight, unused = (
         draw(-4, 5, shape).astype(np.float32)
         for shape in (made.input_shape(batch), made.weight_shape, made.output_shape(batch))
     )
-    return Work(made, batch, "forward", x, weight, unused), reference.conv_transpose(x, weight, **made.options)
+    return LayerOperation(made, batch, "forward", x, weight, unused), reference.conv_transpose(
+        x, weight, **made.options
+    )
 
 
 # Kernels that the stride divides and not, below and above it; nothing and uneven amounts cropped; rows past the end.
@@ -147,14 +151,16 @@ def test_onnx_models_agree_exactly_on_integers(made: LayerSpec, model: Any) -> N
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     work, right = on_integers(made)
-    output = peers.fetch_bound(peers.bound_session(runtime, model(work), work.input, 1)())
+    output = onnx_runtime.fetch_bound(onnx_runtime.bound_session(runtime, model(work), work.input, 1)())
     assert output.shape == right.shape
     assert (output == right).all()
 
 
-def test_sides_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backends_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr(peers, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model))
+    monkeypatch.setattr(
+        d_networks, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model)
+    )
     operators = {}
     for name in d_networks.MODELS:
         (side,) = d_networks.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)

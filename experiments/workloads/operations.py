@@ -1,8 +1,8 @@
-"""What the CPU benchmark compares: an operation of one layer on given arrays, and the ways to carry it out."""
+"""One operation of one layer on given arrays, its exact result, and our methods that multiply by zeros."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from cupy_kst import grad
 from experiments.workloads.layers import LayerSpec
 
 Array = NDArray[Any]
+
 Operation = Literal["forward", "input", "weight"]
 
 OPERATIONS: tuple[Operation, ...] = ("forward", "input", "weight")
@@ -24,27 +25,14 @@ OP: dict[Operation, Any] = {
     "input": "conv_transpose_input",
     "weight": "conv_transpose_weight",
 }
-BASELINES: dict[Operation, str] = {"forward": "zero_insertion", "input": "direct", "weight": "zero_dilation"}
 
-# Ours, by the names that results give them.
-UNPREPARED, PREPARED = "auto", "prepared"
-OURS = (UNPREPARED, PREPARED)
+BASELINES: dict[Operation, str] = {"forward": "zero_insertion", "input": "direct", "weight": "zero_dilation"}
 
 _SEED = 0
 
 
-@dataclass(frozen=True)
-class Side:
-    """One way to carry out an operation: the call that is timed, and what makes a NumPy array of its result."""
-
-    name: str
-    call: Callable[[], Any]
-    fetch: Callable[[Any], Array] = np.asarray
-    note: str = ""
-
-
 @dataclass(frozen=True, eq=False)
-class Work:
+class LayerOperation:
     """An operation of a layer, the three arrays that the operations read two of, and what ours need to know."""
 
     layer: LayerSpec
@@ -55,8 +43,8 @@ class Work:
     grad_output: Array
 
     @classmethod
-    def drawn(cls, layer: LayerSpec, batch: int, operation: Operation) -> Work:
-        """Return the work on arrays drawn evenly from [-1, 1), always the same ones."""
+    def drawn(cls, layer: LayerSpec, batch: int, operation: Operation) -> LayerOperation:
+        """Return the operation on arrays drawn evenly from [-1, 1), always the same ones."""
         draw = np.random.default_rng(_SEED).random
         shapes = (layer.input_shape(batch), layer.weight_shape, layer.output_shape(batch))
         return cls(layer, batch, operation, *(2 * draw(shape, dtype=np.float32) - 1 for shape in shapes))
@@ -108,18 +96,7 @@ class Work:
             yield slice(None), total
 
 
-def own(work: Work) -> list[Side]:
-    """Return our sides: unprepared, prepared where a weight can be, and the baseline method."""
-    sides = [Side(UNPREPARED, lambda: work.run("auto"))]
-    if work.operation != "weight":
-        prepared = cupy_kst.prepare(work.weight, op=OP[work.operation], **work.layer.options)
-        x = work.input if work.operation == "forward" else work.grad_output
-        sides.append(Side(PREPARED, lambda: prepared(x)))
-    baseline = BASELINES[work.operation]
-    return [*sides, Side(baseline, lambda: work.run(baseline))]
-
-
-def _run(work: Work, method: str, x: Array, w: Array, g: Array) -> Array:
+def _run(work: LayerOperation, method: str, x: Array, w: Array, g: Array) -> Array:
     layer = work.layer
     options = layer.options
     name = f"conv_transpose{layer.rank}d"

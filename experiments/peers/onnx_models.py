@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.sides import Work
 from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import LayerOperation
 
 Array = NDArray[Any]
 
 
-def native(work: Work) -> bytes:
+def native(work: LayerOperation) -> bytes:
     """Return the model of one ConvTranspose; of any rank."""
     from onnx import helper, numpy_helper
 
@@ -38,7 +38,7 @@ def native(work: Work) -> bytes:
     return _model(work, [node], [numpy_helper.from_array(work.weight, "w")])
 
 
-def zero_inserted(work: Work) -> bytes:
+def zero_inserted(work: LayerOperation) -> bytes:
     """Return the model that inserts zeros and convolves by the whole filter; of rank 2, without groups."""
     from onnx import helper, numpy_helper
 
@@ -100,7 +100,7 @@ def sub_filters(weight: Array, stride: Sequence[int]) -> Array:
     return np.ascontiguousarray(stacked.reshape(len(weight), -1, *stacked.shape[3:]).swapaxes(0, 1))
 
 
-def split(work: Work) -> bytes:
+def split(work: LayerOperation) -> bytes:
     """Return the model of split deconvolution; of rank 2, one stride for both axes, without groups."""
     from onnx import helper, numpy_helper
 
@@ -124,7 +124,7 @@ def split(work: Work) -> bytes:
     return _model(work, nodes, [numpy_helper.from_array(array, name) for name, array in constants.items()])
 
 
-def _model(work: Work, nodes: list[Any], constants: list[Any]) -> bytes:
+def _model(work: LayerOperation, nodes: list[Any], constants: list[Any]) -> bytes:
     from onnx import TensorProto, helper
 
     layer: LayerSpec = work.layer
