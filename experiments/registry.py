@@ -99,13 +99,13 @@ EXPERIMENTS = (
     ),
     Entry(
         "gpu_check",
-        "experiments.gpu_check",
+        "experiments.checks.gpu_check",
         "Run the tests on a GPU, and compute-sanitizer over every kernel.",
         "all methods",
     ),
     Entry(
         "cpu_calibrate",
-        "experiments.cpu_calibrate",
+        "experiments.calibrate.cpu_calibrate",
         "Measure the prices by which NumPy's forms are chosen on the CPU.",
         "the layers of cpu_bench",
     ),

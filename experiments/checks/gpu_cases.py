@@ -1,6 +1,6 @@
 """One small case for each kernel, element type and layout, run one after the other: what compute-sanitizer watches.
 
-``python -m experiments.gpu_cases`` prints the name of each case before anything of it is launched.
+``python -m experiments.checks.gpu_cases`` prints the name of each case before anything of it is launched.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from cupy_kst.dtypes import DTYPES, Precision
 from cupy_kst.gpu.runtime import load_cupy
 from cupy_kst.labels import DataFormat
 from cupy_kst.methods import METHODS
+from experiments.checks.sanitizer import ALL_RAN, OUT_OF_TIME
 from experiments.errors import EXIT_CHECK
 from experiments.harness import gpu_compile
-from experiments.sanitizer import ALL_RAN, OUT_OF_TIME
 
 _SEED = 0
 # Time in which what a tool prints of a case comes before the name of the next.

@@ -15,12 +15,12 @@ from typing import Any
 import click
 
 from cupy_kst.gpu.runtime import load_cupy
-from experiments import sanitizer
+from experiments.checks import sanitizer
+from experiments.checks.sanitizer import TOOLS, Findings
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, processes, results
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
-from experiments.sanitizer import TOOLS, Findings
 
 NAME = "gpu_check"
 

@@ -117,7 +117,7 @@ def watch(tool: str, program: str, end: float, folder: Path) -> Findings:
 
 def command(tool: str, program: str, start: int, seconds: float) -> list[str]:
     """Return the command line of the cases from number `start` on."""
-    cases = [sys.executable, "-m", "experiments.gpu_cases", "--start", str(start), "--seconds", f"{seconds:.0f}"]
+    cases = [sys.executable, "-m", "experiments.checks.gpu_cases", "--start", str(start), "--seconds", f"{seconds:.0f}"]
     if not tool:
         return [*cases, "--compile"]
     port = str(_PORT + _PORTS * TOOLS.index(tool))
