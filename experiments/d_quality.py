@@ -41,7 +41,7 @@ from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.frame import command as frame_command
 from experiments.harness.results import Result
-from experiments.quickstart import cases as upsampling_cases
+from experiments.quickstart.filters import cases as upsampling_cases
 from experiments.render import charts
 from experiments.render.sheets import Sheet
 from experiments.workloads import images

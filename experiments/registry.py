@@ -75,7 +75,7 @@ PAPERS: tuple[Entry, ...] = (
 EXPERIMENTS = (
     Entry(
         "quickstart",
-        "experiments.quickstart",
+        "experiments.quickstart.experiment",
         "Upsample a photograph by every method; compare time, work and memory.",
         "arXiv 2209.03704, 2502.20493, 1907.01773",
     ),

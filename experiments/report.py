@@ -10,45 +10,12 @@ import click
 from experiments import cpu_bench_tables, gpu_bench_tables
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
 from experiments.gpu_parts import PARTS
-from experiments.harness import environment
 from experiments.harness.files import write
 from experiments.harness.places import ROOT
 from experiments.harness.results import RESULTS, Result, lacking, newest, writable_folder
-from experiments.harness.rows import COSTS_NOTE, samples
+from experiments.quickstart.tables import quickstart_table
 from experiments.render import paper_pages
-from experiments.render.comparison_tables import compiled_note, method_label
-from experiments.render.console import count, milliseconds, output, quantity
-
-
-def quickstart_table(run: Result) -> str:
-    """Return a result of the quickstart as Markdown: a line that names device and versions, then the table."""
-    first = run.rows[0]
-    costs = COSTS_NOTE if run.environment["device"]["kind"] == "cpu" else ""
-    note = "".join(f" {each}" for each in (costs, compiled_note(run.rows)) if each)
-    lines = [
-        f"**{run.device}**: median of {samples(run.rows)}, first and third quartile in brackets; "
-        f"{first['dtype']}, input {_shape(first['input_shape'])}, stride {first['stride']}; "
-        f"{environment.versions_label(run.environment)}; {run.date[:10]}.{note}",
-        "",
-        "| kernel | output | method | time (ms) | speed-up | MACs | workspace | launches | extra threads | error |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in run.rows:
-        cells = [
-            row["case"],
-            _shape(row["output_shape"]),
-            f"`{method_label(row)}`",
-            f"{milliseconds(row['median_s'])} ({milliseconds(row['q1_s'])} to {milliseconds(row['q3_s'])})",
-            f"{row['speedup']:.2f}x",
-            quantity(row["macs"]),
-            quantity(row["workspace_bytes"], "B"),
-            count(row["launches"]),
-            "-" if row["extra_threads"] is None else count(row["extra_threads"]),
-            f"{row['max_abs_error']:.1e}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
+from experiments.render.console import output
 
 # What turns a result of an experiment into Markdown.
 Markdown = Callable[[Result], str]
@@ -155,7 +122,3 @@ def _rewritten(text: str, experiment: str, markdown: Markdown, folder: Path, pat
         return text
     body = "\n\n".join(found)
     return f"{before}{begin}\n\n{body}\n\n{end}{after}"
-
-
-def _shape(shape: list[int]) -> str:
-    return " x ".join(map(str, shape[1:]))
