@@ -18,25 +18,25 @@ class Entry(NamedTuple):
 PAPERS: tuple[Entry, ...] = (
     Entry(
         "a_flowers",
-        "experiments.a_flowers",
+        "experiments.papers.a_segregation.flowers.experiment",
         "Photographs by zero insertion and by the segregated kernels.",
         "arXiv 2209.03704",
     ),
     Entry(
         "a_mnist",
-        "experiments.a_mnist",
+        "experiments.papers.a_segregation.mnist.experiment",
         "Training with one transposed convolution, by zero insertion and by segregated kernels.",
         "arXiv 2209.03704",
     ),
     Entry(
         "b_datasets",
-        "experiments.b_datasets",
+        "experiments.papers.b_unified.datasets.experiment",
         "Sets of images by unified kernel segregation, to odd and even sizes.",
         "arXiv 2502.20493",
     ),
     Entry(
         "b_gans",
-        "experiments.b_gans",
+        "experiments.papers.b_unified.gans.experiment",
         "The layers of five GANs by unified kernel segregation and others: time and bytes.",
         "arXiv 2502.20493",
     ),

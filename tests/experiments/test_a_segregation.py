@@ -12,11 +12,12 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import grad
-from experiments import a_flowers, a_mnist
-from experiments.a_mnist_sheets import METHODS
 from experiments.harness import frame, results
 from experiments.harness.frame import Asked, Paper
 from experiments.harness.results import Result
+from experiments.papers.a_segregation.flowers import experiment as a_flowers
+from experiments.papers.a_segregation.mnist import experiment as a_mnist
+from experiments.papers.a_segregation.mnist.tables import METHODS
 from experiments.render import paper_pages
 from experiments.workloads.training.passes import ConvPasses
 

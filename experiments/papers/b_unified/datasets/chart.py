@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments.b_datasets_figures import METHODS, PAPER_SPEEDUP, Row, by_case, table_ratio
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.papers.b_unified.datasets.numbers import METHODS, PAPER_SPEEDUP, Row, by_case, table_ratio
+from experiments.papers.b_unified.measurements import geometric_mean, of_method
 from experiments.render import charts, grouped_bars
-from experiments.segregation import geometric_mean, of_method
 
 # Panels side by side; inches.
 _COLUMNS, _PANEL, _HEAD, _CAPTION = 3, 3.4, 0.6, 0.4

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments.a_flowers_sheets import PAPER_SPEEDUP, Row, classes, pairs
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.papers.a_segregation.flowers.tables import PAPER_SPEEDUP, Row, classes, pairs
 from experiments.render import charts
 
 MARKS = "osD^vP*X"

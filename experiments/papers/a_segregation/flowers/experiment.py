@@ -24,13 +24,13 @@ import numpy as np
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import a_flowers_chart
-from experiments.a_flowers_sheets import sheets
 from experiments.harness import frame
 from experiments.harness.comparison import BASELINE, Case
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.rows import cost_fields, time_fields
 from experiments.harness.timing import Timing, time_in_turn
+from experiments.papers.a_segregation.flowers import chart
+from experiments.papers.a_segregation.flowers.tables import sheets
 from experiments.workloads.data import PICTURES_HELP, Images, photographs
 
 METHODS = (BASELINE, "segregated")
@@ -109,7 +109,7 @@ PAPER = Paper(
     about=__doc__,
     units=units,
     sheets=sheets,
-    draw=a_flowers_chart.draw,
+    draw=chart.draw,
     data=PICTURES_HELP,
 )
 command = frame.command(PAPER)

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from experiments.a_mnist_sheets import METHODS, PAPER_SPEEDUP, epoch_time, epochs
 from experiments.harness.results import Result
+from experiments.papers.a_segregation.mnist.tables import METHODS, PAPER_SPEEDUP, epoch_time, epochs
 from experiments.render import charts
 from experiments.render.console import milliseconds
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.harness.comparison import BASELINE
-from experiments.segregation import of_method
+from experiments.papers.b_unified.measurements import of_method
 
 Row = dict[str, Any]
 

@@ -30,13 +30,13 @@ import numpy as np
 import cupy_kst
 from cupy_kst import grad
 from cupy_kst.cpu import reference
-from experiments import a_mnist_chart
-from experiments.a_mnist_sheets import METHODS, sheets
 from experiments.errors import ExperimentError
 from experiments.harness import frame
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.harness.rows import time_fields
 from experiments.harness.timing import time_in_turn
+from experiments.papers.a_segregation.mnist import chart
+from experiments.papers.a_segregation.mnist.tables import METHODS, sheets
 from experiments.workloads.data import DIGITS_HELP, Labelled, digits
 from experiments.workloads.training.layers import Dense, LeakyReLU, Reshape, Sequential, Sigmoid, conv, conv_transpose
 from experiments.workloads.training.losses import mean_squared_error
@@ -244,7 +244,7 @@ PAPER = Paper(
     about=__doc__,
     units=units,
     sheets=sheets,
-    draw=a_mnist_chart.draw,
+    draw=chart.draw,
     data=DIGITS_HELP,
 )
 command = frame.command(PAPER)

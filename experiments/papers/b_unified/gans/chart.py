@@ -8,7 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments.b_gans_figures import (
+from experiments.harness.results import Result
+from experiments.harness.rows import samples
+from experiments.papers.b_unified.gans.numbers import (
     COUNTS,
     METHODS,
     NETWORKS,
@@ -18,10 +20,8 @@ from experiments.b_gans_figures import (
     saved,
     speedup,
 )
-from experiments.harness.results import Result
-from experiments.harness.rows import samples
+from experiments.papers.b_unified.measurements import geometric_mean, of_method
 from experiments.render import charts, grouped_bars
-from experiments.segregation import geometric_mean, of_method
 
 
 def draw(result: Result, path: Path) -> None:
