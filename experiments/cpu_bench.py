@@ -17,7 +17,7 @@ from experiments import blas, cpu_bench_chart, cpu_bench_tables
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.rows import time_fields, wrong_rows
-from experiments.harness.timing import Clock, CpuClock, Rounds, time_in_turn
+from experiments.harness.timing import LEAD, Clock, CpuClock, Rounds, time_in_turn
 from experiments.harness.word_choice import WordChoice
 from experiments.peers.backends import OURS, own
 from experiments.peers.libraries import Peers, load
@@ -33,10 +33,6 @@ QUICK = ("DiscoGAN 4", "SD-DCGAN 3")
 
 # Seconds for each side of a row, for a whole row whose calls are slow, and for each turn of a side.
 SECONDS, LIMIT, TURN = 0.35, 5.0, 0.01
-
-# Seconds between sides: ONNX Runtime's threads were seen to spin for 35 ms after a call, PyTorch's for 8 ms, OpenBLAS'
-# for 90 ms, but these yield to others.
-LEAD = 0.04
 
 _MOST_SIDES = 6
 

@@ -42,13 +42,13 @@ PAPERS: tuple[Entry, ...] = (
     ),
     Entry(
         "c_operators",
-        "experiments.c_operators",
+        "experiments.papers.c_cks.operators.experiment",
         "C-K-S's three operators: work skipped, time saved, and where trimming pays.",
         "arXiv 2306.15951",
     ),
     Entry(
         "c_training",
-        "experiments.c_training",
+        "experiments.papers.c_cks.training.experiment",
         "Train a small classifier with the C-K-S operators: losses, time and memory against PyTorch.",
         "arXiv 2306.15951",
     ),

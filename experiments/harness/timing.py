@@ -17,6 +17,10 @@ Call = Callable[[], Any]
 
 WARM_UP = 3
 
+# Seconds between calls of different libraries: ONNX Runtime's threads were seen to spin for 35 ms after a call,
+# PyTorch's for 8 ms, OpenBLAS' for 90 ms, but these yield to others.
+LEAD = 0.04
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -30,12 +30,21 @@ from typing import Any, Literal
 import numpy as np
 
 import cupy_kst
-from experiments import c_memory, c_patches, c_training_figure, c_training_tables
-from experiments.c_memory import Job
-from experiments.c_network import OURS, PEER, SEED, STRIDE, Design, Learner, exact_gradients, learner
-from experiments.c_patches import Task
-from experiments.cpu_bench import LEAD
 from experiments.harness.frame import Paper, Row, Settings, Unit, command
+from experiments.harness.timing import LEAD
+from experiments.papers.c_cks.training import chart, memory, patches, tables
+from experiments.papers.c_cks.training.learners import (
+    OURS,
+    PEER,
+    SEED,
+    STRIDE,
+    Design,
+    Learner,
+    exact_gradients,
+    learner,
+)
+from experiments.papers.c_cks.training.memory import Job
+from experiments.papers.c_cks.training.patches import ImageSets
 from experiments.workloads.training.steps import batches
 
 NAME = "c_training"
@@ -65,23 +74,23 @@ PASSES: tuple[tuple[Literal["conv", "conv_input", "conv_weight"], str, str], ...
 
 def units(settings: Settings) -> list[Unit]:
     """Return the network's work, the check of the first gradients, the training, and the memory of each side."""
-    task = c_patches.load(settings.data)
+    sets = patches.load(settings.data)
     stages, batch = (QUICK_STAGES, QUICK_BATCH) if settings.quick else (STAGES, BATCH)
-    batch = min(batch, len(task.train.images))
-    channels, side = task.train.images.shape[1:3]
-    design = Design((channels, side), stages, task.classes)
+    batch = min(batch, len(sets.train.images))
+    channels, side = sets.train.images.shape[1:3]
+    design = Design((channels, side), stages, sets.classes)
     sides = [*OURS, *([PEER] if "torch" in settings.peers.modules and settings.device.kind == "cpu" else [])]
     found = [
         Unit("work", "work", partial(work, design, batch)),
-        Unit("gradients", "first gradients", partial(gradients, design, task, batch, sides, settings)),
-        Unit("training", "training", partial(train, design, task, batch, sides, settings)),
-        Unit("float64", "training in float64", partial(train_wide, design, task, batch, sides, settings)),
+        Unit("gradients", "first gradients", partial(gradients, design, sets, batch, sides, settings)),
+        Unit("training", "training", partial(train, design, sets, batch, sides, settings)),
+        Unit("float64", "training in float64", partial(train_wide, design, sets, batch, sides, settings)),
     ]
-    if c_memory.can_measure():
+    if memory.can_measure():
         data = str(settings.data.resolve()) if settings.data else None
         steps = QUICK_MEMORY_STEPS if settings.quick else MEMORY_STEPS
         jobs = (Job(each, design, settings.device.kind, settings.threads, data, batch, steps) for each in sides)
-        found += [Unit(f"memory-{job.side}", f"memory, {job.side}", partial(memory, job)) for job in jobs]
+        found += [Unit(f"memory-{job.side}", f"memory, {job.side}", partial(memory_rows, job)) for job in jobs]
     return found
 
 
@@ -111,12 +120,12 @@ def work(design: Design, batch: int) -> list[Row]:
     return rows
 
 
-def gradients(design: Design, task: Task, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
+def gradients(design: Design, sets: ImageSets, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
     """Return how far the gradients of each side's first step are from those by the definition in float64.
 
     The error is the largest of all parameters: the largest difference over the largest element.
     """
-    x, labels = task.train.images[:batch], task.train.labels[:batch]
+    x, labels = sets.train.images[:batch], sets.train.labels[:batch]
     exact = exact_gradients(design, x, labels)
     rows = []
     for side in sides:
@@ -133,26 +142,26 @@ def gradients(design: Design, task: Task, batch: int, sides: Sequence[str], sett
     return rows
 
 
-def train(design: Design, task: Task, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
+def train(design: Design, sets: ImageSets, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
     """Return a row for each side and epoch, and one for what each side has learnt in the end."""
     learners = {side: _learner(side, design, settings) for side in sides}
-    rows = _trained(learners, "float32", task, batch, settings)
+    rows = _trained(learners, "float32", sets, batch, settings)
     most = QUICK_MOST if settings.quick else MOST
-    x, labels = task.test.images[:most], task.test.labels[:most]
+    x, labels = sets.test.images[:most], sets.test.labels[:most]
     for side, each in learners.items():
         right = float((each.scores(x).argmax(axis=1) == labels).mean())
         rows.append({"side": side, "accuracy": right, "tests": len(labels), "classes": design.classes})
     return rows
 
 
-def train_wide(design: Design, task: Task, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
+def train_wide(design: Design, sets: ImageSets, batch: int, sides: Sequence[str], settings: Settings) -> list[Row]:
     """Train in float64 and return the rows, and how far each side's losses are from the first one's.
 
     In float32 rounding makes the sides drift apart, as small differences grow from step to step. If that is all there
     is to it, they do not in float64.
     """
     learners = {side: _learner(side, design, settings, "float64") for side in sides}
-    rows = _trained(learners, "float64", task, batch, settings)
+    rows = _trained(learners, "float64", sets, batch, settings)
     losses = {side: np.concatenate([row["losses"] for row in rows if row["side"] == side]) for side in sides}
     for side, found in losses.items():
         apart = float(np.abs(found - losses[sides[0]]).max())
@@ -160,11 +169,11 @@ def train_wide(design: Design, task: Task, batch: int, sides: Sequence[str], set
     return rows
 
 
-def _trained(learners: Mapping[str, Learner], dtype: str, task: Task, batch: int, settings: Settings) -> list[Row]:
+def _trained(learners: Mapping[str, Learner], dtype: str, sets: ImageSets, batch: int, settings: Settings) -> list[Row]:
     """Train all sides in turn, an epoch each, and return a row for each side and epoch."""
     most, epochs = (QUICK_MOST, QUICK_EPOCHS) if settings.quick else (MOST, EPOCHS)
-    order = np.random.default_rng(SEED).permutation(len(task.train.labels))[:most]
-    images, labels = task.train.images[order].astype(dtype), task.train.labels[order]
+    order = np.random.default_rng(SEED).permutation(len(sets.train.labels))[:most]
+    images, labels = sets.train.images[order].astype(dtype), sets.train.labels[order]
     rows: list[Row] = []
     for epoch in range(epochs[dtype]):
         # Every other epoch runs backwards, so that no side always follows the same one.
@@ -182,7 +191,7 @@ def _trained(learners: Mapping[str, Learner], dtype: str, task: Task, batch: int
                     "dtype": dtype,
                     "images": len(images),
                     "batch": batch,
-                    "data": task.name,
+                    "data": sets.name,
                 }
             )
     return rows
@@ -197,9 +206,9 @@ def _epoch(learner: Learner, images: Any, labels: Any, batch: int, epoch: int) -
     return (time.perf_counter() - start) / len(losses), numbers
 
 
-def memory(job: Job) -> list[Row]:
+def memory_rows(job: Job) -> list[Row]:
     """Return the memory that a side's training takes in a process of its own."""
-    return [{"side": job.side, "steps": job.steps, "batch": job.batch, **c_memory.measure(job)}]
+    return [{"side": job.side, "steps": job.steps, "batch": job.batch, **memory.measure(job)}]
 
 
 def _learner(side: str, design: Design, settings: Settings, dtype: str = "float32") -> Learner:
@@ -211,9 +220,9 @@ PAPER = Paper(
     source="C, arXiv 2306.15951",
     about=__doc__ or "",
     units=units,
-    sheets=c_training_tables.sheets,
-    draw=c_training_figure.draw,
-    data=c_patches.HELP,
+    sheets=tables.sheets,
+    draw=chart.draw,
+    data=patches.HELP,
     peers=True,
 )
 command = command(PAPER)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.c_network import OURS, PEER
-from experiments.c_sides import NO_PEER
 from experiments.harness.frame import Row
 from experiments.harness.results import Result
+from experiments.papers.c_cks.operators.backends import NO_PEER
+from experiments.papers.c_cks.training.learners import OURS, PEER
 from experiments.render.console import milliseconds, quantity
 from experiments.render.sheets import Sheet
 

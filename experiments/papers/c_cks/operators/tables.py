@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
-from experiments.c_sides import BASELINE, CALLED, CHANNELS, NO_PEER, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.harness.frame import Row
 from experiments.harness.results import Result
 from experiments.harness.rows import samples
+from experiments.papers.c_cks.operators.backends import (
+    BASELINE,
+    CALLED,
+    CHANNELS,
+    NO_PEER,
+    PEER,
+    SAMPLES,
+    TRIMMED,
+    WHOLE,
+)
 from experiments.render.console import milliseconds
 from experiments.render.sheets import Sheet
 
@@ -86,8 +96,8 @@ def _up_to(rows: Sequence[Row], field: str) -> str:
 def _where_faster(of_layers: Sequence[Sequence[Row]]) -> str:
     """Return the maps on which trimming saves more time than the times scatter."""
     faster = []
-    for ways in of_layers:
-        whole, trimmed = of_role(ways, WHOLE), of_role(ways, TRIMMED)
+    for of_layer in of_layers:
+        whole, trimmed = of_role(of_layer, WHOLE), of_role(of_layer, TRIMMED)
         if whole is None or trimmed is None:
             return "not measured"
         is_known = min(whole["repeats"], trimmed["repeats"]) >= FEWEST
@@ -103,10 +113,10 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
     rivals = [role for role in (BASELINE, PEER) if role in roles]
     methods = {row["role"]: row["method"] for row in first}
     rows = []
-    for ways in of_layers:
-        row = ways[0]
-        times = {way["role"]: milliseconds(way["median_s"]) for way in ways}
-        ratios = (ratio(ways, role, CALLED) for role in rivals)
+    for of_layer in of_layers:
+        row = of_layer[0]
+        times = {each["role"]: milliseconds(each["median_s"]) for each in of_layer}
+        ratios = (ratio(of_layer, role, CALLED) for role in rivals)
         rows.append(
             [
                 f"{row['kernel'][0]}x{row['kernel'][0]}",
@@ -128,14 +138,14 @@ def _operator(title: str, of_layers: Sequence[Sequence[Row]]) -> Sheet:
             f"Called: method={methods[CALLED]!r} as a user calls it, in the form {_forms(of_layers, CALLED)}. Other "
             f"forms: of the baseline {_forms(of_layers, BASELINE)}, of the whole or trimmed operator "
             f"{_forms(of_layers, WHOLE, TRIMMED)}.",
-            f"Medians of {samples([way for ways in of_layers for way in ways])}, all in turn; {first[0]['dtype']}, "
+            f"Medians of {samples(list(chain(*of_layers)))}, all in turn; {first[0]['dtype']}, "
             f"{SAMPLES} samples, {CHANNELS} channels in and out.",
         ],
     )
 
 
 def _forms(of_layers: Sequence[Sequence[Row]], *roles: str) -> str:
-    return " or ".join(dict.fromkeys(way["form"] for ways in of_layers for way in ways if way["role"] in roles))
+    return " or ".join(dict.fromkeys(each["form"] for each in chain(*of_layers) if each["role"] in roles))
 
 
 _HEADINGS = {

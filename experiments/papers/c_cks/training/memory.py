@@ -1,8 +1,9 @@
 """The memory that training takes: a fresh process for each side, whose resident set Linux tells.
 
-``python -m experiments.c_memory`` reads what to train from standard input and prints what it took, both as JSON. How
-far the resident set (RSS) grows from before the network is built to its peak is the same measure for every library,
-however it allocates. Before, a step with two samples loads what a library loads or compiles at its first call.
+``python -m experiments.papers.c_cks.training.memory`` reads what to train from standard input and prints what it took,
+both as JSON. How far the resident set (RSS) grows from before the network is built to its peak is the same measure for
+every library, however it allocates. Before, a step with two samples loads what a library loads or compiles at its first
+call.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import c_patches
-from experiments.c_network import PEER, SEED, Design, learner
 from experiments.errors import ExperimentError
 from experiments.harness import devices
 from experiments.harness.places import ROOT
+from experiments.papers.c_cks.training import patches
+from experiments.papers.c_cks.training.learners import PEER, SEED, Design, learner
 from experiments.workloads.training.steps import batches
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -54,7 +55,7 @@ def can_measure() -> bool:
 def measure(job: Job) -> dict[str, Any]:
     """Train in a fresh process and return its memory in bytes: at rest, at its peak, and of the device if it is one."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "experiments.c_memory"]
+    command = [sys.executable, "-m", "experiments.papers.c_cks.training.memory"]
     done = subprocess.run(
         command, input=json.dumps(asdict(job)), env=environment, capture_output=True, text=True, check=False
     )
@@ -71,8 +72,8 @@ def run(job: Job) -> dict[str, Any]:
     if torch:
         torch.set_num_threads(job.threads)
     device = devices.select(job.device)
-    task = c_patches.load(Path(job.data) if job.data else None)
-    images, labels = task.train.images, task.train.labels
+    sets = patches.load(Path(job.data) if job.data else None)
+    images, labels = sets.train.images, sets.train.labels
     with devices.limited(job.threads):
         learner(job.side, job.design, device, torch).step(images[:2], labels[:2])
         _give_back()

@@ -27,7 +27,7 @@ _TEST = 5
 
 
 @dataclass(frozen=True)
-class Task:
+class ImageSets:
     """Images to train with and to test with, whose names say where they are from and what their classes are."""
 
     name: str
@@ -39,17 +39,17 @@ class Task:
         return int(max(self.train.labels.max(), self.test.labels.max())) + 1
 
 
-def load(folder: Path | None) -> Task:
-    """Return the task of --data, for None that of the two photographs."""
+def load(folder: Path | None) -> ImageSets:
+    """Return the images of --data, for None those of the two photographs."""
     if folder is None:
         return photographs()
     if any(folder.glob("*-ubyte*")):
         digits = data.digits(folder)
-        return Task(f"digits of {digits.name}", digits.train, digits.test)
+        return ImageSets(f"digits of {digits.name}", digits.train, digits.test)
     return class_folders(folder)
 
 
-def photographs() -> Task:
+def photographs() -> ImageSets:
     """Return patches of scikit-learn's two photographs, their classes the photograph and its quadrant, eight in all.
 
     The patches do not overlap, so that none to test with has a pixel of one to train with.
@@ -66,7 +66,7 @@ def photographs() -> Task:
     return _split("patches of scikit-learn's two photographs, by photograph and quadrant", patches)
 
 
-def class_folders(folder: Path) -> Task:
+def class_folders(folder: Path) -> ImageSets:
     """Return patches of the pictures in class folders."""
     classes = data.photographs(folder, _SQUARE, _MOST)
     if len(classes) < 2:
@@ -75,7 +75,7 @@ def class_folders(folder: Path) -> Task:
     if few:
         raise ExperimentError(f"--data {folder}: needs two pictures or more of each class, not one of {', '.join(few)}")
     pictures = _split(f"patches of pictures of {folder.resolve().name}, by class folder", list(classes.values()))
-    return Task(pictures.name, *(_all_patches(part) for part in (pictures.train, pictures.test)))
+    return ImageSets(pictures.name, *(_all_patches(part) for part in (pictures.train, pictures.test)))
 
 
 def _all_patches(pictures: Labelled) -> Labelled:
@@ -92,7 +92,7 @@ def _cut(images: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.ascontiguousarray(tiled.reshape(-1, channels, SIDE, SIDE))
 
 
-def _split(name: str, classes: list[NDArray[np.float32]]) -> Task:
+def _split(name: str, classes: list[NDArray[np.float32]]) -> ImageSets:
     """Return the images of each class divided into those to train and those to test with."""
 
     def part(is_test: bool) -> Labelled:
@@ -100,4 +100,4 @@ def _split(name: str, classes: list[NDArray[np.float32]]) -> Task:
         labels = np.repeat(np.arange(len(chosen)), [len(images) for images in chosen])
         return Labelled(np.concatenate(chosen), labels.astype(np.int64))
 
-    return Task(name, part(False), part(True))
+    return ImageSets(name, part(False), part(True))

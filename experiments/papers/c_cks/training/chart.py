@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from experiments.c_network import OURS, PEER
-from experiments.c_training_tables import Trained, apart, trained
 from experiments.harness.results import Result
+from experiments.papers.c_cks.training.learners import OURS, PEER
+from experiments.papers.c_cks.training.tables import Trained, apart, trained
 from experiments.render import charts
 from experiments.render.console import milliseconds, quantity
 

@@ -8,10 +8,11 @@ convolution on small maps above all; a later one compares with cuDNN, too. Neith
 were not at hand, and so no number here is the paper's own.
 
 What can be repeated exactly is the share of work skipped. It is computed twice: by the index rules of the author's
-public code (Dragon-Alpha), restated in experiments/c_work.py, and as cupy_kst counts the products that its kernels
-make. The same code has a figure above which it trims, which the tables show beside what is measured here. Comments in
-it tell times on the author's GPU: for 3 taps, 128 samples, 256 channels and a map that grows from 16 to 32, KS-deconv
-takes 3.403 ms without and 3.189 ms with trimming. These are comments in code, not results of the paper.
+public code (Dragon-Alpha), restated in experiments/papers/c_cks/operators/author_rules.py, and as cupy_kst counts the
+products that its kernels make. The same code has a figure above which it trims, which the tables show beside what is
+measured here. Comments in it tell times on the author's GPU: for 3 taps, 128 samples, 256 channels and a map that grows
+from 16 to 32, KS-deconv takes 3.403 ms without and 3.189 ms with trimming. These are comments in code, not results of
+the paper.
 
 Different here: every layer has 64 samples and 64 channels, the least for which the author's code trims; channels come
 first; and the device is a CPU, unless there is a GPU. Each operator takes turns with its baseline and, on a CPU, with
@@ -30,13 +31,20 @@ from typing import Any
 import numpy as np
 
 import cupy_kst
-from experiments import c_operators_figure, c_operators_tables, c_work
-from experiments.c_sides import BASELINE, OPERATORS, PADDING, Layer, Way, expected, ways
-from experiments.cpu_bench import LEAD
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness.frame import Paper, Row, Settings, Unit, command
 from experiments.harness.rows import time_fields
-from experiments.harness.timing import CpuClock, Rounds, time_in_turn
+from experiments.harness.timing import LEAD, CpuClock, Rounds, time_in_turn
+from experiments.papers.c_cks.operators import author_rules, chart, tables
+from experiments.papers.c_cks.operators.backends import (
+    BASELINE,
+    OPERATORS,
+    PADDING,
+    Backend,
+    SquareLayerSpec,
+    backends,
+    expected,
+)
 
 NAME = "c_operators"
 SIDES, QUICK_SIDES = (2, 4, 8, 16, 32, 64), (2, 8)
@@ -44,16 +52,16 @@ SIDES, QUICK_SIDES = (2, 4, 8, 16, 32, 64), (2, 8)
 # Samples whose results are compared with the definition, which is slow; the filter's gradient sums over all of them.
 CHECKED = slice(None, None, 16)
 
-# In place of the frame's, as there are many units: seconds for each way, for all where they are slow, and for a turn.
+# In place of the frame's, as there are many units: seconds for each backend, for all that are slow, and for a turn.
 SECONDS, LIMIT, TURN = 0.2, 3.0, 0.01
 
-LEFT = {"conv": c_work.conv_v2, "conv_input": c_work.ks_deconv, "conv_weight": c_work.sk_dilated}
+LEFT = {"conv": author_rules.conv_v2, "conv_input": author_rules.ks_deconv, "conv_weight": author_rules.sk_dilated}
 
 
-def layers(quick: bool) -> list[Layer]:
+def layers(quick: bool) -> list[SquareLayerSpec]:
     """Return what is measured, operator by operator."""
     taps, sides = ((3,), QUICK_SIDES) if quick else (tuple(PADDING), SIDES)
-    return [Layer(operator, each, side) for operator in OPERATORS for each in taps for side in sides]
+    return [SquareLayerSpec(operator, each, side) for operator in OPERATORS for each in taps for side in sides]
 
 
 def units(settings: Settings) -> list[Unit]:
@@ -68,18 +76,18 @@ def units(settings: Settings) -> list[Unit]:
     ]
 
 
-def measure(layer: Layer, settings: Settings) -> list[Row]:
-    """Return a row for each way to carry out the operator on `layer`.
+def measure(layer: SquareLayerSpec, settings: Settings) -> list[Row]:
+    """Return a row for each backend that carries out the operator on `layer`.
 
-    A row has the layer, its work and whether it is trimmed where, the way's role, method and form, its timing, the
+    A row has the layer, its work and whether it is trimmed where, the backend's role, method and form, its timing, the
     baseline's time over its own, and its largest error on the samples that were checked.
     """
     peer = settings.peers.modules.get("torch") if settings.device.kind == "cpu" else None
-    found = ways(layer, settings.device, peer)
+    found = backends(layer, settings.device, peer)
     rounds = settings.rounds if settings.quick else Rounds(200, 3, SECONDS * len(found), LIMIT, TURN)
     # PyTorch's threads and those of NumPy's BLAS keep spinning for a while after a call, in each other's way.
     clock = CpuClock(LEAD) if peer and not settings.quick else settings.clock
-    timings, outputs = time_in_turn({way.role: way.call for way in found}, clock, rounds)
+    timings, outputs = time_in_turn({backend.role: backend.call for backend in found}, clock, rounds)
     baseline = timings[BASELINE].median
     errors = _errors(layer, found, outputs)
     given = {
@@ -94,19 +102,19 @@ def measure(layer: Layer, settings: Settings) -> list[Row]:
     return [
         {
             **given,
-            "role": way.role,
-            "method": way.method,
-            "form": way.form,
-            **time_fields(timings[way.role], clock.calls_per_sample),
-            "speedup": baseline / timings[way.role].median,
-            "max_abs_error": errors[way.role],
+            "role": backend.role,
+            "method": backend.method,
+            "form": backend.form,
+            **time_fields(timings[backend.role], clock.calls_per_sample),
+            "speedup": baseline / timings[backend.role].median,
+            "max_abs_error": errors[backend.role],
             "tolerance": _tolerance(layer),
         }
-        for way in found
+        for backend in found
     ]
 
 
-def work(layer: Layer) -> Row:
+def work(layer: SquareLayerSpec) -> Row:
     """Return the layer's products and the shares of them that are skipped, by rule and as they are counted.
 
     `skipped` is of the baseline's products, `trimmed` of those that the operator makes without trimming; `scale_up` is
@@ -118,7 +126,7 @@ def work(layer: Layer) -> Row:
     # What the baseline multiplies of an axis: every tap at each output, the inserted zeros among them.
     positions = {"conv": axis.small, "conv_input": axis.large, "conv_weight": (axis.small - 1) * axis.stride + 1}
     left, all_taps = LEFT[operator.op](axis) ** 2, (positions[operator.op] * axis.taps) ** 2
-    scale_up = (c_work.phase_scale_up if operator.op == "conv_input" else c_work.padding_scale_up)(axis)
+    scale_up = (author_rules.phase_scale_up if operator.op == "conv_input" else author_rules.padding_scale_up)(axis)
     return {
         "baseline_macs": baseline,
         "untrimmed_macs": cost.nominal_macs,
@@ -127,15 +135,18 @@ def work(layer: Layer) -> Row:
         "skipped_counted": (baseline - cost.useful_macs) / baseline,
         "trimmed_counted": (cost.nominal_macs - cost.useful_macs) / cost.nominal_macs,
         "scale_up": scale_up,
-        **{f"code_{rule.version}_trims": rule.trims(scale_up, axis.stride) for rule in c_work.RULES[operator.name]},
+        **{
+            f"code_{rule.version}_trims": rule.trims(scale_up, axis.stride)
+            for rule in author_rules.RULES[operator.name]
+        },
         "library_trims": cost.macs == cost.useful_macs,
     }
 
 
-def _errors(layer: Layer, found: Sequence[Way], outputs: dict[str, Any]) -> dict[str, float]:
+def _errors(layer: SquareLayerSpec, found: Sequence[Backend], outputs: dict[str, Any]) -> dict[str, float]:
     exact = expected(layer, CHECKED)
     checked = slice(None) if layer.operator.op == "conv_weight" else CHECKED
-    fetched = {way.role: way.fetch(outputs[way.role])[checked] for way in found}
+    fetched = {backend.role: backend.fetch(outputs[backend.role])[checked] for backend in found}
     for role, output in fetched.items():
         if output.shape != exact.shape:
             raise ExperimentError(
@@ -144,7 +155,7 @@ def _errors(layer: Layer, found: Sequence[Way], outputs: dict[str, Any]) -> dict
     return {role: float(np.abs(output - exact).max()) for role, output in fetched.items()}
 
 
-def _tolerance(layer: Layer) -> float:
+def _tolerance(layer: SquareLayerSpec) -> float:
     """Bound on rounding alone: terms per element x epsilon x the largest term, which is 1."""
     per_output = layer.channels * layer.taps**2
     terms = layer.samples * layer.axis.small**2 if layer.operator.op == "conv_weight" else per_output
@@ -156,8 +167,8 @@ PAPER = Paper(
     source="C, arXiv 2306.15951",
     about=__doc__ or "",
     units=units,
-    sheets=c_operators_tables.sheets,
-    draw=c_operators_figure.draw,
+    sheets=tables.sheets,
+    draw=chart.draw,
     peers=True,
 )
 command = command(PAPER)

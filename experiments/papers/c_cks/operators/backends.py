@@ -1,4 +1,4 @@
-"""The ways to carry out one C-K-S operator on one layer: its baseline, with and without trimming, as called, PyTorch's.
+"""The ways to carry out one C-K-S operator on one layer: baseline, with and without trimming, as called, by PyTorch.
 
 On the GPU trimming is a form that `cupy_kst.prepare` pins. NumPy's forms choose it by themselves, so here the two
 functions that they choose between are called.
@@ -20,8 +20,8 @@ from cupy_kst.cpu import reference, segregated, windows
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import Role
 from cupy_kst.problem import Choice, Problem
-from experiments import c_work
 from experiments.harness.devices import Device
+from experiments.papers.c_cks.operators import author_rules
 
 Array = NDArray[Any]
 Call = Callable[[], Any]
@@ -63,7 +63,7 @@ OPERATORS = (
 
 
 @dataclass(frozen=True)
-class Layer:
+class SquareLayerSpec:
     """A convolution of square maps, which an operator computes or is a gradient of."""
 
     operator: Operator
@@ -89,9 +89,9 @@ class Layer:
         return Geometry.conv(self.input_shape, self.weight_shape, **self.options)
 
     @property
-    def axis(self) -> c_work.Side:
+    def axis(self) -> author_rules.Axis:
         stride, padding = self.operator.stride, PADDING[self.taps]
-        return c_work.Side(self.side, self.geometry.output_shape[-1], self.taps, stride, padding)
+        return author_rules.Axis(self.side, self.geometry.output_shape[-1], self.taps, stride, padding)
 
     def arrays(self) -> tuple[Array, Array, Array]:
         """Return input, weight and the output's gradient, drawn evenly from [-1, 1), always the same ones."""
@@ -102,7 +102,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Way:
+class Backend:
     """One way to carry an operator out: its place in the comparison, method and form, the call, and its result."""
 
     role: str
@@ -112,15 +112,15 @@ class Way:
     fetch: Callable[[Any], Array]
 
 
-def ways(layer: Layer, device: Device, torch: Any = None) -> list[Way]:
-    """Return the ways there are on `device`; PyTorch's is left out where `torch` is None."""
+def backends(layer: SquareLayerSpec, device: Device, torch: Any = None) -> list[Backend]:
+    """Return those that there are on `device`; PyTorch's is left out where `torch` is None."""
     x, w, g = layer.arrays()
     found = _library(layer, device, *map(device.put, (x, w, g)))
     found += _numpy(layer, x, w, g) if device.cupy is None else _pinned(layer, device, *map(device.put, (x, w, g)))
     return [*found, _torch(torch, layer, x, w, g)] if torch else found
 
 
-def expected(layer: Layer, samples: slice) -> Array:
+def expected(layer: SquareLayerSpec, samples: slice) -> Array:
     """Return the float64 result by its definition: of some samples, or the filter's gradient, which is of all."""
     x, w, g = layer.arrays()
     if layer.operator.op == "conv":
@@ -131,7 +131,7 @@ def expected(layer: Layer, samples: slice) -> Array:
     return reference.conv_weight(x, w.shape, g, **layer.options)
 
 
-def _library(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
+def _library(layer: SquareLayerSpec, device: Device, x: Any, w: Any, g: Any) -> list[Backend]:
     """Return the baseline and the operator as a user calls them."""
     operator, geometry = layer.operator, layer.geometry
 
@@ -145,22 +145,22 @@ def _library(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
         return calls[operator.op]
 
     return [
-        Way(role, method, device.form(method, geometry, "float32"), call(method), device.get)
+        Backend(role, method, device.form(method, geometry, "float32"), call(method), device.get)
         for role, method in ((BASELINE, operator.baseline), (CALLED, operator.method))
     ]
 
 
-def _numpy(layer: Layer, x: Array, w: Array, g: Array) -> list[Way]:
+def _numpy(layer: SquareLayerSpec, x: Array, w: Array, g: Array) -> list[Backend]:
     """Return NumPy's forms of the operator without and with trimming; Sk-dilated has none without."""
     geometry, method = layer.geometry, layer.operator.method
 
-    def way(role: str, form: str, written: tuple[int, ...], write: Callable[[Array], None]) -> Way:
+    def backend(role: str, form: str, written: tuple[int, ...], write: Callable[[Array], None]) -> Backend:
         def call() -> Array:
             out = np.empty(written, np.float32)
             write(out)
             return out
 
-        return Way(role, method, form, call, np.asarray)
+        return Backend(role, method, form, call, np.asarray)
 
     def convolved(convolve: Callable[..., None]) -> Callable[[Array], None]:
         return lambda out: convolve(geometry, _grouped(x), w[None, :, :, None], None, _grouped(out))
@@ -172,17 +172,17 @@ def _numpy(layer: Layer, x: Array, w: Array, g: Array) -> list[Way]:
     if layer.operator.op == "conv":
         small = geometry.output_shape
         return [
-            way(WHOLE, "columns", small, convolved(windows.convolve_padded)),
-            way(TRIMMED, "columns/trimmed", small, convolved(windows.convolve_parts)),
+            backend(WHOLE, "columns", small, convolved(windows.convolve_padded)),
+            backend(TRIMMED, "columns/trimmed", small, convolved(windows.convolve_parts)),
         ]
     if layer.operator.op == "conv_input":
         return [
-            way(WHOLE, "columns", x.shape, deconvolved(False)),
-            way(TRIMMED, "columns/trimmed", x.shape, deconvolved(True)),
+            backend(WHOLE, "columns", x.shape, deconvolved(False)),
+            backend(TRIMMED, "columns/trimmed", x.shape, deconvolved(True)),
         ]
     maps: dict[Role, Array | None] = {"small": g, "large": x}
     taps = partial(cpu.run, Problem("conv_weight", geometry, DTYPES["float32"]), Choice(method, "taps"))
-    return [way(TRIMMED, "taps", w.shape, lambda out: taps({**maps, "weight": out}))]
+    return [backend(TRIMMED, "taps", w.shape, lambda out: taps({**maps, "weight": out}))]
 
 
 def _grouped(array: Array) -> Array:
@@ -191,7 +191,7 @@ def _grouped(array: Array) -> Array:
     return view
 
 
-def _pinned(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
+def _pinned(layer: SquareLayerSpec, device: Device, x: Any, w: Any, g: Any) -> list[Backend]:
     """Return the CUDA kernels' two forms of the operator; Sk-dilated has none without trimming."""
     operator = layer.operator
     op = operator.op
@@ -210,15 +210,15 @@ def _pinned(layer: Layer, device: Device, x: Any, w: Any, g: Any) -> list[Way]:
         return lambda: prepared(given)
 
     forms = ((WHOLE, plain), (TRIMMED, f"{tile}/trimmed{split}{parts}"))
-    return [Way(role, operator.method, form, pinned(form), device.get) for role, form in forms]
+    return [Backend(role, operator.method, form, pinned(form), device.get) for role, form in forms]
 
 
-def _explained(layer: Layer) -> int:
+def _explained(layer: SquareLayerSpec) -> int:
     axis = layer.axis
     return (axis.small - 1) * axis.stride - 2 * axis.padding + axis.taps
 
 
-def _torch(torch: Any, layer: Layer, *arrays: Array) -> Way:
+def _torch(torch: Any, layer: SquareLayerSpec, *arrays: Array) -> Backend:
     x, w, g = map(torch.from_numpy, arrays)
     stride, padding = ([layer.options[name]] * 2 for name in ("stride", "padding"))
 
@@ -233,4 +233,4 @@ def _torch(torch: Any, layer: Layer, *arrays: Array) -> Way:
         "conv_input": lambda: gradient(0),
         "conv_weight": lambda: gradient(1),
     }
-    return Way(PEER, "torch", "", calls[layer.operator.op], lambda tensor: np.asarray(tensor.numpy()))
+    return Backend(PEER, "torch", "", calls[layer.operator.op], lambda tensor: np.asarray(tensor.numpy()))

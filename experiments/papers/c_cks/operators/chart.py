@@ -13,10 +13,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from experiments.c_operators_tables import by_operator, of_role, ratio
-from experiments.c_sides import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.harness.frame import Row
 from experiments.harness.results import Result
+from experiments.papers.c_cks.operators.backends import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
+from experiments.papers.c_cks.operators.tables import by_operator, of_role, ratio
 from experiments.render import charts
 
 # By the filter's taps: Okabe and Ito's blue, vermilion and black, told apart by shape as well.

@@ -11,7 +11,7 @@ from math import ceil
 from typing import NamedTuple
 
 
-class Side(NamedTuple):
+class Axis(NamedTuple):
     """One axis of a convolution: it reads `large` elements and writes `small` ones."""
 
     large: int
@@ -21,47 +21,47 @@ class Side(NamedTuple):
     padding: int
 
 
-def conv_v2(side: Side) -> int:
+def conv_v2(axis: Axis) -> int:
     """Return the taps that ConvV2 leaves, summed over the outputs: those that stand on the map."""
     left = 0
-    for output in range(side.small):
-        first = output * side.stride - side.padding
-        left += max(0, min(side.taps, side.large - first) - max(0, -first))
+    for output in range(axis.small):
+        first = output * axis.stride - axis.padding
+        left += max(0, min(axis.taps, axis.large - first) - max(0, -first))
     return left
 
 
-def ks_deconv(side: Side) -> int:
+def ks_deconv(axis: Axis) -> int:
     """Return the taps that KS-deconv with trimming leaves, summed over what it writes: the larger map."""
     left = 0
-    for phase in range(min(side.stride, side.taps)):
-        taps = ceil((side.taps - phase) / side.stride)
-        first = (phase - side.padding) % side.stride
-        for output in range(first, side.large, side.stride):
-            start = (output + side.padding - phase) // side.stride - (taps - 1)
-            left += max(0, min(taps, side.small - start) - max(0, -start))
+    for phase in range(min(axis.stride, axis.taps)):
+        taps = ceil((axis.taps - phase) / axis.stride)
+        first = (phase - axis.padding) % axis.stride
+        for output in range(first, axis.large, axis.stride):
+            start = (output + axis.padding - phase) // axis.stride - (taps - 1)
+            left += max(0, min(taps, axis.small - start) - max(0, -start))
     return left
 
 
-def sk_dilated(side: Side) -> int:
+def sk_dilated(axis: Axis) -> int:
     """Return the products that Sk-dilated leaves, summed over the taps."""
     left = 0
-    for tap in range(side.taps):
-        shift = tap - side.padding
-        first = ceil(-shift / side.stride) if shift < 0 else 0
-        left += max(0, min(side.small, ceil((side.large - shift) / side.stride)) - first)
+    for tap in range(axis.taps):
+        shift = tap - axis.padding
+        first = ceil(-shift / axis.stride) if shift < 0 else 0
+        left += max(0, min(axis.small, ceil((axis.large - shift) / axis.stride)) - first)
     return left
 
 
-def padding_scale_up(side: Side) -> float:
+def padding_scale_up(axis: Axis) -> float:
     """Return the code's `psu`: how much larger the part of the padded map that filters touch is than the map."""
-    return ((side.small - 1) * side.stride + side.taps) ** 2 / side.large**2
+    return ((axis.small - 1) * axis.stride + axis.taps) ** 2 / axis.large**2
 
 
-def phase_scale_up(side: Side) -> float:
+def phase_scale_up(axis: Axis) -> float:
     """Return the code's `Q` of a transposed convolution of stride 2, `psu` for the mean of its four phases."""
-    half = side.large // 2
-    rows = sum(half + taps - 1 for taps in (side.taps // 2, ceil(side.taps / 2)))
-    return 0.25 * rows**2 / side.small**2
+    half = axis.large // 2
+    rows = sum(half + taps - 1 for taps in (axis.taps // 2, ceil(axis.taps / 2)))
+    return 0.25 * rows**2 / axis.small**2
 
 
 class Rule(NamedTuple):
