@@ -54,19 +54,19 @@ PAPERS: tuple[Entry, ...] = (
     ),
     Entry(
         "d_networks",
-        "experiments.d_networks",
+        "experiments.papers.d_split.networks.experiment",
         "Six networks by split deconvolution: work, and time against inserted zeros and native operators.",
         "arXiv 1907.01773",
     ),
     Entry(
         "d_arrays",
-        "experiments.d_arrays",
+        "experiments.papers.d_split.arrays.experiment",
         "Split deconvolution on arrays of multipliers: cycles by two models, energy where it can be read.",
         "arXiv 1907.01773",
     ),
     Entry(
         "d_quality",
-        "experiments.d_quality",
+        "experiments.papers.d_split.quality.experiment",
         "Split deconvolution against the definition: error and SSIM on integers and on pictures.",
         "arXiv 1907.01773",
     ),

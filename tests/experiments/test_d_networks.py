@@ -13,10 +13,13 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import cli, d_layers, d_networks
-from experiments.d_layers import NETWORKS
+from experiments import cli
 from experiments.errors import guarded
 from experiments.harness import results
+from experiments.papers.d_split import network_layers
+from experiments.papers.d_split.network_layers import NETWORKS
+from experiments.papers.d_split.networks import experiment as d_networks
+from experiments.papers.d_split.networks import models
 from experiments.peers import onnx_models, onnx_runtime
 from experiments.peers.libraries import load
 from experiments.render.sheets import markdown
@@ -47,18 +50,18 @@ def test_nominal_macs_are_those_of_the_shapes(
     network: str, layers: int, original: float, nzp: float, split: float
 ) -> None:
     """Millions, worked out by hand from public shapes: I^2 K^2, O^2 K^2 and O^2 ceil(K/s)^2 per pair of channels."""
-    assert len(d_layers.of(network)) == layers
-    counted = d_layers.macs(network)
+    assert len(network_layers.of(network)) == layers
+    counted = network_layers.macs(network)
     assert [round(each / 1e6, 3) for each in (counted.original, counted.nzp, counted.split)] == [original, nzp, split]
 
 
 def test_what_is_done_is_between_what_is_useful_and_the_zeros() -> None:
     for network in NETWORKS:
-        counted = d_layers.macs(network)
+        counted = network_layers.macs(network)
         assert counted.useful < counted.ours_done <= counted.original < counted.nzp == counted.nzp_done
         assert counted.useful < counted.split <= counted.split_done < counted.nzp
     # 5, 9 and 17 positions where there are 4, 8 and 16 inputs: 25/16, 81/64 and 289/256 of a third of the whole each.
-    counted = d_layers.macs("SNGAN")
+    counted = network_layers.macs("SNGAN")
     assert counted.split_done / counted.split == pytest.approx((25 / 16 + 81 / 64 + 289 / 256) / 3)
 
 
@@ -159,12 +162,12 @@ def test_onnx_models_agree_exactly_on_integers(made: LayerSpec, model: Any) -> N
 def test_backends_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx")
     monkeypatch.setattr(
-        d_networks, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model)
+        models, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model)
     )
     operators = {}
-    for name in d_networks.MODELS:
-        (side,) = d_networks.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)
-        operators[name] = [node.op_type for node in side.call().graph.node]
+    for name in models.MODELS:
+        (backend,) = models.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)
+        operators[name] = [node.op_type for node in backend.call().graph.node]
     assert operators == {
         "zero_insertion": ["Reshape", "Pad", "Reshape", "Conv"],
         "split": ["Conv", "DepthToSpace", "Slice"],

@@ -36,9 +36,7 @@ from experiments.harness.frame import Paper, Settings, Unit
 from experiments.papers.b_unified import size_table
 from experiments.papers.b_unified.datasets import chart
 from experiments.papers.b_unified.datasets.numbers import METHODS, TABLE, Row
-from experiments.papers.b_unified.datasets.tables import (
-    sheets,
-)
+from experiments.papers.b_unified.datasets.tables import sheets
 from experiments.papers.b_unified.measurements import Extra, rows_of, saved_bytes
 from experiments.workloads import data
 

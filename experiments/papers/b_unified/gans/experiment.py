@@ -30,13 +30,8 @@ from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.frame import Paper, Settings, Unit
 from experiments.papers.b_unified.gans import chart
-from experiments.papers.b_unified.gans.numbers import (
-    METHODS,
-    NETWORKS,
-)
-from experiments.papers.b_unified.gans.tables import (
-    sheets,
-)
+from experiments.papers.b_unified.gans.numbers import METHODS, NETWORKS
+from experiments.papers.b_unified.gans.tables import sheets
 from experiments.papers.b_unified.measurements import rows_of, saved_bytes
 from experiments.workloads import layers
 

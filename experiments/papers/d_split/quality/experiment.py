@@ -24,29 +24,25 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 import cupy_kst
-from experiments import d_layers
-from experiments.d_layers import METHODS, definition
+from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
-from experiments.harness.frame import command as frame_command
-from experiments.harness.results import Result
+from experiments.papers.d_split import network_layers
+from experiments.papers.d_split.network_layers import METHODS, definition
+from experiments.papers.d_split.quality.chart import draw
+from experiments.papers.d_split.quality.numbers import MOVED, VISIBLE, Row
+from experiments.papers.d_split.quality.tables import sheets
 from experiments.quickstart.filters import cases as upsampling_cases
-from experiments.render import charts
-from experiments.render.sheets import Sheet
 from experiments.workloads import images
 
-Row = dict[str, Any]
 Pixels = NDArray[np.float64]
 
 KERNELS, STRIDES = range(1, 8), range(1, 5)
@@ -60,12 +56,7 @@ SEED = 0
 # The photograph's filter of which the chart shows a detail, and that in pixels.
 SHOWN, DETAIL = "4x4", 64
 
-# Grey levels: less than half of one cannot be seen in a picture of 8 bits.
-VISIBLE = 0.5
-
 _EPSILON = float(np.finfo(np.float32).eps)
-
-MOVED = "moved by one pixel"
 
 
 def units(settings: Settings) -> list[Unit]:
@@ -143,7 +134,7 @@ def photo_rows(case: Case, device: Device) -> list[Row]:
 
 def network_rows(device: Device, samples: int) -> list[Row]:
     """Return the rows of the pictures that a DCGAN with random weights makes."""
-    layers = d_layers.of("DCGAN")
+    layers = network_layers.of("DCGAN")
     draw = np.random.default_rng(SEED).standard_normal
     first = layers[0].input_shape(samples)
     # Each layer keeps the variance of what it is given, so that the pictures have contrast.
@@ -237,107 +228,6 @@ def _png(pixels: NDArray[Any]) -> str:
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
-def sheets(result: Result) -> list[Sheet]:
-    """Return the tables: on integers, and on pictures."""
-    return [_integer_sheet(result), _picture_sheet(result)]
-
-
-def _integer_sheet(result: Result) -> Sheet:
-    rows = [row for row in result.rows if row["kind"] == "integers"]
-    least, most = (rows[0][f"{end}_kernel"] for end in ("least", "most"))
-    return Sheet(
-        f"Split deconvolution on integers, by {result.device}",
-        ("stride", "layers", "outputs", "outputs that differ", "largest error"),
-        [
-            [
-                str(row["stride"]),
-                str(row["cases"]),
-                f"{row['outputs']:,}",
-                str(row["differing"]),
-                f"{row['max_abs_error']:g}",
-            ]
-            for row in rows
-        ],
-        (
-            f"Filters of {least}x{least} to {most}x{most}, without padding and with uneven padding and output padding; "
-            "small integers as float32, which holds every sum exactly.",
-        ),
-    )
-
-
-def _picture_sheet(result: Result) -> Sheet:
-    def cells(row: Row) -> list[str]:
-        return [
-            row["case"],
-            row["method"],
-            f"{row['max_abs_error']:.1e}",
-            f"{row['mean_abs_error']:.1e}",
-            f"{row['ssim']:.10f}",
-            f"{row['visible']:,} of {row['values']:,}",
-        ]
-
-    return Sheet(
-        f"Pictures against the definition in float64, by {result.device}",
-        ("case", "method", "largest error", "mean error", "SSIM", "off by half a level"),
-        [cells(row) for row in _pictures(result)],
-        (
-            "Errors in grey levels of 0 to 255. SSIM: of one window, as in the program of the paper's authors; 1 is "
-            "the same picture. Moved: the right picture moved by one pixel, to show what a difference looks like here.",
-            "The paper compares with the approximate conversions of Shi et al. and Chang et al.: not built again here, "
-            "as the texts that define them were not at hand. Its own table of errors was not at hand either.",
-        ),
-    )
-
-
-def draw(result: Result, path: Path) -> None:
-    """Write the chart: details of two pictures above, the largest errors of all below."""
-    cases = list(dict.fromkeys(row["case"] for row in _pictures(result)))
-    with charts.styled():
-        figure = Figure(figsize=(11, 7.2), layout="constrained")
-        top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(2.3, 4.4)))
-        for axes, row in zip(top.subplots(1, 6), _details(result), strict=True):
-            _draw_detail(axes, row)
-        _draw_errors(bottom.subplots(), result, cases)
-        figure.suptitle("Split deconvolution against the definition: the same pictures up to rounding", weight="bold")
-        figure.supxlabel(charts.caption(result), fontsize=8, x=0.01, ha="left")
-        charts.save(figure, path)
-
-
-def _draw_detail(axes: Axes, row: Row) -> None:
-    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(row["png"]))))
-    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    words = f"error, white = {row['largest']:.0e}\ngrey levels" if row["what"] == "error" else row["what"]
-    axes.set_title(f"{row['case'].partition(',')[0]}:\n{words}" if row["what"] != "error" else words, fontsize=8)
-
-
-def _draw_errors(axes: Axes, result: Result, cases: Sequence[str]) -> None:
-    methods = (*METHODS, MOVED)
-    looks = dict(zip(methods, (("s", "#E69F00"), ("o", "#0072B2"), ("^", "#009E73"), ("x", "#000000")), strict=True))
-    for method, (marker, colour) in looks.items():
-        rows = [row for row in _pictures(result) if row["method"] == method]
-        places = [cases.index(row["case"]) + 0.15 * (methods.index(method) - 1.5) for row in rows]
-        axes.plot([row["max_abs_error"] for row in rows], places, marker, color=colour, label=method, markersize=7)
-    axes.axvline(VISIBLE, color="black", linestyle="--", linewidth=1)
-    axes.annotate("8 bits cannot show less ", (VISIBLE, -0.45), ha="right", va="center", fontsize=8)
-    axes.set_xscale("log")
-    axes.set_yticks(range(len(cases)), cases)
-    axes.set_ylim(len(cases) - 0.5, -0.6)
-    axes.set_xlabel("largest error (grey levels of 0 to 255)")
-    axes.grid(axis="x", color="0.88", linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
-
-
-def _details(result: Result) -> list[Row]:
-    return [row for row in result.rows if row["kind"] == "detail"]
-
-
-def _pictures(result: Result) -> list[Row]:
-    return [row for row in result.rows if row["kind"] == "picture"]
-
-
 PAPER = Paper(
     name="d_quality",
     source="D, arXiv 1907.01773",
@@ -346,4 +236,4 @@ PAPER = Paper(
     sheets=sheets,
     draw=draw,
 )
-command = frame_command(PAPER)
+command = frame.command(PAPER)
