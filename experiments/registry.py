@@ -81,19 +81,19 @@ EXPERIMENTS = (
     ),
     Entry(
         "cpu_bench",
-        "experiments.cpu_bench",
+        "experiments.bench.cpu.experiment",
         "Time the layers of published networks on the CPU against PyTorch and ONNX Runtime.",
         "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
     ),
     Entry(
         "gpu_floors",
-        "experiments.gpu_floors",
+        "experiments.bench.gpu.floors",
         "The least time of each layer by a GPU's data sheet, and what the choice of forms reckons with.",
         "the layers of cpu_bench",
     ),
     Entry(
         "gpu_bench",
-        "experiments.gpu_bench",
+        "experiments.bench.gpu.experiment",
         "Time the layers of published networks on a GPU against PyTorch's cuDNN.",
         "the layers of arXiv 2209.03704, 2306.15951, 1907.01773",
     ),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, gpu_bench_tables
+from experiments.bench.cpu import tables as cpu_tables
+from experiments.bench.gpu import tables as gpu_tables
+from experiments.bench.gpu.parts import PARTS
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
-from experiments.gpu_parts import PARTS
 from experiments.harness.files import write
 from experiments.harness.places import ROOT
 from experiments.harness.results import RESULTS, Result, lacking, newest, writable_folder
@@ -22,12 +23,12 @@ Markdown = Callable[[Result], str]
 
 README: dict[str, Markdown] = {
     "quickstart": quickstart_table,
-    "cpu_bench": cpu_bench_tables.markdown,
-    "gpu_bench_core": gpu_bench_tables.markdown,
+    "cpu_bench": cpu_tables.markdown,
+    "gpu_bench_core": gpu_tables.markdown,
 }
 MEASURED: dict[str, Markdown] = {
-    "cpu_bench": cpu_bench_tables.layers_markdown,
-    **{f"gpu_bench_{part}": gpu_bench_tables.layers_markdown for part in PARTS},
+    "cpu_bench": cpu_tables.layers_markdown,
+    **{f"gpu_bench_{part}": gpu_tables.layers_markdown for part in PARTS},
 }
 
 

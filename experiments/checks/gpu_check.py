@@ -19,6 +19,7 @@ from experiments.checks import sanitizer
 from experiments.checks.sanitizer import TOOLS, Findings
 from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, processes, results
+from experiments.harness.rows import Row
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
 
@@ -30,8 +31,6 @@ _TEST_BYTES = 4 * 2**30
 _MARGIN = 5.0
 _SHOWN, _TAIL = 30, 25
 _PLACES = ("/usr/local/cuda/bin", "/opt/cuda/bin", "/usr/local/cuda/compute-sanitizer")
-
-Row = dict[str, Any]
 
 
 @click.command(NAME)

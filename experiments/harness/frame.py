@@ -13,14 +13,12 @@ from experiments.errors import EXIT_CHECK, ExperimentError
 from experiments.harness import devices, environment, results
 from experiments.harness.devices import Device
 from experiments.harness.results import Result
-from experiments.harness.rows import wrong_rows
+from experiments.harness.rows import Row, wrong_rows
 from experiments.harness.timing import Clock, Rounds
 from experiments.harness.word_choice import WordChoice
 from experiments.peers.libraries import Peers, load
 from experiments.render import console
 from experiments.render.sheets import Sheet, terminal
-
-Row = dict[str, Any]
 
 FULL, QUICK = Rounds(most=200, least=5, seconds=2.0, limit=20.0), Rounds.exactly(3)
 

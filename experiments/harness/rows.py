@@ -7,6 +7,9 @@ from typing import Any
 import cupy_kst
 from experiments.harness.timing import Timing
 
+# The keys of a result's rows are told where they are made.
+Row = dict[str, Any]
+
 # Said wherever costs stand beside times measured on a CPU.
 COSTS_NOTE = (
     "MACs, workspace, launches and extra threads are those of the CUDA kernels for the same call, "

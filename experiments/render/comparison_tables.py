@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from cupy_kst import cpu
-from experiments.harness.rows import COSTS_NOTE
+from experiments.harness.rows import COSTS_NOTE, Row
 from experiments.render.console import TABLE_BOX, count, milliseconds, quantity
-
-Row = dict[str, Any]
 
 FULL_WIDTH = 110
 

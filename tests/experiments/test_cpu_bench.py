@@ -22,7 +22,9 @@ from threadpoolctl import threadpool_info
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.compiled import threads
-from experiments import blas, cpu_bench, cpu_bench_tables, ratios, report
+from experiments import report
+from experiments.bench.cpu import blas, measure, ratios, tables
+from experiments.bench.cpu import experiment as cpu_bench
 from experiments.harness import devices, environment, results, timing
 from experiments.peers import backends
 from experiments.peers.libraries import Peers, load
@@ -84,16 +86,17 @@ def test_sides_of_every_row(done: Bench) -> None:
                 assert ratio == pytest.approx(next(medians) / next(medians))
 
 
-def test_figures_of_every_side(done: Bench) -> None:
+def test_figures_of_every_backend(done: Bench) -> None:
     for row in done.result.rows:
-        for side in row["sides"].values():
-            assert 0 < side["min_s"] <= side["q1_s"] <= side["median_s"] <= side["q3_s"] <= side["max_s"] < 10
-            assert side["repeats"] == 3
+        for backend in row["sides"].values():
+            times = [backend[name] for name in ("min_s", "q1_s", "median_s", "q3_s", "max_s")]
+            assert times[0] > 0 and times == sorted(times) and times[-1] < 10
+            assert backend["repeats"] == 3
             # float32 rounds these sums; an error of exactly nothing would mean that nothing was compared.
-            assert 0 < side["max_relative_error"] < 1e-5
-            assert 0 < side["max_abs_error"] < side["tolerance"] < 0.1
-            assert side["flops_per_s"] * side["median_s"] == pytest.approx(row["useful_flops"])
-            assert side["bytes_per_s"] * side["median_s"] == pytest.approx(row["array_bytes"])
+            assert 0 < backend["max_relative_error"] < 1e-5
+            assert 0 < backend["max_abs_error"] < backend["tolerance"] < 0.1
+            assert backend["flops_per_s"] * backend["median_s"] == pytest.approx(row["useful_flops"])
+            assert backend["bytes_per_s"] * backend["median_s"] == pytest.approx(row["array_bytes"])
         assert row["explained"][0].startswith("NumPy: ")
 
 
@@ -111,7 +114,7 @@ def test_a_row_says_that_pytorch_cannot_say_its_padding(done: Bench) -> None:
     if "torch" not in HERE.modules:
         pytest.skip("PyTorch is not installed")
     for row in done.result.rows:
-        noted = [name for name, side in row["sides"].items() if "note" in side]
+        noted = [name for name, backend in row["sides"].items() if "note" in backend]
         assert noted == (["torch"] if row["layer"] == "SD-DCGAN 3" else [])
     assert "SD-DCGAN 3*" in done.run.out
     assert "DiscoGAN 4*" not in done.run.out
@@ -138,7 +141,7 @@ def test_output_is_plain_and_complete(done: Bench) -> None:
     assert done.run.err == ""
     assert "\x1b" not in done.run.out
     assert "…" not in done.run.out
-    for words in cpu_bench_tables.WORDS.values():
+    for words in tables.WORDS.values():
         assert f"{words}, batch 1" in done.run.out
     for name in ("cpu_bench.json", "cpu_bench.png"):
         assert f"written: {done.folder / name}" in done.run.out.splitlines()
@@ -147,7 +150,7 @@ def test_output_is_plain_and_complete(done: Bench) -> None:
 @pytest.mark.parametrize("width", [80, 110, 120])
 def test_tables_fit_their_width(done: Bench, width: int) -> None:
     stream = StringIO()
-    Console(file=stream, width=width).print(*cpu_bench_tables.terminal(done.result.rows, width), sep="\n")
+    Console(file=stream, width=width).print(*tables.terminal(done.result.rows, width), sep="\n")
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     assert max(map(len, lines)) <= width
     assert "…" not in stream.getvalue()
@@ -217,12 +220,12 @@ def test_all_backends_compute_the_same(layer: LayerSpec, operation: Operation) -
         exact[place] = part
     np.testing.assert_allclose(exact, right, rtol=1e-12, atol=1e-12)
     found = [*backends.own(work), *HERE.backends(work, 1)]
-    assert {side.name for side in found} >= OWN[operation]
-    for side in found:
-        output = side.fetch(side.call())
+    assert {backend.name for backend in found} >= OWN[operation]
+    for backend in found:
+        output = backend.fetch(backend.call())
         assert output.dtype == np.float32
-        assert output.shape == right.shape, side.name
-        assert np.abs(output - right).max() <= work.tolerance, side.name
+        assert output.shape == right.shape, backend.name
+        assert np.abs(output - right).max() <= work.tolerance, backend.name
 
 
 @pytest.mark.parametrize(
@@ -351,18 +354,18 @@ def test_resume_refuses_rows_of_other_conditions(
 
 def test_save_keeps_the_result_by_device(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "RESULTS", tmp_path / "kept")
-    monkeypatch.setattr(cpu_bench, "SECONDS", 0.0)
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
     arguments = ("--layers", "SD-DCGAN", "--operation", "input", "--threads", 1)
     assert run("cpu_bench", "--batch", 2, *arguments, "--out", tmp_path, "--save").code == 0
     (kept,) = (tmp_path / "kept").iterdir()
     result = results.read(kept)
     assert kept.name == result.file_name
     assert [key(row) for row in result.rows] == [(f"SD-DCGAN {number}", 2, "input") for number in (1, 2, 3)]
-    assert all(side["repeats"] >= 5 for row in result.rows for side in row["sides"].values())
+    assert all(backend["repeats"] >= 5 for row in result.rows for backend in row["sides"].values())
 
 
 def test_what_does_not_fit_is_left_out(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = [cpu_bench._bytes_needed(layer, 1, "weight") for layer in layers.unique() if layer.label in cpu_bench.QUICK]
+    needs = [measure.bytes_needed(layer, 1, "weight") for layer in layers.unique() if layer.label in cpu_bench.QUICK]
     assert needs[0] < needs[1]
     monkeypatch.setattr(devices, "free_bytes", lambda: needs[0])
     code, out, _ = run(*QUICK, "--operation", "weight", "--out", tmp_path)
@@ -579,9 +582,9 @@ def made_result() -> results.Result:
 
 def test_times_that_scatter_are_counted() -> None:
     rows = made_result().rows
-    assert cpu_bench_tables.spread_note(rows) == "Of 0 of 10 times the quartiles are more than a factor of 1.5 apart."
+    assert tables.spread_note(rows) == "Of 0 of 10 times the quartiles are more than a factor of 1.5 apart."
     rows[0]["sides"]["torch"]["q3_s"] = 1.6 * rows[0]["sides"]["torch"]["q1_s"]
-    assert cpu_bench_tables.spread_note(rows).startswith("Of 1 of 10 ")
+    assert tables.spread_note(rows).startswith("Of 1 of 10 ")
 
 
 def test_means_of_ratios() -> None:

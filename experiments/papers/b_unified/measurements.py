@@ -15,10 +15,8 @@ import cupy_kst
 from cupy_kst.cpu import reference
 from experiments.harness.comparison import BASELINE, Case
 from experiments.harness.devices import Device
-from experiments.harness.rows import cost_fields, time_fields
+from experiments.harness.rows import Row, cost_fields, time_fields
 from experiments.harness.timing import Call, Clock, Rounds, time_in_turn
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
-from experiments.papers.a_segregation.flowers.tables import PAPER_SPEEDUP, Row, classes, pairs
+from experiments.harness.rows import Row, samples
+from experiments.papers.a_segregation.flowers.tables import PAPER_SPEEDUP, classes, pairs
 from experiments.render import charts
 
 MARKS = "osD^vP*X"

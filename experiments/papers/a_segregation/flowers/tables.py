@@ -7,11 +7,9 @@ from typing import Any
 
 from experiments.harness.comparison import BASELINE
 from experiments.harness.results import Result
-from experiments.harness.rows import COSTS_NOTE, samples
+from experiments.harness.rows import COSTS_NOTE, Row, samples
 from experiments.render.console import count, milliseconds, quantity
 from experiments.render.sheets import Sheet
-
-Row = dict[str, Any]
 
 # By the abstract of arXiv 2209.03704: speed-up, and what it was measured on.
 PAPER_SPEEDUP = {"cpu": (3.02, "a dual-core Intel CPU"), "gpu": (3.09, "a Titan X")}

@@ -33,7 +33,7 @@ from cupy_kst.cpu import reference
 from experiments.errors import ExperimentError
 from experiments.harness import frame
 from experiments.harness.frame import Paper, Settings, Unit
-from experiments.harness.rows import time_fields
+from experiments.harness.rows import Row, time_fields
 from experiments.harness.timing import time_in_turn
 from experiments.papers.a_segregation.mnist import chart
 from experiments.papers.a_segregation.mnist.tables import METHODS, sheets
@@ -50,8 +50,6 @@ BATCH, RATE = 32, 1e-3
 
 SEEDS, EPOCHS, MOST, MOST_TESTS = (0, 1, 2), 8, 2048, 1000
 QUICK_SEEDS, QUICK_EPOCHS, QUICK_MOST = (0,), 3, 10 * BATCH
-
-Row = dict[str, Any]
 
 
 class ThroughZeros:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
+from experiments.harness.rows import Row, samples
 from experiments.harness.timing import Timing
 from experiments.render.console import milliseconds
 from experiments.render.sheets import Sheet
-
-Row = dict[str, Any]
 
 METHODS = ("conventional", "segregated")
 PASSES = {"forward": "output", "input": "gradient of the input", "weight": "gradient of the kernel"}

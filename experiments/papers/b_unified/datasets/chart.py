@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
-from experiments.papers.b_unified.datasets.numbers import METHODS, PAPER_SPEEDUP, Row, by_case, table_ratio
+from experiments.harness.rows import Row, samples
+from experiments.papers.b_unified.datasets.numbers import METHODS, PAPER_SPEEDUP, by_case, table_ratio
 from experiments.papers.b_unified.measurements import geometric_mean, of_method
 from experiments.render import charts, grouped_bars
 

@@ -33,9 +33,10 @@ from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.rows import Row
 from experiments.papers.b_unified import size_table
 from experiments.papers.b_unified.datasets import chart
-from experiments.papers.b_unified.datasets.numbers import METHODS, TABLE, Row
+from experiments.papers.b_unified.datasets.numbers import METHODS, TABLE
 from experiments.papers.b_unified.datasets.tables import sheets
 from experiments.papers.b_unified.measurements import Extra, rows_of, saved_bytes
 from experiments.workloads import data

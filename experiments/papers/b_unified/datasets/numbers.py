@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from experiments.harness.comparison import BASELINE
+from experiments.harness.rows import Row
 from experiments.papers.b_unified.measurements import of_method
-
-Row = dict[str, Any]
 
 METHODS = (BASELINE, "segregated", "unified")
 

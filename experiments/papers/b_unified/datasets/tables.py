@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
-from experiments.papers.b_unified.datasets.numbers import METHODS, PAPER_SPEEDUP, TABLE, Row, by_case, table_ratio
+from experiments.harness.rows import Row, samples
+from experiments.papers.b_unified.datasets.numbers import METHODS, PAPER_SPEEDUP, TABLE, by_case, table_ratio
 from experiments.papers.b_unified.measurements import geometric_mean, of_method
 from experiments.render.console import count, milliseconds, quantity
 from experiments.render.sheets import Sheet

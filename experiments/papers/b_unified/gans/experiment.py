@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -29,13 +28,12 @@ from cupy_kst import Geometry
 from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.rows import Row
 from experiments.papers.b_unified.gans import chart
 from experiments.papers.b_unified.gans.numbers import METHODS, NETWORKS
 from experiments.papers.b_unified.gans.tables import sheets
 from experiments.papers.b_unified.measurements import rows_of, saved_bytes
 from experiments.workloads import layers
-
-Row = dict[str, Any]
 
 NAME = "b_gans"
 # After this time the slow layers of a quick run get fewer samples.

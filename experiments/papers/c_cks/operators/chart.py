@@ -13,8 +13,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from experiments.harness.frame import Row
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.c_cks.operators.backends import BASELINE, CALLED, CHANNELS, PEER, SAMPLES, TRIMMED, WHOLE
 from experiments.papers.c_cks.operators.tables import by_operator, of_role, ratio
 from experiments.render import charts

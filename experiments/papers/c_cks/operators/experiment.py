@@ -32,8 +32,8 @@ import numpy as np
 
 import cupy_kst
 from experiments.errors import EXIT_CHECK, ExperimentError
-from experiments.harness.frame import Paper, Row, Settings, Unit, command
-from experiments.harness.rows import time_fields
+from experiments.harness.frame import Paper, Settings, Unit, command
+from experiments.harness.rows import Row, time_fields
 from experiments.harness.timing import LEAD, CpuClock, Rounds, time_in_turn
 from experiments.papers.c_cks.operators import author_rules, chart, tables
 from experiments.papers.c_cks.operators.backends import (

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from experiments.harness.frame import Row
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
+from experiments.harness.rows import Row, samples
 from experiments.papers.c_cks.operators.backends import (
     BASELINE,
     CALLED,

@@ -30,7 +30,8 @@ from typing import Any, Literal
 import numpy as np
 
 import cupy_kst
-from experiments.harness.frame import Paper, Row, Settings, Unit, command
+from experiments.harness.frame import Paper, Settings, Unit, command
+from experiments.harness.rows import Row
 from experiments.harness.timing import LEAD
 from experiments.papers.c_cks.training import chart, memory, patches, tables
 from experiments.papers.c_cks.training.learners import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.harness.frame import Row
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.c_cks.operators.backends import NO_PEER
 from experiments.papers.c_cks.training.learners import OURS, PEER
 from experiments.render.console import milliseconds, quantity

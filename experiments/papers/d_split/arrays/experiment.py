@@ -33,10 +33,11 @@ from cupy_kst import Geometry
 from experiments.harness import energy, frame
 from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.rows import Row
 from experiments.papers.d_split import network_layers
 from experiments.papers.d_split.arrays.chart import draw
 from experiments.papers.d_split.arrays.models import Convolution
-from experiments.papers.d_split.arrays.numbers import KINDS, SIDES, Row
+from experiments.papers.d_split.arrays.numbers import KINDS, SIDES
 from experiments.papers.d_split.arrays.tables import sheets
 from experiments.papers.d_split.network_layers import METHODS, NETWORKS
 from experiments.workloads.layers import LayerSpec

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.d_split.arrays.models import Array, DotProducts, Grid
-
-Row = dict[str, Any]
 
 SIDES = (8, 16, 32)
 

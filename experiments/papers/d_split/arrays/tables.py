@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.d_split import network_layers
-from experiments.papers.d_split.arrays.numbers import KINDS, PAPER_SAVING, PAPER_SPEED, SHOWN, SIDES, Row, cycles_on
+from experiments.papers.d_split.arrays.numbers import KINDS, PAPER_SAVING, PAPER_SPEED, SHOWN, SIDES, cycles_on
 from experiments.papers.d_split.network_layers import METHODS, NETWORKS
 from experiments.render.sheets import Sheet
 

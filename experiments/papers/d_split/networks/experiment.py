@@ -27,13 +27,13 @@ import numpy as np
 
 from experiments.harness import frame
 from experiments.harness.frame import Paper, Settings, Unit
-from experiments.harness.rows import time_fields
+from experiments.harness.rows import Row, time_fields
 from experiments.harness.timing import Timing, time_in_turn
 from experiments.papers.d_split import network_layers
 from experiments.papers.d_split.network_layers import METHODS, NETWORKS
 from experiments.papers.d_split.networks.chart import draw
 from experiments.papers.d_split.networks.models import MODELS, on_onnxruntime
-from experiments.papers.d_split.networks.numbers import ONNX, OURS, Row
+from experiments.papers.d_split.networks.numbers import ONNX, OURS
 from experiments.papers.d_split.networks.tables import sheets
 from experiments.workloads.operations import LayerOperation
 

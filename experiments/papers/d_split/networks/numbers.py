@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
-
-Row = dict[str, Any]
+from experiments.harness.rows import Row, samples
 
 OURS, ONNX = "cupy_kst", "onnxruntime"
 

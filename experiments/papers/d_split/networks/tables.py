@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.d_split import network_layers
 from experiments.papers.d_split.network_layers import METHODS
 from experiments.papers.d_split.networks.models import MODELS
@@ -12,7 +13,6 @@ from experiments.papers.d_split.networks.numbers import (
     NCS2,
     ONNX,
     OURS,
-    Row,
     has_onnx,
     networks_of,
     time_of,

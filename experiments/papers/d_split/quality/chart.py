@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.papers.d_split.network_layers import METHODS
-from experiments.papers.d_split.quality.numbers import MOVED, VISIBLE, Row, detail_rows, picture_rows
+from experiments.papers.d_split.quality.numbers import MOVED, VISIBLE, detail_rows, picture_rows
 from experiments.render import charts
 
 

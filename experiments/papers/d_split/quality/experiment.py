@@ -35,10 +35,11 @@ from experiments.harness import frame
 from experiments.harness.comparison import Case
 from experiments.harness.devices import Device
 from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.rows import Row
 from experiments.papers.d_split import network_layers
 from experiments.papers.d_split.network_layers import METHODS, definition
 from experiments.papers.d_split.quality.chart import draw
-from experiments.papers.d_split.quality.numbers import MOVED, VISIBLE, Row
+from experiments.papers.d_split.quality.numbers import MOVED, VISIBLE
 from experiments.papers.d_split.quality.tables import sheets
 from experiments.quickstart.filters import cases as upsampling_cases
 from experiments.workloads import images

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from experiments.harness.results import Result
-
-Row = dict[str, Any]
+from experiments.harness.rows import Row
 
 # Grey levels: less than half of one cannot be seen in a picture of 8 bits.
 VISIBLE = 0.5

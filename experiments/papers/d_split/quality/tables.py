@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from experiments.harness.results import Result
-from experiments.papers.d_split.quality.numbers import Row, picture_rows
+from experiments.harness.rows import Row
+from experiments.papers.d_split.quality.numbers import picture_rows
 from experiments.render.sheets import Sheet
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from experiments.gpu_machine import Machine
-from experiments.gpu_parts import KINDS, Kind
+from experiments.bench.gpu.machine import Machine
+from experiments.bench.gpu.parts import KINDS, Kind
 
 _COPY_BYTES = 2 * 2**30
 _SIDE = 8192
@@ -38,10 +38,10 @@ class Ceilings:
         return max(flops / self.flops_per_s[kind], moved / self.bytes_per_s)
 
 
-def measure(machine: Machine, copy_bytes: int = _COPY_BYTES, side: int = _SIDE) -> Ceilings:
+def measure_ceilings(machine: Machine, copy_bytes: int = _COPY_BYTES, backend: int = _SIDE) -> Ceilings:
     """Measure the ceilings, each the best of some samples."""
     with machine.current():
-        rates = {name: _product(machine, kind, side) for name, kind in KINDS.items() if name != "tf32x3"}
+        rates = {name: _product(machine, kind, backend) for name, kind in KINDS.items() if name != "tf32x3"}
         copied = _copy(machine, min(copy_bytes, machine.free_bytes() // 8))
         machine.free()
     return Ceilings(copied, {name: rates["tf32"] / 3 if name == "tf32x3" else rates[name] for name in KINDS})
@@ -55,14 +55,14 @@ def _copy(machine: Machine, most: int) -> float:
     return 2 * size / _least(machine, lambda: target.copy_(source))
 
 
-def _product(machine: Machine, kind: Kind, side: int) -> float:
+def _product(machine: Machine, kind: Kind, backend: int) -> float:
     torch = machine.torch
     machine.allow(kind.rival)
     dtype = getattr(torch, kind.dtype)
     # Random numbers: products of zeros take less power, and so run faster.
-    a, b = (torch.empty((side, side), dtype=dtype, device=machine.device).uniform_(-1, 1) for _ in range(2))
+    a, b = (torch.empty((backend, backend), dtype=dtype, device=machine.device).uniform_(-1, 1) for _ in range(2))
     out = torch.empty_like(a)
-    return 2 * side**3 / _least(machine, lambda: torch.matmul(a, b, out=out))
+    return 2 * backend**3 / _least(machine, lambda: torch.matmul(a, b, out=out))
 
 
 def _least(machine: Machine, call: Any) -> float:

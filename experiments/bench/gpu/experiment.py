@@ -11,14 +11,18 @@ from typing import Any
 
 import click
 
-from experiments import gpu_bench_tables, gpu_ceilings, gpu_machine
+from experiments.bench.gpu import tables
+from experiments.bench.gpu.arrays import bytes_needed
+from experiments.bench.gpu.ceilings import Ceilings, measure_ceilings
+from experiments.bench.gpu.compile_requests import compile_requests
+from experiments.bench.gpu.count import useful_flops
+from experiments.bench.gpu.judge import wrong_backends
+from experiments.bench.gpu.machine import Machine, check_device, find_machine
+from experiments.bench.gpu.measure import measure
+from experiments.bench.gpu.parts import PARTS, RowSpec
 from experiments.errors import EXIT_CHECK, ExperimentError
-from experiments.gpu_arrays import bytes_needed
-from experiments.gpu_ceilings import Ceilings
-from experiments.gpu_machine import Machine
-from experiments.gpu_parts import PARTS, Task
-from experiments.gpu_row import Row, check_device, measure, requests, useful_flops, wrong_sides
 from experiments.harness import devices, environment, gpu_compile, results
+from experiments.harness.rows import Row
 from experiments.harness.word_choice import WordChoice
 from experiments.render import console
 from experiments.workloads import layers
@@ -81,9 +85,9 @@ def command(
     budget = Budget(60 * minutes)
     for folder in [out, results.RESULTS] if save else [out]:
         results.writable_folder(folder)
-    machine = gpu_machine.find(NAME)
+    machine = find_machine(NAME)
     asked = {"part": part, "method": method, "layers": list(names), "batches": list(batch)}
-    tasks = chosen(part, names, batch)
+    specs = chosen(part, names, batch)
     say = console.output()
     where = environment.record(devices.Device(machine.cupy), machine.versions)
     say.print(f"Device: {environment.device_label(where)} ({environment.versions_label(where)})", soft_wrap=True)
@@ -94,17 +98,17 @@ def command(
         result = replace(result, commit=commit)
     if resume:
         result = resumed(result, resume)
-    tasks = [task for task in tasks if task.key not in {_key(row) for row in result.rows}]
+    specs = [spec for spec in specs if spec.key not in {_key(row) for row in result.rows}]
     notes = result.parameters["notes"]
-    notes += _compile(machine, tasks, method, budget)
-    ceilings = gpu_ceilings.measure(machine)
+    notes += _compile(machine, specs, method, budget)
+    ceilings = measure_ceilings(machine)
     where["ceilings"] = ceilings.record
     path = out / f"{result.experiment}.json"
-    run(machine, tasks, result, ceilings, method, budget, path)
+    run(machine, specs, result, ceilings, method, budget, path)
     if save:
         result.write(results.RESULTS / result.file_name)
     _summary(result, ceilings, path)
-    if wrong := wrong_sides(result.rows):
+    if wrong := wrong_backends(result.rows):
         raise ExperimentError(f"{len(wrong)} sides are wrong or failed, such as: {wrong[0]}", EXIT_CHECK)
 
 
@@ -129,33 +133,33 @@ class Pace:
     def __init__(self) -> None:
         self._longest = self._per_flop = 0.0
 
-    def add(self, task: Task, seconds: float) -> None:
+    def add(self, spec: RowSpec, seconds: float) -> None:
         """Remember a row."""
-        flops = useful_flops(task)
+        flops = useful_flops(spec)
         if flops < _LARGE_FLOPS:
             self._longest = max(self._longest, seconds)
         else:
             self._per_flop = max(self._per_flop, seconds / flops)
 
-    def seconds(self, task: Task) -> float:
+    def seconds(self, spec: RowSpec) -> float:
         """Return a bound of what a row takes: as long as the longest, or in proportion to the largest."""
-        flops = useful_flops(task)
+        flops = useful_flops(spec)
         return max(self._longest, self._per_flop * flops if flops >= _LARGE_FLOPS else 0.0)
 
 
-def chosen(part: str, names: Sequence[str], batches: Sequence[int]) -> list[Task]:
+def chosen(part: str, names: Sequence[str], batches: Sequence[int]) -> list[RowSpec]:
     """Return the rows of a part, of these layers and batches only if any are named."""
-    every = PARTS[part].tasks()
-    wanted, known = layers.named(names, [task.layer for task in every]), dict.fromkeys(task.batch for task in every)
+    every = PARTS[part].specs()
+    wanted, known = layers.named(names, [spec.layer for spec in every]), dict.fromkeys(spec.batch for spec in every)
     for batch in batches:
         if batch not in known:
             raise ExperimentError(f"--batch {batch}: part {part} has {', '.join(map(str, known))}")
-    return [task for task in every if task.layer in wanted and (not batches or task.batch in batches)]
+    return [spec for spec in every if spec.layer in wanted and (not batches or spec.batch in batches)]
 
 
 def run(
     machine: Machine,
-    tasks: Sequence[Task],
+    specs: Sequence[RowSpec],
     result: results.Result,
     ceilings: Ceilings,
     method: str,
@@ -164,33 +168,33 @@ def run(
 ) -> None:
     """Add the rows of `tasks` to `result` until the budget is spent, and write it to `path` after each."""
     left, notes, pace = result.parameters["left"], result.parameters["notes"], Pace()
-    left[:] = [task.title for task in tasks]
+    left[:] = [spec.title for spec in specs]
     result.write(path)
-    for task in tasks:
+    for spec in specs:
         # Smaller ones may still fit.
-        if not budget.allows(pace.seconds(task)):
+        if not budget.allows(pace.seconds(spec)):
             continue
         started = time.monotonic()
-        needed, free = bytes_needed(task, machine.l2_bytes), machine.free_bytes()
+        needed, free = bytes_needed(spec, machine.l2_bytes), machine.free_bytes()
         try:
             if needed > free:
                 notes.append(
-                    f"{task.title} left out: it takes about {console.quantity(needed, 'B')}, "
+                    f"{spec.title} left out: it takes about {console.quantity(needed, 'B')}, "
                     f"{console.quantity(free, 'B')} are free"
                 )
             else:
-                row = measure(machine, task, ceilings, method)
+                row = measure(machine, spec, ceilings, method)
                 result.rows.append(row)
-                print(gpu_bench_tables.line(row), flush=True)
+                print(tables.line(row), flush=True)
         except ExperimentError:
             raise
         except Exception as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())
-            notes.append(f"{task.title} failed: {why[:300]}")
+            notes.append(f"{spec.title} failed: {why[:300]}")
             check_device(machine, notes[-1])
-        left.remove(task.title)
+        left.remove(spec.title)
         _keep(result, path)
-        pace.add(task, time.monotonic() - started)
+        pace.add(spec, time.monotonic() - started)
     result.write(path)
     if not result.rows:
         raise ExperimentError("no row was measured: " + (notes[-1] if notes else "there was no time for any"))
@@ -218,14 +222,14 @@ def resumed(fresh: results.Result, path: Path) -> results.Result:
     return replace(fresh, rows=before.rows)
 
 
-def _compile(machine: Machine, tasks: Sequence[Task], method: str, budget: Budget) -> list[str]:
+def _compile(machine: Machine, specs: Sequence[RowSpec], method: str, budget: Budget) -> list[str]:
     """Compile the kernels of all tasks and return notes on what failed."""
     say, before = console.output(), budget.left
     try:
-        found = requests(machine, tasks, method)
+        found = compile_requests(machine, specs, method)
         with console.progress() as bar, gpu_compile.processes() as pool:
-            task = bar.add_task("compiling", total=len(found))
-            failed = gpu_compile.compile_all(found, pool, machine.cupy.cuda.Device().id, lambda: bar.advance(task))
+            compiling = bar.add_task("compiling", total=len(found))
+            failed = gpu_compile.compile_all(found, pool, machine.cupy.cuda.Device().id, lambda: bar.advance(compiling))
     except Exception as error:
         check_device(machine, f"looking for kernels to compile failed: {error}")
         # Rows compile what they need themselves, one after the other.
@@ -243,13 +247,13 @@ def _key(row: Row) -> tuple[str, int, str, str]:
 def _summary(result: results.Result, ceilings: Ceilings, path: Path) -> None:
     say = console.output()
     left, notes = result.parameters["left"], result.parameters["notes"]
-    for lines, title in ((wrong_sides(result.rows), "wrong or failed"), (notes, "notes")):
+    for lines, title in ((wrong_backends(result.rows), "wrong or failed"), (notes, "notes")):
         if lines:
             say.print(f"{title}:", *lines[:_SHOWN], sep="\n", soft_wrap=True)
             say.print(f"... and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else "")
-    say.print(gpu_bench_tables.ceilings_line(ceilings.record), soft_wrap=True)
-    say.print(gpu_bench_tables.summary_table(result.rows))
-    say.print(gpu_bench_tables.LEGEND, soft_wrap=True)
+    say.print(tables.ceilings_line(ceilings.record), soft_wrap=True)
+    say.print(tables.summary_table(result.rows))
+    say.print(tables.LEGEND, soft_wrap=True)
     if left:
         say.print(f"{len(left)} rows are left, the next is {left[0]}; go on with: --resume {path}", soft_wrap=True)
     say.print(f"written: {path} ({len(result.rows)} rows)", soft_wrap=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from experiments.harness.rows import Row
 from experiments.peers.backends import OURS
 from experiments.workloads.operations import BASELINES, OPERATIONS, Operation
-
-Row = dict[str, Any]
 
 # What ours are compared with, in the order of tables and charts; `None` stands for the operation's baseline method.
 RIVALS = ("torch", "onnxruntime", None)
@@ -46,7 +44,7 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[Operation, int, list[Row]]]:
 
 
 def rivals(operation: Operation, rows: Sequence[Row]) -> list[str]:
-    """Return the names of the sides that ours are compared with in `rows`."""
+    """Return the names of the backends that ours are compared with in `rows`."""
     names = [name or BASELINES[operation] for name in RIVALS]
     return [name for name in names if any(name in row["sides"] for row in rows)]
 
@@ -58,7 +56,7 @@ def ratio(row: Row, ours: str, rival: str) -> float | None:
 
 
 def summaries(rows: Sequence[Row]) -> Iterator[Summary]:
-    """Return a summary for each operation, batch, side of ours and rival that have figures."""
+    """Return a summary for each operation, batch, backend of ours and rival that have figures."""
     for operation, batch, group in groups(rows):
         for rival in rivals(operation, group):
             for ours in OURS:

@@ -12,12 +12,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from experiments.cpu_bench_tables import WORDS
+from experiments.bench.cpu.ratios import RIVALS, groups, ratio, rivals
+from experiments.bench.cpu.tables import WORDS
 from experiments.harness import environment
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
+from experiments.harness.rows import Row, samples
 from experiments.peers.backends import OURS, UNPREPARED
-from experiments.ratios import RIVALS, Row, groups, ratio, rivals
 from experiments.render import charts
 from experiments.workloads.operations import BASELINES, Operation
 

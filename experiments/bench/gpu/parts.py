@@ -70,7 +70,7 @@ EIGHT = ("DCGAN 2", "DCGAN-5x5 3", "DiscoGAN 4", "EB-GAN 5", "FST 1", "MDE 4", "
 
 
 @dataclass(frozen=True)
-class Task:
+class RowSpec:
     """One row: an operation of a layer at a batch in one kind, by ours in `formats`."""
 
     layer: LayerSpec
@@ -108,10 +108,10 @@ class Part:
     labels: tuple[str, ...] = ()
     both_formats: bool = False
 
-    def tasks(self) -> list[Task]:
+    def specs(self) -> list[RowSpec]:
         """Return the rows in the order in which they are measured."""
         return [
-            Task(layer, batch, operation, kind, FORMATS if self.both_formats else (kind.natural,))
+            RowSpec(layer, batch, operation, kind, FORMATS if self.both_formats else (kind.natural,))
             for batch in self.batches
             for operation in self.operations
             for layer in unique()

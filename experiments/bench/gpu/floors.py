@@ -19,11 +19,10 @@ from cupy_kst.gpu.choice import needs_wide
 from cupy_kst.gpu.device import REFERENCE
 from cupy_kst.gpu.target import Target
 from cupy_kst.methods import auto
+from experiments.bench.gpu.ceilings import Ceilings
+from experiments.bench.gpu.count import array_bytes, useful_flops
+from experiments.bench.gpu.parts import PARTS, RowSpec
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
-from experiments.gpu_arrays import array_bytes
-from experiments.gpu_ceilings import Ceilings
-from experiments.gpu_parts import PARTS, Task
-from experiments.gpu_row import useful_flops
 from experiments.harness.files import write
 from experiments.harness.places import ROOT
 from experiments.render.console import output
@@ -38,30 +37,30 @@ _TITLE = "# Floors of the layers on a GPU"
 _ORIGIN = "Nothing on this page is measured. It is written by `python -m experiments gpu_floors`."
 
 
-def reckoned(task: Task) -> tuple[str, float | None]:
+def reckoned(spec: RowSpec) -> tuple[str, float | None]:
     """Return the method and form that are taken, and about how many seconds they take, if they are of tiles."""
-    layer = task.layer
-    geometry = Geometry.conv_transpose(layer.input_shape(task.batch), layer.weight_shape, **layer.options)
+    layer = spec.layer
+    geometry = Geometry.conv_transpose(layer.input_shape(spec.batch), layer.weight_shape, **layer.options)
     method = auto("conv_transpose", geometry, "cupy").name
     if method != "ks_deconv":
         return method, None
-    last = task.kind.natural == "channels_last"
-    target = Target(DTYPES[task.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=task.kind.precision)
+    last = spec.kind.natural == "channels_last"
+    target = Target(DTYPES[spec.kind.dtype], REFERENCE, needs_wide(geometry), last, precision=spec.kind.precision)
     form = ks_deconv.plan(geometry, target).form
     assert form is not None
     clocks = choice.clocks(target, ks_deconv.product(geometry, form.trimmed, last), form)
-    return str(form), max(clocks / CLOCKS_PER_S, array_bytes(task) / H200.bytes_per_s)
+    return str(form), max(clocks / CLOCKS_PER_S, array_bytes(spec) / H200.bytes_per_s)
 
 
 def sheet(batch: int) -> Sheet:
     """Return the table of all layers at a batch."""
     part = PARTS["core"]
     rows: dict[str, list[str]] = {}
-    for task in part.tasks():
-        if task.batch == batch:
-            form, seconds = reckoned(task)
-            floor = H200.floor(task.kind.name, useful_flops(task), array_bytes(task))
-            cells = rows.setdefault(task.layer.label, [task.layer.label])
+    for spec in part.specs():
+        if spec.batch == batch:
+            form, seconds = reckoned(spec)
+            floor = H200.floor(spec.kind.name, useful_flops(spec), array_bytes(spec))
+            cells = rows.setdefault(spec.layer.label, [spec.layer.label])
             cells += [_microseconds(floor), "-" if seconds is None else _microseconds(seconds), form]
     headings = [f"{kind}: {what}" for kind in part.kinds for what in ("floor", "reckoned", "form")]
     notes = [f"Microseconds on an {REFERENCE.name}."]

@@ -46,7 +46,7 @@ def _name(library: dict[str, Any] | None) -> str:
 
 def _elsewhere(threads: int, kernels: str) -> dict[str, float]:
     """Return the rate of a process whose OpenBLAS is told to take `kernels`, or nothing; no entry where it fails."""
-    command = [sys.executable, "-m", "experiments.blas", str(threads)]
+    command = [sys.executable, "-m", "experiments.bench.cpu.blas", str(threads)]
     # OpenBLAS takes an empty name for none.
     told = {**os.environ, CORETYPE: kernels}
     try:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from experiments.cpu_bench_tables import WORDS
-from experiments.gpu_parts import KINDS
-from experiments.gpu_row import Row
+from experiments.bench.cpu.tables import WORDS
+from experiments.bench.gpu.parts import KINDS
 from experiments.harness import environment
 from experiments.harness.results import Result
+from experiments.harness.rows import Row
 from experiments.peers.backends import OURS, PREPARED, UNPREPARED
 from experiments.render.console import TABLE_BOX, milliseconds
 from experiments.workloads.operations import OPERATIONS
@@ -46,7 +46,7 @@ class Summary:
     @property
     def floor_shares(self) -> list[float]:
         best = (_fastest(row) for row in self.rows)
-        return [side["floor_share"] for side in best if side is not None]
+        return [backend["floor_share"] for backend in best if backend is not None]
 
     @property
     def data_format(self) -> str:
@@ -69,8 +69,8 @@ def line(row: Row) -> str:
     """Return a row in one short line."""
     title = f"{row['layer']}, batch {row['batch']}, {row['operation']}, {row['kind']}"
     cells = []
-    for name, side in row["sides"].items():
-        cells.append(f"{name} failed" if "failed" in side else f"{name} {milliseconds(side['cold']['median_s'])}")
+    for name, backend in row["sides"].items():
+        cells.append(f"{name} failed" if "failed" in backend else f"{name} {milliseconds(backend['cold']['median_s'])}")
     best = _fastest(row)
     ratio = row["ratios"]["cold"].get(best["role"], {}).get("best") if best else None
     taken = f" [{best['explained']}]" if best else ""
@@ -187,18 +187,18 @@ def _operation(summary: Summary) -> Any:
 
 def _fastest(row: Row) -> Row | None:
     """Return the fastest of ours, the baseline aside."""
-    ours = [side for side in row["sides"].values() if "failed" not in side and side["role"] in OURS]
-    return min(ours, key=lambda side: float(side["cold"]["median_s"]), default=None)
+    ours = [backend for backend in row["sides"].values() if "failed" not in backend and backend["role"] in OURS]
+    return min(ours, key=lambda backend: float(backend["cold"]["median_s"]), default=None)
 
 
-def _error(side: Row | None) -> str:
-    return "-" if side is None or side["max_relative_error"] is None else f"{side['max_relative_error']:.0e}"
+def _error(backend: Row | None) -> str:
+    return "-" if backend is None or backend["max_relative_error"] is None else f"{backend['max_relative_error']:.0e}"
 
 
-def _median(side: Row | None) -> str:
-    if side is None:
+def _median(backend: Row | None) -> str:
+    if backend is None:
         return "-"
-    return "failed" if "failed" in side else milliseconds(side["cold"]["median_s"])
+    return "failed" if "failed" in backend else milliseconds(backend["cold"]["median_s"])
 
 
 def _geometric(values: Sequence[float]) -> float:

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from cupy_kst.labels import DataFormat
-from experiments.gpu_machine import Machine
-from experiments.gpu_parts import FORMATS, Task
+from experiments.bench.gpu.count import array_bytes
+from experiments.bench.gpu.machine import Machine
+from experiments.bench.gpu.parts import FORMATS, RowSpec
 from experiments.workloads.operations import Operation
 
 # What a cold graph goes through before it comes back to the same arrays.
@@ -35,13 +36,13 @@ class Arrays:
     dimension is that of the channels. `as_torch` turns them to PyTorch's order.
     """
 
-    def __init__(self, machine: Machine, task: Task, copies: int = 0) -> None:
-        self._machine, self._task = machine, task
-        self._layer = task.layer
-        self._dtype = getattr(machine.torch, task.kind.dtype)
+    def __init__(self, machine: Machine, spec: RowSpec, copies: int = 0) -> None:
+        self._machine, self._task = machine, spec
+        self._layer = spec.layer
+        self._dtype = getattr(machine.torch, spec.kind.dtype)
         self._generator = machine.torch.Generator(machine.device).manual_seed(_SEED)
         self._written: dict[DataFormat, list[Any]] = {}
-        self.copies = copies or cold_copies(task, machine.l2_bytes)
+        self.copies = copies or cold_copies(spec, machine.l2_bytes)
 
     def shape(self, name: Name, data_format: DataFormat) -> tuple[int, ...]:
         """Return the shape of an array as ours take it."""
@@ -105,24 +106,17 @@ def as_torch(tensor: Any, data_format: DataFormat) -> Any:
     return turned.unsqueeze(2) if turned.ndim == 3 else turned
 
 
-def array_bytes(task: Task) -> int:
-    """Return the bytes of the input, the weight and the output."""
-    layer, batch = task.layer, task.batch
-    shapes = (layer.input_shape(batch), layer.weight_shape, layer.output_shape(batch))
-    return task.kind.itemsize * sum(map(math.prod, shapes))
-
-
-def cold_copies(task: Task, l2_bytes: int) -> int:
+def cold_copies(spec: RowSpec, l2_bytes: int) -> int:
     """Return how many copies there are of each array."""
-    return min(_MOST_COPIES, -(-TIMES_L2 * l2_bytes // array_bytes(task)))
+    return min(_MOST_COPIES, -(-TIMES_L2 * l2_bytes // array_bytes(spec)))
 
 
-def bytes_needed(task: Task, l2_bytes: int) -> int:
+def bytes_needed(spec: RowSpec, l2_bytes: int) -> int:
     """Return about what a row takes: its arrays in both layouts, what every graph writes, and workspaces."""
-    outputs = 2 * len(FORMATS) + len(task.formats)
-    workspaces = 3 if task.has_baseline else 1
-    inserted = 2 * math.prod(task.layer.stride) * array_bytes(task) if task.has_baseline else 0
-    return (2 + outputs + workspaces) * max(1, cold_copies(task, l2_bytes)) * array_bytes(task) + inserted
+    outputs = 2 * len(FORMATS) + len(spec.formats)
+    workspaces = 3 if spec.has_baseline else 1
+    inserted = 2 * math.prod(spec.layer.stride) * array_bytes(spec) if spec.has_baseline else 0
+    return (2 + outputs + workspaces) * max(1, cold_copies(spec, l2_bytes)) * array_bytes(spec) + inserted
 
 
 def sampled(batch: int) -> Iterator[int]:

@@ -144,7 +144,7 @@ class Machine:
         self.torch.cuda.empty_cache()
 
 
-def find(experiment: str) -> Machine:
+def find_machine(experiment: str) -> Machine:
     """Return the machine, or raise one line on what is missing."""
     try:
         cupy = load_cupy()
@@ -157,3 +157,11 @@ def find(experiment: str) -> Machine:
     if not torch.cuda.is_available():
         raise ExperimentError(f"{experiment} compares with PyTorch, but this build ({torch.__version__}) finds no GPU")
     return Machine(cupy, torch)
+
+
+def check_device(machine: Machine, what: str) -> None:
+    """Raise one line that begins with `what` if the device has failed: nothing else can be measured then."""
+    try:
+        machine.synchronize()
+    except Exception as error:
+        raise ExperimentError(f"the GPU no longer answers ({type(error).__name__}) after this: {what}") from None

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
+from experiments.bench.cpu.ratios import Summary, groups, ratio, rivals, summaries
 from experiments.harness import environment
 from experiments.harness.results import Result
-from experiments.harness.rows import samples
+from experiments.harness.rows import Row, samples
 from experiments.peers.backends import OURS, PREPARED, UNPREPARED
-from experiments.ratios import Row, Summary, groups, ratio, rivals, summaries
 from experiments.render.comparison_tables import Column
 from experiments.render.console import PIPE_WIDTH, TABLE_BOX, milliseconds, quantity
 from experiments.workloads.operations import Operation
