@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import cupy_kst
-from cupy_kst.gpu import source
+from cupy_kst.gpu.build import source
 
 package = Path(cupy_kst.__file__).parent
 assert "site-packages" in package.parts, f"not the wheel: {package}"

@@ -10,10 +10,10 @@ import click
 from rich.table import Table
 
 from cupy_kst.hints.words import question
-from experiments import frame
-from experiments.console import TABLE_BOX, output
 from experiments.errors import EXIT_CHECK, ExperimentError, complain
+from experiments.harness import frame
 from experiments.registry import EXPERIMENTS, PAPERS
+from experiments.render.console import TABLE_BOX, output
 from experiments.report import report
 
 

@@ -7,57 +7,28 @@ from pathlib import Path
 
 import click
 
-from experiments import cpu_bench_tables, environment, gpu_bench_tables, paper_pages
-from experiments.console import count, milliseconds, output, quantity
+from experiments.bench.cpu import tables as cpu_tables
+from experiments.bench.gpu import tables as gpu_tables
+from experiments.bench.gpu.parts import PARTS
 from experiments.errors import EXIT_CHECK, ExperimentError, reason
-from experiments.files import write
-from experiments.gpu_parts import PARTS
-from experiments.harness import COSTS_NOTE, samples
-from experiments.results import RESULTS, Result, lacking, newest, writable_folder
-from experiments.tables import compiled_note, method_label
-
-
-def quickstart_table(run: Result) -> str:
-    """Return a result of the quickstart as Markdown: a line that names device and versions, then the table."""
-    first = run.rows[0]
-    costs = COSTS_NOTE if run.environment["device"]["kind"] == "cpu" else ""
-    note = "".join(f" {each}" for each in (costs, compiled_note(run.rows)) if each)
-    lines = [
-        f"**{run.device}**: median of {samples(run.rows)}, first and third quartile in brackets; "
-        f"{first['dtype']}, input {_shape(first['input_shape'])}, stride {first['stride']}; "
-        f"{environment.versions_label(run.environment)}; {run.date[:10]}.{note}",
-        "",
-        "| kernel | output | method | time (ms) | speed-up | MACs | workspace | launches | extra threads | error |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in run.rows:
-        cells = [
-            row["case"],
-            _shape(row["output_shape"]),
-            f"`{method_label(row)}`",
-            f"{milliseconds(row['median_s'])} ({milliseconds(row['q1_s'])} to {milliseconds(row['q3_s'])})",
-            f"{row['speedup']:.2f}x",
-            quantity(row["macs"]),
-            quantity(row["workspace_bytes"], "B"),
-            count(row["launches"]),
-            "-" if row["extra_threads"] is None else count(row["extra_threads"]),
-            f"{row['max_abs_error']:.1e}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
+from experiments.harness.files import write
+from experiments.harness.places import ROOT
+from experiments.harness.results import RESULTS, Result, lacking, newest, writable_folder
+from experiments.quickstart.tables import quickstart_table
+from experiments.render import paper_pages
+from experiments.render.console import output
 
 # What turns a result of an experiment into Markdown.
 Markdown = Callable[[Result], str]
 
 README: dict[str, Markdown] = {
     "quickstart": quickstart_table,
-    "cpu_bench": cpu_bench_tables.markdown,
-    "gpu_bench_core": gpu_bench_tables.markdown,
+    "cpu_bench": cpu_tables.markdown,
+    "gpu_bench_core": gpu_tables.markdown,
 }
 MEASURED: dict[str, Markdown] = {
-    "cpu_bench": cpu_bench_tables.layers_markdown,
-    **{f"gpu_bench_{part}": gpu_bench_tables.layers_markdown for part in PARTS},
+    "cpu_bench": cpu_tables.layers_markdown,
+    **{f"gpu_bench_{part}": gpu_tables.layers_markdown for part in PARTS},
 }
 
 
@@ -71,19 +42,19 @@ MEASURED: dict[str, Markdown] = {
 @click.option(
     "--readme",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "README.md",
+    default=ROOT / "README.md",
     help="File to rewrite; by default the README of this checkout.",
 )
 @click.option(
     "--measured",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "docs" / "measured.md",
+    default=ROOT / "docs" / "measured.md",
     help="File to rewrite with the tables by layer; by default docs/measured.md of this checkout.",
 )
 @click.option(
     "--pages",
     type=click.Path(path_type=Path),
-    default=environment.ROOT / "docs" / "results",
+    default=ROOT / "docs" / "results",
     help="Folder to write the papers' pages and charts to; by default docs/results of this checkout.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file differs from what would be written.")
@@ -152,7 +123,3 @@ def _rewritten(text: str, experiment: str, markdown: Markdown, folder: Path, pat
         return text
     body = "\n\n".join(found)
     return f"{before}{begin}\n\n{body}\n\n{end}{after}"
-
-
-def _shape(shape: list[int]) -> str:
-    return " x ".join(map(str, shape[1:]))

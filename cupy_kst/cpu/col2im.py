@@ -118,7 +118,7 @@ class Plan(NamedTuple):
     complete: bool
 
     @property
-    def held(self) -> int:
+    def resident(self) -> int:
         """Steps of products that are held at once."""
         return self.strip + self.before + self.after
 
@@ -147,7 +147,7 @@ def plan(geometry: Geometry, itemsize: int) -> Plan | None:
     shifts = lines[outer].merges[:, 2]
     before, after = (0, 0) if strip == sizes[outer] else (-shifts.min(initial=0), shifts.max(initial=0))
     found = Plan(lines, sizes, outer, inner, strip, int(before), int(after), geometry.reaches_all_outputs)
-    return found if taps * found.held * inner * itemsize <= _MOST_BYTES else None
+    return found if taps * found.resident * inner * itemsize <= _MOST_BYTES else None
 
 
 def _line(axis: Axis) -> _Line | None:
@@ -176,16 +176,16 @@ def _covering(taps: Table) -> slice:
     """Return a slice that has these taps, and no others if they are evenly apart."""
     if not len(taps):
         return slice(0, 1, 1)
-    apart = np.diff(taps)
-    even = len(apart) and (apart == apart[0]).all()
-    return slice(int(taps[0]), int(taps[-1]) + 1, int(apart[0]) if even else 1)
+    steps = np.diff(taps)
+    even = len(steps) and (steps == steps[0]).all()
+    return slice(int(taps[0]), int(taps[-1]) + 1, int(steps[0]) if even else 1)
 
 
 def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
     if not how.complete:
         out[...] = 0 if bias is None else bias
-    row_bytes = prod(weight.shape[3:]) * how.held * how.inner * input.itemsize
+    row_bytes = prod(weight.shape[3:]) * how.resident * how.inner * input.itemsize
     whole = how.strip == how.sizes[how.outer]
     # Strips of large maps are many, and quickly told in comparison.
     strips = _one_strip(geometry, input.itemsize) if whole else list(_strips(how))
@@ -210,7 +210,7 @@ def workspace(geometry: Geometry, how: Plan, setting: Setting) -> int:
     """Return the bytes that `run` holds: of each thread products, and inputs of samples that share a product."""
     samples, groups, channels, *sizes = grouped_shapes(geometry)["small"]
     out_channels, taps = geometry.large_channels // groups, prod(axis.kernel for axis in geometry.axes)
-    row_bytes = taps * how.held * how.inner * setting.itemsize
+    row_bytes = taps * how.resident * how.inner * setting.itemsize
     shape = (samples // how.sizes[0], groups, out_channels)
     block = block_shape(shape, max(1, PRODUCT_BYTES // row_bytes))
     batch = how.sizes[0] if groups * channels > 1 else 1
@@ -224,10 +224,10 @@ def _block(how: Plan, strips: list[_Strip], pixels: Array, weight: Array, bias: 
     groups, channels, _, *kernel = weight.shape
     matrix = weight.reshape(groups, channels, -1).swapaxes(1, 2)
     columns = pixels.reshape(*pixels.shape[:3], -1)
-    length = how.held * how.inner
+    length = how.resident * how.inner
     memory = _workspace((len(pixels), *matrix.shape[:2], length), pixels.dtype)
     lines = memory.reshape(*out.shape[:3], 1, *kernel, length)
-    grid = memory.reshape(*lines.shape[:-1], *how.sizes[: how.outer], how.held, *how.sizes[how.outer + 1 :])
+    grid = memory.reshape(*lines.shape[:-1], *how.sizes[: how.outer], how.resident, *how.sizes[how.outer + 1 :])
     for inputs, new, merges, stores, carried in strips:
         matrix_product(matrix, columns[..., inputs], memory[..., new])
         for emptied, sums, others in merges:
@@ -285,8 +285,8 @@ def _inner_merges(how: Plan, first: int, stop: int) -> Iterator[tuple[Index, Ind
         for anchor, tap, shift in how.lines[number].merges.tolist():
             # Where a sum takes what lies in the next line, or in the one before.
             edge = slice(0, shift) if shift > 0 else slice(size + shift, None)
-            apart = abs(shift) * step
-            low, high = slice(start, end - apart), slice(start + apart, end)
+            distance = abs(shift) * step
+            low, high = slice(start, end - distance), slice(start + distance, end)
             into, others = (low, high) if shift > 0 else (high, low)
             yield (
                 (*before, tap, *inside, edge, *last),
@@ -331,8 +331,8 @@ def _workspace(shape: tuple[int, ...], dtype: Any) -> Array:
     size = prod(shape) * dtype.itemsize
     if size > PRODUCT_BYTES:
         return np.empty(shape, dtype)
-    held: Array | None = getattr(_memory, "held", None)
-    if held is None:
-        held = _memory.held = np.empty(PRODUCT_BYTES, np.uint8)
-    part: Array = held[:size].view(dtype)
+    cached: Array | None = getattr(_memory, "cached", None)
+    if cached is None:
+        cached = _memory.cached = np.empty(PRODUCT_BYTES, np.uint8)
+    part: Array = cached[:size].view(dtype)
     return part.reshape(shape)

@@ -170,7 +170,7 @@ def numpy_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
         rows = max(1, BLOCK_BYTES // (pixels * _ITEMSIZE * at_once))
         strips, reads, each = 1.0, -(-columns // rows) * (taps // at_once), 2 * taps
     else:
-        rows = max(1, PRODUCT_BYTES // (taps * how.held * how.inner * _ITEMSIZE))
+        rows = max(1, PRODUCT_BYTES // (taps * how.resident * how.inner * _ITEMSIZE))
         strips, reads = -(-how.sizes[how.outer] // how.strip) / how.sizes[0], -(-columns // rows)
         each = (
             2 + sum(2 * len(line.merges) for line in how.lines) + prod(len(line.scatter_ranges) for line in how.lines)

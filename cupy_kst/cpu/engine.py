@@ -93,8 +93,8 @@ def memory(
     def copied(role: Role, converted: bool) -> int:
         """Return the bytes of an array in the compute dtype, channels first, unless it is so already."""
         _, groups, channels, *sizes = shapes[role]
-        turned = problem.channels_last and role in ("small", "large") and groups * channels > 1 and prod(sizes) > 1
-        return prod(shapes[role]) * dtype.compute.itemsize if converted or turned else 0
+        transposed = problem.channels_last and role in ("small", "large") and groups * channels > 1 and prod(sizes) > 1
+        return prod(shapes[role]) * dtype.compute.itemsize if converted or transposed else 0
 
     converts = dtype.compute != dtype.storage
     copies = copied(output, converts)

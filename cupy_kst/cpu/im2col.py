@@ -139,17 +139,17 @@ def correlate(one: Array, other: Array) -> Array:
     """
     samples, groups, rows = one.shape[:3]
     columns, positions = other.shape[2], prod(one.shape[3:])
-    together = _together(groups * max(rows, columns) * positions * one.itemsize)
+    batch = _batch(groups * max(rows, columns) * positions * one.itemsize)
 
     def product_from(first: int) -> Array:
-        some = slice(first, first + together)
+        some = slice(first, first + batch)
         left, right = (np.moveaxis(each[some], 0, 2).reshape(groups, each.shape[2], -1) for each in (one, other))
         return matrix_product(left, right.swapaxes(1, 2))
 
-    return add_up(map(product_from, range(0, samples, together)))
+    return add_up(map(product_from, range(0, samples, batch)))
 
 
-def _together(sample_bytes: int) -> int:
+def _batch(sample_bytes: int) -> int:
     return max(1, BLOCK_BYTES // sample_bytes)
 
 
@@ -165,14 +165,14 @@ def correlate_bytes(one: Window, other: Window, itemsize: int) -> int:
     """Return the bytes that `correlate` holds: two matrices, and the operands of two products unless they are views."""
     samples, groups, rows = one.shape[:3]
     columns, positions = other.shape[2], prod(one.sizes)
-    together = min(samples, _together(groups * max(rows, columns) * positions * itemsize))
+    batch = min(samples, _batch(groups * max(rows, columns) * positions * itemsize))
     copied = 0
     for shape, sizes, steps in (one, other):
         strides = _strides(shape)
-        if not merge([together, *sizes], [strides[0], *_times(steps, strides[3:])]):
-            copied += together * groups * shape[2] * positions
+        if not merge([batch, *sizes], [strides[0], *_times(steps, strides[3:])]):
+            copied += batch * groups * shape[2] * positions
     # The next operands are made while those before are held.
-    several = 2 if together < samples else 1
+    several = 2 if batch < samples else 1
     return (2 * groups * rows * columns + several * copied) * itemsize
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import cupy_kst
 from cupy_kst.gpu.build import runtime
+from tests.support.checkout import ROOT
 
 
 def test_import_loads_no_array_library_but_numpy() -> None:
@@ -161,8 +162,8 @@ def _imported(path: Path, module: str, modules: dict[str, Path]) -> set[str]:
     return found & modules.keys() - {module}
 
 
-def test_no_modules_import_each_other() -> None:
-    root = Path(cupy_kst.__file__).parent
+@pytest.mark.parametrize("root", [Path(cupy_kst.__file__).parent, ROOT / "experiments"], ids=lambda root: root.name)
+def test_no_modules_import_each_other(root: Path) -> None:
     modules = {
         ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__"): path
         for path in root.rglob("*.py")

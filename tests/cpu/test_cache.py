@@ -56,6 +56,7 @@ def _kept(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.rglob("*.nb[ci]"))
 
 
+@pytest.mark.long(but=lambda source: source == "sums.py")
 @pytest.mark.parametrize("source", ["jit/atomics.py", "sums.py"])
 def test_a_changed_source_is_compiled_anew(_copy: Path, source: str) -> None:
     stamp, *hits = _run(_copy)

@@ -47,6 +47,8 @@ def test_what_has_to_be_packed_first_is_taken_where_that_pays() -> None:
     small, large = geometry(1, 1024, 4, 512), geometry(16, 256, 32, 128)
     assert ranked(ALL, small, True)[0] == "jit_implicit_gemm"
     assert ranked(ALL, small, False)[0] == "jit_col2im"
+    # Samples share a packed weight, but each copies a weight that is not packed.
+    assert ranked(ALL, geometry(4, 1024, 4, 512), False)[0] == "jit_implicit_gemm"
     assert ranked(ALL, large, False)[0] == ranked(ALL, large, True)[0] == "jit_winograd"
     # The gradient of an input is a convolution.
     forms = ("jit_implicit_gemm", "jit_winograd", "jit_im2col", "numpy_im2col")

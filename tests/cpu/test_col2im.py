@@ -138,7 +138,7 @@ def test_long_rows_do_not_take_more_memory_than_a_few_blocks() -> None:
     assert col2im.plan(wide, 4) is None
     line = col2im.plan(Geometry.conv_transpose((1, 2, 1 << 22), (2, 2, 4), 2, 1), 4)
     assert line is not None
-    assert line.held * 4 * 4 <= col2im.PRODUCT_BYTES
+    assert line.resident * 4 * 4 <= col2im.PRODUCT_BYTES
 
 
 def test_threads_share_out_what_blas_does_not_multiply(monkeypatch: pytest.MonkeyPatch, _fresh: None) -> None:
@@ -208,7 +208,7 @@ def test_a_thread_keeps_its_memory_for_the_next_call(_fresh: None) -> None:
     w = np.ones((8, 4, 4, 4), "f4")
     call = prepare(w, stride=2, padding=1, method="ks_deconv", form="numpy_col2im")
     call(np.ones((1, 8, 6, 6), "f4"))
-    held = col2im._memory.held
+    held = col2im._memory.cached
     call(np.ones((1, 8, 9, 5), "f4"))
-    assert col2im._memory.held is held
+    assert col2im._memory.cached is held
     assert held.nbytes == col2im.PRODUCT_BYTES

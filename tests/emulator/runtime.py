@@ -1,4 +1,4 @@
-"""The emulator as a `cupy_kst.gpu.runtime.Runtime`: NumPy arrays are its device arrays."""
+"""The emulator as a `cupy_kst.gpu.build.runtime.Runtime`: NumPy arrays are its device arrays."""
 
 from __future__ import annotations
 

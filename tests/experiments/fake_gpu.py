@@ -14,7 +14,7 @@ import pytest
 
 from cupy_kst import gpu
 from cupy_kst.gpu.build import runtime
-from experiments import gpu_machine
+from experiments.bench.gpu.machine import Graph, Machine
 from tests.emulator import DEVICE, Emulator, require
 
 NAME = "fake GPU"
@@ -181,7 +181,7 @@ def _forget() -> None:
         remembered.cache_clear()
 
 
-class FakeMachine(gpu_machine.Machine):
+class FakeMachine(Machine):
     """A machine without a GPU: PyTorch computes on the CPU, and a graph is its first call."""
 
     device = "cpu"
@@ -208,11 +208,11 @@ class FakeMachine(gpu_machine.Machine):
     def synchronize(self) -> None:
         """Nothing is left to wait for."""
 
-    def capture(self, call: Callable[[int], object], calls: int) -> gpu_machine.Graph:
+    def capture(self, call: Callable[[int], object], calls: int) -> Graph:
         # A few are enough: the emulator is slow, and nobody looks at these times.
         for number in range(min(3, calls)):
             call(number)
-        return gpu_machine.Graph(calls, lambda: call(0) and None)
+        return Graph(calls, lambda: call(0) and None)
 
     capture_torch = capture
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from experiments import cli, devices
+from experiments import cli
 from experiments.errors import guarded
+from experiments.harness import devices
 from tests.support.checkout import ROOT
 
 THREADS = min(2, devices.logical_cores())

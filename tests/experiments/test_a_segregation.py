@@ -12,10 +12,14 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst import grad
-from experiments import a_flowers, a_mnist, frame, paper_pages, results, training
-from experiments.a_mnist_sheets import METHODS
-from experiments.frame import Asked, Paper
-from experiments.results import Result
+from experiments.harness import frame, results
+from experiments.harness.frame import Asked, Paper
+from experiments.harness.results import Result
+from experiments.papers.a_segregation.flowers import experiment as a_flowers
+from experiments.papers.a_segregation.mnist import experiment as a_mnist
+from experiments.papers.a_segregation.mnist.tables import METHODS
+from experiments.render import paper_pages
+from experiments.workloads.training.passes import ConvPasses
 
 from .running import Runner
 
@@ -166,7 +170,7 @@ def test_network_has_one_transposed_convolution_of_each_side() -> None:
         model = a_mnist.network(a_mnist.Init(frame.Device(), 0), 8, method)
         assert [type(layer.passes) for layer in model.layers if hasattr(layer, "passes")] == [
             passes,
-            training.ConvPasses,
+            ConvPasses,
         ]
         assert model.forward(np.zeros((2, 1, 8, 8), np.float32)).shape == (2, 1, 8, 8)
 

@@ -14,12 +14,14 @@ from PIL import Image
 
 from cupy_kst import gpu
 from cupy_kst.cpu import reference
-from experiments import b_datasets, charts, paper_pages, results
-from experiments.devices import Device
-from experiments.peers import Peers
-from experiments.segregation import allocated
-from experiments.sheets import Sheet, markdown
-from experiments.timing import CpuClock, Rounds
+from experiments.harness import results
+from experiments.harness.devices import Device
+from experiments.harness.timing import CpuClock, Rounds
+from experiments.papers.b_unified.datasets import experiment as b_datasets
+from experiments.papers.b_unified.measurements import allocated
+from experiments.peers.libraries import Peers
+from experiments.render import charts, paper_pages
+from experiments.render.sheets import Sheet, markdown
 from tests.emulator import Emulator, require
 
 from .running import Runner
@@ -139,7 +141,9 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Device:
     engines = {3: SimpleNamespace(runtime=emulator)}
     monkeypatch.setattr(gpu, "engine", engines.__getitem__)
     monkeypatch.setattr(Device, "form", lambda *_: "f32/threads")
-    monkeypatch.setattr("experiments.segregation.allocated", lambda device, call: allocated(Device(), call))
+    monkeypatch.setattr(
+        "experiments.papers.b_unified.measurements.allocated", lambda device, call: allocated(Device(), call)
+    )
     return Device(cupy)
 
 

@@ -14,13 +14,17 @@ from matplotlib.figure import Figure
 
 import cupy_kst
 from cupy_kst import Geometry
-from experiments import b_gans, b_gans_figures, charts, layers, paper_pages, results
-from experiments.devices import Device
-from experiments.frame import Settings
-from experiments.peers import Peers
-from experiments.segregation import saved_bytes
-from experiments.sheets import Sheet, markdown
-from experiments.timing import CpuClock, Rounds
+from experiments.harness import results
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.timing import CpuClock, Rounds
+from experiments.papers.b_unified.gans import experiment as b_gans
+from experiments.papers.b_unified.gans import numbers
+from experiments.papers.b_unified.measurements import saved_bytes
+from experiments.peers.libraries import Peers
+from experiments.render import charts, paper_pages
+from experiments.render.sheets import Sheet, markdown
+from experiments.workloads import layers
 
 from .running import Runner
 
@@ -54,7 +58,7 @@ def test_work_and_bytes_of_each_network(network: str) -> None:
 
 
 def test_its_layers_are_those_of_the_five_networks() -> None:
-    assert tuple(NETWORKS) == b_gans_figures.NETWORKS
+    assert tuple(NETWORKS) == numbers.NETWORKS
     units = b_gans.units(Settings(Device(), CpuClock(), Rounds.exactly(1), True, None, 1, Peers()))
     assert len(units) == len({unit.key for unit in units}) == 14
 
@@ -63,7 +67,7 @@ def test_its_layers_are_those_of_the_five_networks() -> None:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers with a 64th of their channels, and of EB-GAN the three with the smallest maps."""
 
-    def shrunk(networks: tuple[str, ...]) -> list[layers.Layer]:
+    def shrunk(networks: tuple[str, ...]) -> list[layers.LayerSpec]:
         every = [layer for layer in named(networks) if max(layer.in_size) <= 32]
         return [
             replace(layer, in_channels=layer.in_channels // 64, out_channels=-(-layer.out_channels // 64))
@@ -110,7 +114,7 @@ def test_a_wrong_method_ends_the_run(small: None, run: Runner, tmp_path: Path, m
 def made_result(**changes: Any) -> results.Result:
     """A result that was not measured: method n takes n+1 times a layer's number of milliseconds, backwards."""
     rows = []
-    for number, layer in enumerate(layers.named(b_gans_figures.NETWORKS), start=1):
+    for number, layer in enumerate(layers.named(numbers.NETWORKS), start=1):
         for place, method in enumerate(METHODS):
             seconds = number * (5 - place) * 1e-3
             rows.append(

@@ -15,9 +15,11 @@ import cupy_kst
 from cupy_kst import Geometry
 from cupy_kst.cpu import reference
 from cupy_kst.testing import Arrays, Case, cases, examples
-from experiments import harness, segregation
-from experiments.devices import Device
-from experiments.timing import CpuClock, Rounds
+from experiments.harness import comparison
+from experiments.harness.devices import Device
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
+from experiments.papers.b_unified import measurements
 
 from .test_b_size_table import fixed_example, geometry_of
 
@@ -37,7 +39,7 @@ def test_saved_bytes_of_the_layers_of_eb_gan(
     side: int, channels: int, gross: int, net_of_padded: int, net_of_input: int
 ) -> None:
     geometry = Geometry.conv_transpose((1, channels, side, side), (channels, 1, 4, 4), 2, 1)
-    assert segregation.saved_bytes(geometry, 4) == segregation.Saved(gross, net_of_padded, net_of_input)
+    assert measurements.saved_bytes(geometry, 4) == measurements.Saved(gross, net_of_padded, net_of_input)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_saved_bytes_of_the_layers_of_eb_gan(
 )
 def test_saved_bytes_of_a_photograph(kernel: int, padding: int, gross: int, net_of_padded: int) -> None:
     geometry = Geometry.conv_transpose((1, 3, 224, 224), (3, 3, kernel, kernel), 2, padding)
-    saved = segregation.saved_bytes(geometry, 4)
+    saved = measurements.saved_bytes(geometry, 4)
     assert (saved.gross, saved.net_of_padded) == (gross, net_of_padded)
 
 
@@ -53,7 +55,7 @@ def test_saved_bytes_of_a_photograph(kernel: int, padding: int, gross: int, net_
 def test_gross_bytes_are_the_workspace_of_zero_insertion(case: Case) -> None:
     geometry = geometry_of(case)
     costs = cupy_kst.costs(case.input_shape, case.weight_shape, **case.options)
-    assert segregation.saved_bytes(geometry, 4).gross == costs["zero_insertion"].workspace_bytes
+    assert measurements.saved_bytes(geometry, 4).gross == costs["zero_insertion"].workspace_bytes
 
 
 @pytest.mark.parametrize("stride", [2, 3])
@@ -70,7 +72,7 @@ def test_the_padded_input_is_what_windows_reach(kernel: int, padding: int, strid
         if (output + padding - tap) % stride == 0
     }
     padded = max(*reached, size - 1) - min(*reached, 0) + 1
-    saved = segregation.saved_bytes(geometry, 1)
+    saved = measurements.saved_bytes(geometry, 1)
     assert saved.gross - saved.net_of_padded == padded**2
     assert saved.gross - saved.net_of_input == size**2
 
@@ -78,22 +80,22 @@ def test_the_padded_input_is_what_windows_reach(kernel: int, padding: int, strid
 @given(examples(ranks=(2,), batches=(1, 2), max_dilation=1, bias=False))
 def test_the_fast_definition_is_the_definition(example: tuple[Case, Arrays]) -> None:
     case, arrays = example
-    timed = harness.Case("a", arrays.input, arrays.weight, case.options)
-    result = segregation.definition(timed, geometry_of(case))
+    timed = comparison.Case("a", arrays.input, arrays.weight, case.options)
+    result = measurements.definition(timed, geometry_of(case))
     np.testing.assert_array_equal(result, reference.conv_transpose(arrays.input, arrays.weight, **case.options))
 
 
 def measured(**changes: Any) -> list[dict[str, Any]]:
     case, arrays = fixed_example()
-    timed = harness.Case("a", arrays.input, arrays.weight, case.options)
+    timed = comparison.Case("a", arrays.input, arrays.weight, case.options)
     methods = ("zero_insertion", "unified")
-    return segregation.rows_of(timed, methods, Device(), CpuClock(), Rounds.exactly(1), **changes)
+    return measurements.rows_of(timed, methods, Device(), CpuClock(), Rounds.exactly(1), **changes)
 
 
 def test_rows_are_of_methods_and_extras() -> None:
-    def extras(geometry: Geometry, x: Any, weight: Any) -> dict[str, segregation.Extra]:
+    def extras(geometry: Geometry, x: Any, weight: Any) -> dict[str, measurements.Extra]:
         options = {"stride": 2, "padding": (2, 1)}
-        return {"other": segregation.Extra(lambda: cupy_kst.conv_transpose2d(x, weight, **options), 32)}
+        return {"other": measurements.Extra(lambda: cupy_kst.conv_transpose2d(x, weight, **options), 32)}
 
     base, unified, other = measured(extras_of=extras)
     assert [row["method"] for row in (base, unified, other)] == ["zero_insertion", "unified", "other"]
@@ -102,14 +104,14 @@ def test_rows_are_of_methods_and_extras() -> None:
     assert unified["macs"] == unified["useful_macs"] < base["macs"]
     assert (other["table_bytes"], other["form"]) == (32, None)
     assert "macs" not in other
-    assert harness.wrong_rows([base, unified, other]) == []
+    assert wrong_rows([base, unified, other]) == []
 
 
 def test_a_wrong_result_is_seen() -> None:
-    def extras(geometry: Geometry, x: Any, weight: Any) -> dict[str, segregation.Extra]:
-        return {"wrong": segregation.Extra(lambda: np.zeros(geometry.output_shape, x.dtype), 0)}
+    def extras(geometry: Geometry, x: Any, weight: Any) -> dict[str, measurements.Extra]:
+        return {"wrong": measurements.Extra(lambda: np.zeros(geometry.output_shape, x.dtype), 0)}
 
-    assert [row["method"] for row in harness.wrong_rows(measured(extras_of=extras))] == ["wrong"]
+    assert [row["method"] for row in wrong_rows(measured(extras_of=extras))] == ["wrong"]
 
 
 def test_bytes_that_numpy_takes_beside_the_output() -> None:
@@ -117,7 +119,7 @@ def test_bytes_that_numpy_takes_beside_the_output() -> None:
         del_me = np.zeros(3_000_000, np.uint8)
         return del_me[:1_000_000] + np.uint8(1)
 
-    assert 3_000_000 <= segregation.allocated(Device(), call) < 3_010_000
+    assert 3_000_000 <= measurements.allocated(Device(), call) < 3_010_000
 
 
 def test_bytes_that_cupy_allocates_beside_the_output() -> None:
@@ -148,11 +150,11 @@ def test_bytes_that_cupy_allocates_beside_the_output() -> None:
             allocator(size)
         return np.empty(1000, np.uint8)
 
-    assert segregation.allocated(Device(cupy), call) == 5120
+    assert measurements.allocated(Device(cupy), call) == 5120
     assert allocator is outside
 
 
 def test_geometric_mean() -> None:
-    assert segregation.geometric_mean([0.5, 2]) == pytest.approx(1)
-    assert segregation.geometric_mean(iter([2, 8])) == pytest.approx(4)
-    assert math.isfinite(segregation.geometric_mean([1e-300, 1e300]))
+    assert measurements.geometric_mean([0.5, 2]) == pytest.approx(1)
+    assert measurements.geometric_mean(iter([2, 8])) == pytest.approx(4)
+    assert math.isfinite(measurements.geometric_mean([1e-300, 1e300]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import cupy_kst
 from cupy_kst import Geometry
 from cupy_kst.testing import Arrays, Case, examples
-from experiments import size_table
+from experiments.papers.b_unified import size_table
 from tests.emulator import Emulator, require
 from tests.support import nvrtc
 from tests.support.engines import emulate, expected

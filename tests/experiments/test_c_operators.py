@@ -16,15 +16,16 @@ from cupy_kst import Geometry, grad
 from cupy_kst.cpu import reference, regions, windows
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import form_of
-from experiments import c_operators, c_operators_tables, c_sides, c_work, cli
-from experiments.c_sides import OPERATORS, Layer
-from experiments.devices import Device
+from experiments import cli
 from experiments.errors import guarded
-from experiments.frame import Settings
-from experiments.harness import wrong_rows
-from experiments.peers import Peers
-from experiments.results import read
-from experiments.timing import CpuClock, Rounds
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.results import read
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
+from experiments.papers.c_cks.operators import author_rules, backends, experiment, tables
+from experiments.papers.c_cks.operators.backends import OPERATORS, SquareLayerSpec
+from experiments.peers.libraries import Peers
 
 CONV_V2, CONV_V2_STRIDED, KS_DECONV, SK_DILATED = OPERATORS
 
@@ -71,7 +72,7 @@ KS_DECONV_LEFT = [
 
 @pytest.mark.parametrize(("taps", "side", "left", "scale_up"), CONV_V2_LEFT)
 def test_work_that_conv_v2_leaves(taps: int, side: int, left: float, scale_up: float | None) -> None:
-    work = c_operators.work(Layer(CONV_V2, taps, side))
+    work = experiment.work(SquareLayerSpec(CONV_V2, taps, side))
     assert work["skipped_by_rule"] == pytest.approx(1 - left, abs=6e-5)
     assert work["skipped_counted"] == work["trimmed_counted"] == work["skipped_by_rule"]
     if scale_up:
@@ -80,22 +81,22 @@ def test_work_that_conv_v2_leaves(taps: int, side: int, left: float, scale_up: f
 
 @pytest.mark.parametrize(("taps", "side", "scale_up", "left", "left_of_whole"), KS_DECONV_LEFT)
 def test_work_that_ks_deconv_leaves(taps: int, side: int, scale_up: float, left: float, left_of_whole: float) -> None:
-    layer = Layer(KS_DECONV, taps, 2 * side)
+    layer = SquareLayerSpec(KS_DECONV, taps, 2 * side)
     assert layer.geometry.output_shape[-1] == side
-    work = c_operators.work(layer)
+    work = experiment.work(layer)
     assert work["skipped_by_rule"] == work["skipped_counted"] == pytest.approx(1 - left, abs=6e-5)
     assert work["trimmed_counted"] == pytest.approx(1 - left_of_whole, abs=6e-5)
     assert work["scale_up"] == pytest.approx(scale_up, abs=6e-5)
 
 
-@pytest.mark.parametrize("layer", c_operators.layers(quick=False), ids=str)
-def test_rule_and_count_agree(layer: Layer) -> None:
-    work = c_operators.work(layer)
+@pytest.mark.parametrize("layer", experiment.layers(quick=False), ids=str)
+def test_rule_and_count_agree(layer: SquareLayerSpec) -> None:
+    work = experiment.work(layer)
     assert work["skipped_by_rule"] == work["skipped_counted"]
     assert 0 < work["trimmed_counted"] <= work["skipped_counted"] < 1
 
 
-def met(side: c_work.Side) -> int:
+def met(side: author_rules.Axis) -> int:
     """Return the pairs of an output and a tap that stands on the map, one by one."""
     places = (o * side.stride + tap - side.padding for o in range(side.small) for tap in range(side.taps))
     return sum(0 <= place < side.large for place in places)
@@ -107,8 +108,8 @@ def test_rules_count_what_stands_on_the_map() -> None:
         small = (large + 2 * padding - taps) // stride + 1
         if small < 1:
             continue
-        side = c_work.Side(large, small, taps, stride, padding)
-        counts = {rule(side) for rule in (c_work.conv_v2, c_work.ks_deconv, c_work.sk_dilated)}
+        side = author_rules.Axis(large, small, taps, stride, padding)
+        counts = {rule(side) for rule in (author_rules.conv_v2, author_rules.ks_deconv, author_rules.sk_dilated)}
         assert counts == {met(side)}, side
         checked += 1
     assert checked > 500
@@ -118,8 +119,8 @@ def test_rules_count_what_stands_on_the_map() -> None:
 @pytest.mark.parametrize("side", [2, 8, 16])
 def test_numpy_multiplies_as_many(taps: int, side: int) -> None:
     """What NumPy's trimmed forms multiply: the parts they make of an axis."""
-    axis = Layer(CONV_V2_STRIDED, taps, side).geometry.axes[-1]
-    rule = c_work.conv_v2(Layer(CONV_V2_STRIDED, taps, side).axis)
+    axis = SquareLayerSpec(CONV_V2_STRIDED, taps, side).geometry.axes[-1]
+    rule = author_rules.conv_v2(SquareLayerSpec(CONV_V2_STRIDED, taps, side).axis)
     assert sum(len(part.outputs) * len(part.taps) for part in regions.trimmed_conv(axis)) == rule
     classes = [part for one in axis.classes for part in regions.trimmed_class(axis, one)]
     assert sum(len(part.outputs) * len(part.taps) for part in classes) == rule
@@ -128,11 +129,14 @@ def test_numpy_multiplies_as_many(taps: int, side: int) -> None:
 def test_where_the_code_trims() -> None:
     """With 3 taps and stride 2 the scale-up of X is 2.25 at side 2, 1.0635 at 32 and 1.0315 at 64."""
     trims = {
-        side: [c_operators.work(Layer(CONV_V2_STRIDED, 3, side))[f"code_{version}_trims"] for version in ("1.0", "1.2")]
+        side: [
+            experiment.work(SquareLayerSpec(CONV_V2_STRIDED, 3, side))[f"code_{version}_trims"]
+            for version in ("1.0", "1.2")
+        ]
         for side in (2, 32, 64)
     }
     assert trims == {2: [True, True], 32: [True, False], 64: [False, False]}
-    assert c_operators.work(Layer(CONV_V2, 3, 4))["code_1.2_trims"] is None
+    assert experiment.work(SquareLayerSpec(CONV_V2, 3, 4))["code_1.2_trims"] is None
 
 
 # Measuring
@@ -140,9 +144,9 @@ def test_where_the_code_trims() -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.title)
 @pytest.mark.parametrize(("taps", "side"), [(3, 4), (4, 5), (5, 4)])
-def test_every_way_gives_the_same(operator: c_sides.Operator, taps: int, side: int) -> None:
-    layer = Layer(operator, taps, side, samples=3, channels=2)
-    rows = c_operators.measure(layer, settings(peers=Peers(modules=torch_if_any())))
+def test_every_backend_gives_the_same(operator: backends.Operator, taps: int, side: int) -> None:
+    layer = SquareLayerSpec(operator, taps, side, samples=3, channels=2)
+    rows = experiment.measure(layer, settings(peers=Peers(modules=torch_if_any())))
     roles = ["baseline", "called", *(["whole"] if operator.op != "conv_weight" else []), "trimmed"]
     assert [row["role"] for row in rows] == roles + ["torch"] * bool(torch_if_any())
     assert not wrong_rows(rows)
@@ -166,7 +170,7 @@ def test_wrong_results_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         arguments[-1][...] = 0
 
     monkeypatch.setattr(windows, "convolve_parts", nothing)
-    rows = c_operators.measure(Layer(CONV_V2, 3, 4, samples=3, channels=2), settings())
+    rows = experiment.measure(SquareLayerSpec(CONV_V2, 3, 4, samples=3, channels=2), settings())
     assert [row["role"] for row in wrong_rows(rows)] == ["trimmed"]
 
 
@@ -179,7 +183,7 @@ def test_wrong_results_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_pinned_forms(
-    operator: c_sides.Operator, side: int, form: str, forms: list[str], monkeypatch: pytest.MonkeyPatch
+    operator: backends.Operator, side: int, form: str, forms: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU is asked for, on NumPy: the names of the forms are noted and left out."""
     asked, prepare = [], cupy_kst.prepare
@@ -190,23 +194,23 @@ def test_pinned_forms(
 
     monkeypatch.setattr(cupy_kst, "prepare", without_form)
     monkeypatch.setattr(Device, "form", lambda *_: form)
-    layer = Layer(operator, 3, side, samples=2, channels=2)
+    layer = SquareLayerSpec(operator, 3, side, samples=2, channels=2)
     x, w, g = layer.arrays()
-    ways = c_sides._pinned(layer, Device(), x, w, g)
+    found = backends._pinned(layer, Device(), x, w, g)
     if operator.op == "conv_weight":
-        assert ways == []
+        assert found == []
         return
     assert asked == forms
     assert all(form_of(operator.method, DTYPES["float32"], name) is not None for name in asked)
-    for way in ways:
-        np.testing.assert_allclose(way.call(), c_sides.expected(layer, slice(None)), atol=1e-5)
+    for backend in found:
+        np.testing.assert_allclose(backend.call(), backends.expected(layer, slice(None)), atol=1e-5)
 
 
 def test_expected_is_the_definition() -> None:
     for operator in OPERATORS:
-        layer = Layer(operator, 3, 6, samples=2, channels=2)
+        layer = SquareLayerSpec(operator, 3, 6, samples=2, channels=2)
         x, w, g = layer.arrays()
-        found = c_sides.expected(layer, slice(1, None))
+        found = backends.expected(layer, slice(1, None))
         if operator.op == "conv":
             np.testing.assert_allclose(found, reference.conv(x, w, **layer.options)[1:])
         elif operator.op == "conv_input":
@@ -220,7 +224,7 @@ def test_expected_is_the_definition() -> None:
 
 def row(side: int, role: str, median: float, **changed: Any) -> dict[str, Any]:
     """Return a row of a 3x3 ConvV2 as the JSON has it."""
-    layer = Layer(CONV_V2, 3, side)
+    layer = SquareLayerSpec(CONV_V2, 3, side)
     return {
         "unit": f"{side}",
         "operator": "ConvV2",
@@ -228,7 +232,7 @@ def row(side: int, role: str, median: float, **changed: Any) -> dict[str, Any]:
         "stride": 1,
         "input_shape": list(layer.input_shape),
         "output_shape": list(layer.geometry.output_shape),
-        **c_operators.work(layer),
+        **experiment.work(layer),
         "role": role,
         "method": "direct" if role == "baseline" else "conv_v2",
         "form": "numpy_im2col",
@@ -251,21 +255,21 @@ def test_where_trimming_is_said_to_pay() -> None:
         # Faster, but by too few samples.
         [row(16, "whole", 9.0, repeats=2), row(16, "trimmed", 1.0)],
     ]
-    assert c_operators_tables._where_faster(pairs) == "2 (2.0x)"
-    assert c_operators_tables._where_faster(pairs[1:]) == "none"
-    assert c_operators_tables._where_faster([[row(2, "trimmed", 1.0)]]) == "not measured"
+    assert tables._where_faster(pairs) == "2 (2.0x)"
+    assert tables._where_faster(pairs[1:]) == "none"
+    assert tables._where_faster([[row(2, "trimmed", 1.0)]]) == "not measured"
 
 
 def test_largest_map_that_is_trimmed() -> None:
     rows = [row(side, "whole", 1.0) for side in (2, 16, 64)]
-    assert c_operators_tables._up_to(rows, "library_trims") == "up to 16"
-    assert c_operators_tables._up_to(rows[2:], "library_trims") == "never"
-    assert c_operators_tables._up_to(rows, "code_1.2_trims") == "-"
+    assert tables._up_to(rows, "library_trims") == "up to 16"
+    assert tables._up_to(rows[2:], "library_trims") == "never"
+    assert tables._up_to(rows, "code_1.2_trims") == "-"
 
 
 @pytest.mark.long
 def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(c_operators, "QUICK_SIDES", (2, 4))
+    monkeypatch.setattr(experiment, "QUICK_SIDES", (2, 4))
     arguments = ["c_operators", "--quick", "--device", "cpu", "--threads", "1", "--out", str(tmp_path)]
     assert guarded(lambda: cli.run(arguments)) == 0
     out = capsys.readouterr().out
@@ -277,7 +281,7 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     for words in ("Where trimming pays", "ConvV2, stride 1", "KS-deconv, stride 2", "2->1", "not of the paper"):
         assert words in out
     assert ("PyTorch is left out" in out) == (not torch_if_any())
-    for sheet in c_operators.PAPER.sheets(result):
+    for sheet in experiment.PAPER.sheets(result):
         assert len({len(cells) for cells in sheet.rows}) == 1
     with Image.open(tmp_path / "c_operators.png") as image:
         assert image.format == "PNG"
@@ -285,6 +289,6 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 def test_geometry_of_a_layer() -> None:
-    layer = Layer(KS_DECONV, 5, 16)
+    layer = SquareLayerSpec(KS_DECONV, 5, 16)
     assert layer.geometry == Geometry.conv((64, 64, 16, 16), (64, 64, 5, 5), 2, 2)
-    assert layer.axis == c_work.Side(16, 8, 5, 2, 2)
+    assert layer.axis == author_rules.Axis(16, 8, 5, 2, 2)

@@ -11,19 +11,20 @@ import pytest
 from PIL import Image
 
 import cupy_kst
-from experiments import c_memory, c_network, c_patches, c_training, cli
-from experiments.c_memory import Job
-from experiments.c_network import OURS, PEER, Design
-from experiments.c_patches import SIDE, Task
-from experiments.data import Labelled
-from experiments.devices import Device
+from experiments import cli
 from experiments.errors import ExperimentError, guarded
-from experiments.frame import Settings
-from experiments.harness import wrong_rows
-from experiments.peers import Peers
-from experiments.results import read
-from experiments.timing import CpuClock, Rounds
-from experiments.training import ConvPasses
+from experiments.harness.devices import Device
+from experiments.harness.frame import Settings
+from experiments.harness.results import read
+from experiments.harness.rows import wrong_rows
+from experiments.harness.timing import CpuClock, Rounds
+from experiments.papers.c_cks.training import experiment, learners, memory, patches
+from experiments.papers.c_cks.training.learners import OURS, PEER, Design
+from experiments.papers.c_cks.training.memory import Job
+from experiments.papers.c_cks.training.patches import SIDE, ImageSets
+from experiments.peers.libraries import Peers
+from experiments.workloads.data import Labelled
+from experiments.workloads.training.passes import ConvPasses
 
 TINY = Design((2, 9), ((3, 5), (4, 3)), 3)
 
@@ -32,14 +33,14 @@ def settings(**modules: Any) -> Settings:
     return Settings(Device(), CpuClock(), Rounds.exactly(1), True, None, 1, Peers(modules=modules))
 
 
-def task(images: int = 12) -> Task:
+def sets(images: int = 12) -> ImageSets:
     draw = np.random.default_rng(3)
 
     def part() -> Labelled:
         pixels = draw.random((images, *TINY.image[:1], TINY.image[1], TINY.image[1]), dtype=np.float32)
         return Labelled(pixels, np.arange(images) % TINY.classes)
 
-    return Task("noise", part(), part())
+    return ImageSets("noise", part(), part())
 
 
 # Patches
@@ -48,7 +49,7 @@ def task(images: int = 12) -> Task:
 def test_photographs_are_cut_without_overlap() -> None:
     from sklearn.datasets import load_sample_images
 
-    found = c_patches.load(None)
+    found = patches.load(None)
     assert (found.train.images.shape, found.test.images.shape) == ((384, 3, SIDE, SIDE), (96, 3, SIDE, SIDE))
     assert np.bincount(found.train.labels).tolist() == [48] * 8
     assert np.bincount(found.test.labels).tolist() == [12] * 8
@@ -72,7 +73,7 @@ def pictures(folder: Path, classes: dict[str, int]) -> Path:
 
 
 def test_class_folders(tmp_path: Path) -> None:
-    found = c_patches.load(pictures(tmp_path, {"a": 3, "b": 2, "c": 6}))
+    found = patches.load(pictures(tmp_path, {"a": 3, "b": 2, "c": 6}))
     # Of 128 x 128 pixels a picture has 16 patches; of the pictures of a class the second and the seventh are to test.
     assert np.bincount(found.train.labels).tolist() == [2 * 16, 16, 5 * 16]
     assert np.bincount(found.test.labels).tolist() == [16, 16, 16]
@@ -102,7 +103,7 @@ def test_folder_of_digits(tmp_path: Path) -> None:
         (tmp_path / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(number * 28 * 28))
         header = bytes([0, 0, 8, 1]) + np.array([number], ">u4").tobytes()
         (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(header + bytes(range(number)))
-    found = c_patches.load(tmp_path)
+    found = patches.load(tmp_path)
     assert found.train.images.shape == (5, 1, 28, 28)
     assert found.test.labels.tolist() == [0, 1]
 
@@ -123,15 +124,15 @@ def torch_if_any() -> dict[str, Any]:
 
 
 def test_design() -> None:
-    assert Design((3, 32), c_training.STAGES, 8).maps == [(3, 32), (32, 16), (64, 8), (128, 4), (128, 2)]
+    assert Design((3, 32), experiment.STAGES, 8).maps == [(3, 32), (32, 16), (64, 8), (128, 4), (128, 2)]
     assert TINY.maps == [(2, 9), (3, 5), (4, 3)]
 
 
 def test_losses_coincide_in_float64() -> None:
     found = {}
     for side in sides():
-        learner = c_network.learner(side, TINY, Device(), torch_if_any().get("torch"), "float64")
-        x, labels = task().train.images.astype(np.float64), task().train.labels
+        learner = learners.learner(side, TINY, Device(), torch_if_any().get("torch"), "float64")
+        x, labels = sets().train.images.astype(np.float64), sets().train.labels
         found[side] = [learner.number(learner.step(x, labels)) for _ in range(20)]
         assert learner.scores(x).shape == (12, 3)
     first = found.pop("C-K-S")
@@ -141,7 +142,7 @@ def test_losses_coincide_in_float64() -> None:
 
 
 def test_first_gradients_are_checked() -> None:
-    rows = c_training.gradients(TINY, task(), 12, sides(), settings(**torch_if_any()))
+    rows = experiment.gradients(TINY, sets(), 12, sides(), settings(**torch_if_any()))
     assert [row["side"] for row in rows] == sides()
     assert all(0 < row["max_abs_error"] < 1e-5 for row in rows)
     assert not wrong_rows(rows)
@@ -156,14 +157,14 @@ class Turned(ConvPasses):
 
 def test_wrong_gradients_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OURS, "with zeros", Turned("direct", "zero_insertion", "zero_dilation"))
-    rows = c_training.gradients(TINY, task(), 12, list(OURS), settings())
+    rows = experiment.gradients(TINY, sets(), 12, list(OURS), settings())
     assert [row["side"] for row in wrong_rows(rows)] == ["with zeros"]
-    wide = c_training.train_wide(TINY, task(), 4, list(OURS), settings())
+    wide = experiment.train_wide(TINY, sets(), 4, list(OURS), settings())
     assert [row["side"] for row in wrong_rows([row for row in wide if "tolerance" in row])] == ["with zeros"]
 
 
 def test_training_rows() -> None:
-    rows = c_training.train(TINY, task(), 4, list(OURS), settings())
+    rows = experiment.train(TINY, sets(), 4, list(OURS), settings())
     epochs = [row for row in rows if "epoch" in row]
     assert [row["epoch"] for row in epochs if row["side"] == "C-K-S"] == [1, 2, 3]
     assert {len(row["losses"]) for row in epochs} == {3}
@@ -174,13 +175,13 @@ def test_training_rows() -> None:
 
 def test_batch_is_no_larger_than_the_data(tmp_path: Path) -> None:
     small = replace(settings(), data=pictures(tmp_path, {"a": 2, "b": 2}), quick=False)
-    units = {unit.key: unit for unit in c_training.units(small)}
+    units = {unit.key: unit for unit in experiment.units(small)}
     (row,) = {row["input_shape"][0] for row in units["work"].rows()}
     assert row == 32
 
 
 def test_work_is_that_of_the_network() -> None:
-    rows = c_training.work(TINY, 64)
+    rows = experiment.work(TINY, 64)
     assert [(row["layer"], row["pass"]) for row in rows] == [
         (1, "conv"),
         (1, "conv_weight"),
@@ -197,14 +198,14 @@ def test_work_is_that_of_the_network() -> None:
 # Memory
 
 
-needs_proc = pytest.mark.skipif(not c_memory.can_measure(), reason="Linux's /proc is not here")
+needs_proc = pytest.mark.skipif(not memory.can_measure(), reason="Linux's /proc is not here")
 
 
 @pytest.mark.long
 @needs_proc
 def test_memory_grows_with_the_batch() -> None:
     design = Design((3, 32), ((16, 3),), 8)
-    few, many = (c_memory.measure(Job("C-K-S", design, "cpu", 1, None, batch, 2)) for batch in (8, 384))
+    few, many = (memory.measure(Job("C-K-S", design, "cpu", 1, None, batch, 2)) for batch in (8, 384))
     # Of 384 samples the images, the convolution's output and its gradient have 4.7 + 6.3 + 6.3 MB.
     assert many["grown_bytes"] - few["grown_bytes"] > 15e6
     assert many["grown_bytes"] == many["peak_bytes"] - many["rest_bytes"]
@@ -214,17 +215,17 @@ def test_memory_grows_with_the_batch() -> None:
 @needs_proc
 def test_process_trains_what_this_one_does(tmp_path: Path) -> None:
     job = Job("with zeros", Design((3, 32), ((4, 3),), 2), "cpu", 1, str(pictures(tmp_path, {"a": 2, "b": 2})), 32, 1)
-    found = c_patches.load(tmp_path).train
-    learner = c_network.learner(job.side, job.design, Device())
+    found = patches.load(tmp_path).train
+    learner = learners.learner(job.side, job.design, Device())
     here = learner.number(learner.step(found.images, found.labels))
-    assert c_memory.measure(job)["loss"] == pytest.approx(here, rel=1e-4)
+    assert memory.measure(job)["loss"] == pytest.approx(here, rel=1e-4)
 
 
 @needs_proc
 def test_process_that_fails_is_one_line(tmp_path: Path) -> None:
     job = Job("C-K-S", TINY, "cpu", 1, str(tmp_path), 4, 1)
     with pytest.raises(ExperimentError, match=r"memory of C-K-S: the process that trains failed: .*no pictures"):
-        c_memory.measure(job)
+        memory.measure(job)
 
 
 # The run
@@ -237,8 +238,8 @@ def run(folder: Path) -> int:
 
 def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     took = {"rest_bytes": 10, "peak_bytes": 30, "grown_bytes": 20, "device_bytes": None, "loss": 1.0}
-    monkeypatch.setattr(c_memory, "can_measure", lambda: True)
-    monkeypatch.setattr(c_memory, "measure", lambda job: {**took, "grown_bytes": 20 if job.side == "C-K-S" else 50})
+    monkeypatch.setattr(memory, "can_measure", lambda: True)
+    monkeypatch.setattr(memory, "measure", lambda job: {**took, "grown_bytes": 20 if job.side == "C-K-S" else 50})
     assert run(tmp_path) == 0
     out = capsys.readouterr().out
     for words in (*sides(), "The losses coincide", "2.50x", "Products of one step", "figures are not known"):
@@ -247,7 +248,7 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert result.complete
     keys = ["work", "gradients", "training", "float64", *(f"memory-{side}" for side in sides())]
     assert list(dict.fromkeys(row["unit"] for row in result.rows)) == keys
-    for sheet in c_training.PAPER.sheets(result):
+    for sheet in experiment.PAPER.sheets(result):
         assert all(len(cells) == len(sheet.columns) for cells in sheet.rows)
     with Image.open(tmp_path / "c_training.png") as image:
         assert image.format == "PNG"
@@ -257,8 +258,8 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
 def test_run_without_peer_or_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(c_memory, "can_measure", lambda: False)
-    monkeypatch.setattr("experiments.frame.load", lambda: Peers(missing=["PyTorch is left out: not installed"]))
+    monkeypatch.setattr(memory, "can_measure", lambda: False)
+    monkeypatch.setattr("experiments.harness.frame.load", lambda: Peers(missing=["PyTorch is left out: not installed"]))
     assert run(tmp_path) == 0
     out = capsys.readouterr().out
     assert "Memory is left out" in out

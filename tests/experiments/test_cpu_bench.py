@@ -22,26 +22,21 @@ from threadpoolctl import threadpool_info
 import cupy_kst
 from cupy_kst.cpu import reference
 from cupy_kst.cpu.jit import threads
-from experiments import (
-    blas,
-    cpu_bench,
-    cpu_bench_tables,
-    devices,
-    environment,
-    layers,
-    peers,
-    ratios,
-    report,
-    results,
-    sides,
-    timing,
-)
-from experiments.layers import Layer
+from experiments import report
+from experiments.bench.cpu import blas, measure, ratios, tables
+from experiments.bench.cpu import experiment as cpu_bench
+from experiments.harness import devices, environment, results, timing
+from experiments.peers import backends
+from experiments.peers.libraries import Peers, load
+from experiments.peers.pytorch import symmetric
+from experiments.workloads import layers
+from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import OPERATIONS, LayerOperation, Operation
 
 from .running import THREADS, Run, Runner, spawn
 from .test_report import empty_tables
 
-HERE = peers.load()
+HERE = load()
 OWN = {
     "forward": {"auto", "prepared", "zero_insertion"},
     "input": {"auto", "prepared", "direct"},
@@ -74,7 +69,7 @@ def key(row: dict[str, Any]) -> tuple[str, int, str]:
 
 
 def test_a_row_for_every_layer_and_operation(done: Bench) -> None:
-    expected = [(layer, 1, each) for each in sides.OPERATIONS for layer in cpu_bench.QUICK]
+    expected = [(layer, 1, each) for each in OPERATIONS for layer in cpu_bench.QUICK]
     assert [key(row) for row in done.result.rows] == expected
 
 
@@ -91,16 +86,17 @@ def test_sides_of_every_row(done: Bench) -> None:
                 assert ratio == pytest.approx(next(medians) / next(medians))
 
 
-def test_figures_of_every_side(done: Bench) -> None:
+def test_figures_of_every_backend(done: Bench) -> None:
     for row in done.result.rows:
-        for side in row["sides"].values():
-            assert 0 < side["min_s"] <= side["q1_s"] <= side["median_s"] <= side["q3_s"] <= side["max_s"] < 10
-            assert side["repeats"] == 3
+        for backend in row["sides"].values():
+            times = [backend[name] for name in ("min_s", "q1_s", "median_s", "q3_s", "max_s")]
+            assert times[0] > 0 and times == sorted(times) and times[-1] < 10
+            assert backend["repeats"] == 3
             # float32 rounds these sums; an error of exactly nothing would mean that nothing was compared.
-            assert 0 < side["max_relative_error"] < 1e-5
-            assert 0 < side["max_abs_error"] < side["tolerance"] < 0.1
-            assert side["flops_per_s"] * side["median_s"] == pytest.approx(row["useful_flops"])
-            assert side["bytes_per_s"] * side["median_s"] == pytest.approx(row["array_bytes"])
+            assert 0 < backend["max_relative_error"] < 1e-5
+            assert 0 < backend["max_abs_error"] < backend["tolerance"] < 0.1
+            assert backend["flops_per_s"] * backend["median_s"] == pytest.approx(row["useful_flops"])
+            assert backend["bytes_per_s"] * backend["median_s"] == pytest.approx(row["array_bytes"])
         assert row["explained"][0].startswith("NumPy: ")
 
 
@@ -118,7 +114,7 @@ def test_a_row_says_that_pytorch_cannot_say_its_padding(done: Bench) -> None:
     if "torch" not in HERE.modules:
         pytest.skip("PyTorch is not installed")
     for row in done.result.rows:
-        noted = [name for name, side in row["sides"].items() if "note" in side]
+        noted = [name for name, backend in row["sides"].items() if "note" in backend]
         assert noted == (["torch"] if row["layer"] == "SD-DCGAN 3" else [])
     assert "SD-DCGAN 3*" in done.run.out
     assert "DiscoGAN 4*" not in done.run.out
@@ -137,7 +133,7 @@ def test_where_it_was_measured(done: Bench) -> None:
         assert where["builds"]["torch"]["threads"] == THREADS
         assert where["builds"]["torch"]["onednn"]
     asked = done.result.parameters
-    assert (asked["quick"], asked["batches"], asked["operations"]) == (True, [1], list(sides.OPERATIONS))
+    assert (asked["quick"], asked["batches"], asked["operations"]) == (True, [1], list(OPERATIONS))
     assert asked["left_out"] == []
 
 
@@ -145,7 +141,7 @@ def test_output_is_plain_and_complete(done: Bench) -> None:
     assert done.run.err == ""
     assert "\x1b" not in done.run.out
     assert "…" not in done.run.out
-    for words in cpu_bench_tables.WORDS.values():
+    for words in tables.WORDS.values():
         assert f"{words}, batch 1" in done.run.out
     for name in ("cpu_bench.json", "cpu_bench.png"):
         assert f"written: {done.folder / name}" in done.run.out.splitlines()
@@ -154,7 +150,7 @@ def test_output_is_plain_and_complete(done: Bench) -> None:
 @pytest.mark.parametrize("width", [80, 110, 120])
 def test_tables_fit_their_width(done: Bench, width: int) -> None:
     stream = StringIO()
-    Console(file=stream, width=width).print(*cpu_bench_tables.terminal(done.result.rows, width), sep="\n")
+    Console(file=stream, width=width).print(*tables.terminal(done.result.rows, width), sep="\n")
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     assert max(map(len, lines)) <= width
     assert "…" not in stream.getvalue()
@@ -169,7 +165,7 @@ def test_chart_is_a_picture(done: Bench) -> None:
         assert np.asarray(image.convert("L")).std() > 20
 
 
-# Layers and sides
+# Layers and backends
 
 
 def test_layers_stand_once() -> None:
@@ -183,7 +179,7 @@ def test_layers_stand_once() -> None:
 
 
 @pytest.mark.parametrize("layer", layers.unique(), ids=lambda layer: layer.label)
-def test_output_sizes_are_those_of_the_geometry(layer: Layer) -> None:
+def test_output_sizes_are_those_of_the_geometry(layer: LayerSpec) -> None:
     geometry = cupy_kst.Geometry.conv_transpose(layer.input_shape(2), layer.weight_shape, **layer.options)
     assert geometry.output_shape == layer.output_shape(2)
 
@@ -195,15 +191,15 @@ def test_layers_of_a_network() -> None:
 
 
 SMALL = [
-    Layer(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
+    LayerSpec(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
     # More cropped in front than PyTorch's output padding makes up for, less, and just so.
-    Layer(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
-    Layer(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
-    Layer(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
+    LayerSpec(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
+    LayerSpec(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
+    LayerSpec(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
 ]
 
 
-def expected(work: sides.Work) -> Any:
+def expected(work: LayerOperation) -> Any:
     """What the definition says."""
     options = work.layer.options
     if work.operation == "forward":
@@ -214,22 +210,22 @@ def expected(work: sides.Work) -> Any:
     return reference.conv_transpose_weight(work.input, work.weight.shape, work.grad_output, **options)
 
 
-@pytest.mark.parametrize("operation", sides.OPERATIONS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
-def test_all_sides_compute_the_same(layer: Layer, operation: sides.Operation) -> None:
-    work = sides.Work.drawn(layer, 3, operation)
+def test_all_backends_compute_the_same(layer: LayerSpec, operation: Operation) -> None:
+    work = LayerOperation.drawn(layer, 3, operation)
     right = expected(work)
     exact = np.full(work.written_shape, np.nan)
     for place, part in work.exact():
         exact[place] = part
     np.testing.assert_allclose(exact, right, rtol=1e-12, atol=1e-12)
-    found = [*sides.own(work), *HERE.sides(work, 1)]
-    assert {side.name for side in found} >= OWN[operation]
-    for side in found:
-        output = side.fetch(side.call())
+    found = [*backends.own(work), *HERE.backends(work, 1)]
+    assert {backend.name for backend in found} >= OWN[operation]
+    for backend in found:
+        output = backend.fetch(backend.call())
         assert output.dtype == np.float32
-        assert output.shape == right.shape, side.name
-        assert np.abs(output - right).max() <= work.tolerance, side.name
+        assert output.shape == right.shape, backend.name
+        assert np.abs(output - right).max() <= work.tolerance, backend.name
 
 
 @pytest.mark.parametrize(
@@ -243,7 +239,7 @@ def test_all_sides_compute_the_same(layer: Layer, operation: sides.Operation) ->
     ],
 )
 def test_symmetric_padding(arguments: tuple[Any, ...], padding: tuple[Any, ...]) -> None:
-    assert peers.symmetric(*arguments) == padding
+    assert symmetric(*arguments) == padding
 
 
 # Peers
@@ -260,7 +256,7 @@ def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
     recorder = SimpleNamespace(
         SessionOptions=runtime.SessionOptions, OrtValue=runtime.OrtValue, InferenceSession=session
     )
-    peers.Peers({"onnxruntime": recorder}).sides(sides.Work.drawn(SMALL[0], 1, "forward"), 3)
+    Peers({"onnxruntime": recorder}).backends(LayerOperation.drawn(SMALL[0], 1, "forward"), 3)
     assert seen == [3]
 
 
@@ -290,7 +286,7 @@ def test_broken_peer_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (tmp_path / "torch.py").write_text("raise ImportError('libx.so: cannot open')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    found = peers.load()
+    found = load()
     assert "torch" not in found.modules
     assert "PyTorch is left out: torch cannot be imported: libx.so: cannot open" in found.missing
 
@@ -306,7 +302,7 @@ class Stop:
         self.number, self.measure = number, cpu_bench.measure
         monkeypatch.setattr(cpu_bench, "measure", self)
 
-    def __call__(self, work: sides.Work, *rest: Any) -> Any:
+    def __call__(self, work: LayerOperation, *rest: Any) -> Any:
         if len(self.measured) == self.number:
             raise KeyboardInterrupt
         self.measured.append((work.layer.label, work.batch, work.operation))
@@ -358,18 +354,18 @@ def test_resume_refuses_rows_of_other_conditions(
 
 def test_save_keeps_the_result_by_device(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "RESULTS", tmp_path / "kept")
-    monkeypatch.setattr(cpu_bench, "SECONDS", 0.0)
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
     arguments = ("--layers", "SD-DCGAN", "--operation", "input", "--threads", 1)
     assert run("cpu_bench", "--batch", 2, *arguments, "--out", tmp_path, "--save").code == 0
     (kept,) = (tmp_path / "kept").iterdir()
     result = results.read(kept)
     assert kept.name == result.file_name
     assert [key(row) for row in result.rows] == [(f"SD-DCGAN {number}", 2, "input") for number in (1, 2, 3)]
-    assert all(side["repeats"] >= 5 for row in result.rows for side in row["sides"].values())
+    assert all(backend["repeats"] >= 5 for row in result.rows for backend in row["sides"].values())
 
 
 def test_what_does_not_fit_is_left_out(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = [cpu_bench._bytes_needed(layer, 1, "weight") for layer in layers.unique() if layer.label in cpu_bench.QUICK]
+    needs = [measure.bytes_needed(layer, 1, "weight") for layer in layers.unique() if layer.label in cpu_bench.QUICK]
     assert needs[0] < needs[1]
     monkeypatch.setattr(devices, "free_bytes", lambda: needs[0])
     code, out, _ = run(*QUICK, "--operation", "weight", "--out", tmp_path)
@@ -560,8 +556,8 @@ def made_row(layer: str, medians: dict[str, float], operation: str = "forward", 
             for name, median in medians.items()
         },
         "ratios": {
-            ours: {name: median / medians[ours] for name, median in medians.items() if name not in sides.OURS}
-            for ours in sides.OURS
+            ours: {name: median / medians[ours] for name, median in medians.items() if name not in backends.OURS}
+            for ours in backends.OURS
             if ours in medians
         },
     }
@@ -586,9 +582,9 @@ def made_result() -> results.Result:
 
 def test_times_that_scatter_are_counted() -> None:
     rows = made_result().rows
-    assert cpu_bench_tables.spread_note(rows) == "Of 0 of 10 times the quartiles are more than a factor of 1.5 apart."
+    assert tables.spread_note(rows) == "Of 0 of 10 times the quartiles are more than a factor of 1.5 apart."
     rows[0]["sides"]["torch"]["q3_s"] = 1.6 * rows[0]["sides"]["torch"]["q1_s"]
-    assert cpu_bench_tables.spread_note(rows).startswith("Of 1 of 10 ")
+    assert tables.spread_note(rows).startswith("Of 1 of 10 ")
 
 
 def test_means_of_ratios() -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import d_arrays, d_layers, energy, results
-from experiments.devices import Device
-from experiments.frame import QUICK, Settings
-from experiments.pe_arrays import Array, Convolution, DotProducts, Grid
-from experiments.peers import Peers
-from experiments.timing import CpuClock
+from experiments.harness import energy, results
+from experiments.harness.devices import Device
+from experiments.harness.frame import QUICK, Settings
+from experiments.harness.timing import CpuClock
+from experiments.papers.d_split import network_layers
+from experiments.papers.d_split.arrays import experiment as d_arrays
+from experiments.papers.d_split.arrays.models import Array, Convolution, DotProducts, Grid
+from experiments.peers.libraries import Peers
 
 from .running import Runner
 
@@ -74,22 +76,22 @@ def test_cycles_by_hand() -> None:
 
 @pytest.mark.parametrize("array", [DotProducts(16, 16), DotProducts(8, 32), Grid(16, 16), Grid(8, 32)])
 def test_no_array_does_more_than_its_multipliers_can(array: Array) -> None:
-    for network in d_layers.NETWORKS:
-        for layer in d_layers.of(network):
+    for network in network_layers.NETWORKS:
+        for layer in network_layers.of(network):
             for way in (d_arrays.nzp, d_arrays.stacked, d_arrays.apart):
                 for part in way(layer):
                     assert array.cycles(part) * array.multipliers >= part.macs
 
 
 def test_convolutions_multiply_what_the_costs_say() -> None:
-    for network in d_layers.NETWORKS:
-        counted = d_layers.macs(network)
+    for network in network_layers.NETWORKS:
+        counted = network_layers.macs(network)
         for way, expected in (
             (d_arrays.nzp, counted.nzp),
             (d_arrays.stacked, counted.split_done),
             (d_arrays.apart, counted.split),
         ):
-            assert sum(part.macs for layer in d_layers.of(network) for part in way(layer)) == expected
+            assert sum(part.macs for layer in network_layers.of(network) for part in way(layer)) == expected
 
 
 # Energy

@@ -13,16 +13,22 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import cli, d_layers, d_networks, onnx_models, peers, results
-from experiments.d_layers import NETWORKS
+from experiments import cli
 from experiments.errors import guarded
-from experiments.layers import Layer
-from experiments.sheets import markdown
-from experiments.sides import Work
+from experiments.harness import results
+from experiments.papers.d_split import network_layers
+from experiments.papers.d_split.network_layers import NETWORKS
+from experiments.papers.d_split.networks import experiment as d_networks
+from experiments.papers.d_split.networks import models
+from experiments.peers import onnx_models, onnx_runtime
+from experiments.peers.libraries import load
+from experiments.render.sheets import markdown
+from experiments.workloads.layers import LayerSpec
+from experiments.workloads.operations import LayerOperation
 
 from .running import Runner
 
-HAS_ONNX = "onnxruntime" in peers.load().modules
+HAS_ONNX = "onnxruntime" in load().modules
 RUN = ("d_networks", "--quick", "--device", "cpu", "--threads", 1)
 
 
@@ -44,18 +50,18 @@ def test_nominal_macs_are_those_of_the_shapes(
     network: str, layers: int, original: float, nzp: float, split: float
 ) -> None:
     """Millions, worked out by hand from public shapes: I^2 K^2, O^2 K^2 and O^2 ceil(K/s)^2 per pair of channels."""
-    assert len(d_layers.of(network)) == layers
-    counted = d_layers.macs(network)
+    assert len(network_layers.of(network)) == layers
+    counted = network_layers.macs(network)
     assert [round(each / 1e6, 3) for each in (counted.original, counted.nzp, counted.split)] == [original, nzp, split]
 
 
 def test_what_is_done_is_between_what_is_useful_and_the_zeros() -> None:
     for network in NETWORKS:
-        counted = d_layers.macs(network)
+        counted = network_layers.macs(network)
         assert counted.useful < counted.ours_done <= counted.original < counted.nzp == counted.nzp_done
         assert counted.useful < counted.split <= counted.split_done < counted.nzp
     # 5, 9 and 17 positions where there are 4, 8 and 16 inputs: 25/16, 81/64 and 289/256 of a third of the whole each.
-    counted = d_layers.macs("SNGAN")
+    counted = network_layers.macs("SNGAN")
     assert counted.split_done / counted.split == pytest.approx((25 / 16 + 81 / 64 + 289 / 256) / 3)
 
 
@@ -87,19 +93,21 @@ def test_sub_filters_of_three_taps() -> None:
     ]
 
 
-def layer(kernel: int, stride: int, lo: int, hi: int, extra: int) -> Layer:
+def layer(kernel: int, stride: int, lo: int, hi: int, extra: int) -> LayerSpec:
     sizes = (5, 6)
     out = tuple((size - 1) * stride + kernel - lo - hi + extra for size in sizes)
-    return Layer(("X 1",), 3, 4, 1, sizes, (kernel,) * 2, (stride,) * 2, ((lo, hi),) * 2, (extra,) * 2, out)
+    return LayerSpec(("X 1",), 3, 4, 1, sizes, (kernel,) * 2, (stride,) * 2, ((lo, hi),) * 2, (extra,) * 2, out)
 
 
-def on_integers(made: Layer, batch: int = 2) -> tuple[Work, NDArray[Any]]:
+def on_integers(made: LayerSpec, batch: int = 2) -> tuple[LayerOperation, NDArray[Any]]:
     draw = np.random.default_rng(1).integers
     x, weight, unused = (
         draw(-4, 5, shape).astype(np.float32)
         for shape in (made.input_shape(batch), made.weight_shape, made.output_shape(batch))
     )
-    return Work(made, batch, "forward", x, weight, unused), reference.conv_transpose(x, weight, **made.options)
+    return LayerOperation(made, batch, "forward", x, weight, unused), reference.conv_transpose(
+        x, weight, **made.options
+    )
 
 
 # Kernels that the stride divides and not, below and above it; nothing and uneven amounts cropped; rows past the end.
@@ -122,12 +130,12 @@ LAYERS = [
 ]
 
 
-def label(made: Layer) -> str:
+def label(made: LayerSpec) -> str:
     return f"k{made.kernel[0]}s{made.stride[0]}p{made.padding[0]}+{made.output_padding[0]}"
 
 
 @pytest.mark.parametrize("made", LAYERS, ids=label)
-def test_stacked_sub_filters_make_the_transposed_convolution(made: Layer) -> None:
+def test_stacked_sub_filters_make_the_transposed_convolution(made: LayerSpec) -> None:
     work, right = on_integers(made)
     axes = zip(made.in_size, made.kernel, made.stride, made.padding, made.out_size, strict=True)
     rows, columns = (onnx_models.positions(size, taps, s, lo, out) for size, taps, s, (lo, _), out in axes)
@@ -142,22 +150,24 @@ def test_stacked_sub_filters_make_the_transposed_convolution(made: Layer) -> Non
 
 @pytest.mark.parametrize("model", [onnx_models.native, onnx_models.zero_inserted, onnx_models.split])
 @pytest.mark.parametrize("made", LAYERS, ids=label)
-def test_onnx_models_agree_exactly_on_integers(made: Layer, model: Any) -> None:
+def test_onnx_models_agree_exactly_on_integers(made: LayerSpec, model: Any) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     work, right = on_integers(made)
-    output = peers.fetch_bound(peers.bound_session(runtime, model(work), work.input, 1)())
+    output = onnx_runtime.fetch_bound(onnx_runtime.bound_session(runtime, model(work), work.input, 1)())
     assert output.shape == right.shape
     assert (output == right).all()
 
 
-def test_sides_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backends_of_onnxruntime_are_the_models_they_are_named_after(monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr(peers, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model))
+    monkeypatch.setattr(
+        models, "bound_session", lambda runtime, model, x, threads: lambda: onnx.load_from_string(model)
+    )
     operators = {}
-    for name in d_networks.MODELS:
-        (side,) = d_networks.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)
-        operators[name] = [node.op_type for node in side.call().graph.node]
+    for name in models.MODELS:
+        (backend,) = models.on_onnxruntime([on_integers(LAYERS[5])[0]], name, None, 1)
+        operators[name] = [node.op_type for node in backend.call().graph.node]
     assert operators == {
         "zero_insertion": ["Reshape", "Pad", "Reshape", "Conv"],
         "split": ["Conv", "DepthToSpace", "Slice"],

@@ -13,8 +13,10 @@ from PIL import Image
 
 import cupy_kst
 from cupy_kst.cpu import reference
-from experiments import d_layers, d_quality, results
-from experiments.devices import Device
+from experiments.harness import results
+from experiments.harness.devices import Device
+from experiments.papers.d_split import network_layers
+from experiments.papers.d_split.quality import experiment as d_quality
 
 from .running import Runner
 
@@ -43,7 +45,7 @@ def test_definition_is_the_transposed_convolution(extra: int) -> None:
     x, weight = draw(-4, 5, (2, 3, 4, 5)), draw(-4, 5, (3, 2, 3, 4))
     options = {"stride": (2, 3), "padding": ((0, 1), (2, 1)), "output_padding": extra}
     right = reference.conv_transpose(x, weight, **options)
-    assert (d_layers.definition(x, weight, options) == right).all()
+    assert (network_layers.definition(x, weight, options) == right).all()
 
 
 # Faults are seen

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import data
 from experiments.errors import ExperimentError
+from experiments.workloads import data
 
 DRAW = np.random.default_rng(2)
 

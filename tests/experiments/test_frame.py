@@ -15,11 +15,13 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from experiments import charts, cli, frame, paper_pages, registry, report, results, sheets
+from experiments import cli, registry, report
 from experiments.errors import ExperimentError
-from experiments.frame import Paper, Settings, Unit
-from experiments.results import Result
-from experiments.sheets import Sheet
+from experiments.harness import frame, results
+from experiments.harness.frame import Paper, Settings, Unit
+from experiments.harness.results import Result
+from experiments.render import charts, paper_pages, sheets
+from experiments.render.sheets import Sheet
 
 from .running import Runner
 

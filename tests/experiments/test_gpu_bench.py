@@ -15,42 +15,41 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments import (
-    gpu_arrays,
-    gpu_bench,
-    gpu_bench_tables,
-    gpu_ceilings,
-    gpu_compile,
-    gpu_machine,
-    gpu_parts,
-    gpu_row,
-    gpu_sides,
-    layers,
-    report,
-    results,
-)
+import cupy_kst
+from experiments import report
+from experiments.bench.gpu import arrays, count, measure, parts, tables
+from experiments.bench.gpu import experiment as gpu_bench
+from experiments.bench.gpu.backend import Backend
+from experiments.bench.gpu.ceilings import Ceilings, measure_ceilings
+from experiments.bench.gpu.compile_requests import compile_requests
+from experiments.bench.gpu.judge import wrong_backends
+from experiments.bench.gpu.machine import Graph, Machine
+from experiments.bench.gpu.parts import KINDS, PARTS, RowSpec
+from experiments.bench.gpu.pytorch import TorchOperation
+from experiments.bench.gpu.ratios import ratios_of
 from experiments.errors import ExperimentError
-from experiments.gpu_parts import KINDS, PARTS, Task
-from experiments.layers import Layer
+from experiments.harness import gpu_compile, results
+from experiments.workloads import layers
+from experiments.workloads.layers import LayerSpec
 
 from .fake_gpu import NAME, Emulated, FakeMachine, Noting, installed
 from .running import Runner, spawn
 from .test_report import empty_tables
 
 SMALL = [
-    Layer(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
+    LayerSpec(("a 1",), 4, 6, 2, (3, 4), (4, 4), (2, 2), ((1, 1), (1, 1)), (0, 0), (6, 8)),
     # PyTorch cannot say these pads: more cropped in front than its output padding makes up for, and less.
-    Layer(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
-    Layer(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
-    Layer(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
+    LayerSpec(("b 1",), 3, 2, 1, (4, 5), (5, 4), (2, 1), ((1, 2), (3, 0)), (0, 0), (8, 5)),
+    LayerSpec(("c 1",), 3, 2, 1, (4,), (5,), (3,), ((2, 1),), (0,), (11,)),
+    LayerSpec(("d 1",), 2, 3, 1, (2, 3, 2), (3, 2, 3), (2, 2, 2), ((1, 0), (0, 1), (1, 1)), (1, 0, 0), (5, 5, 3)),
 ]
-CEILINGS = gpu_ceilings.Ceilings(1e12, dict.fromkeys(KINDS, 1e14))
+CEILINGS = Ceilings(1e12, dict.fromkeys(KINDS, 1e14))
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(gpu_row, "_MOST_SAMPLES", 3)
+    monkeypatch.setattr(measure, "_MOST_SAMPLES", 3)
     with installed(Emulated()) as cupy:
         yield FakeMachine(cupy, torch)
 
@@ -58,15 +57,15 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
 @pytest.fixture
 def bench(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
     """The command finds this machine, two layers, and ceilings that take no time."""
-    monkeypatch.setattr(gpu_machine, "find", lambda experiment: machine)
-    monkeypatch.setattr(gpu_parts, "unique", lambda: tuple(SMALL[:2]))
-    monkeypatch.setattr(gpu_ceilings, "measure", lambda machine: CEILINGS)
+    monkeypatch.setattr(gpu_bench, "find_machine", lambda experiment: machine)
+    monkeypatch.setattr(parts, "unique", lambda: tuple(SMALL[:2]))
+    monkeypatch.setattr(gpu_bench, "measure_ceilings", lambda machine: CEILINGS)
     monkeypatch.setattr(gpu_compile, "processes", partial(ThreadPoolExecutor, 1))
     return machine
 
 
-def task(layer: Layer = SMALL[0], kind: str = "ieee", operation: Any = "forward", batch: int = 2) -> Task:
-    return Task(layer, batch, operation, KINDS[kind], (KINDS[kind].natural,))
+def spec(layer: LayerSpec = SMALL[0], kind: str = "ieee", operation: Any = "forward", batch: int = 2) -> RowSpec:
+    return RowSpec(layer, batch, operation, KINDS[kind], (KINDS[kind].natural,))
 
 
 # Parts
@@ -74,26 +73,26 @@ def task(layer: Layer = SMALL[0], kind: str = "ieee", operation: Any = "forward"
 
 @pytest.mark.parametrize("name", PARTS)
 def test_rows_of_a_part(name: str) -> None:
-    part, tasks = PARTS[name], PARTS[name].tasks()
+    part, specs = PARTS[name], PARTS[name].specs()
     number = len(part.labels or layers.unique())
-    assert len(tasks) == number * len(part.kinds) * len(part.batches) * len(part.operations)
-    assert len({each.key for each in tasks}) == len(tasks)
+    assert len(specs) == number * len(part.kinds) * len(part.batches) * len(part.operations)
+    assert len({each.key for each in specs}) == len(specs)
     # The first batch is whole before the next begins, all kinds of a layer together.
-    assert [each.batch for each in tasks] == sorted((each.batch for each in tasks), key=part.batches.index)
-    assert [each.kind.name for each in tasks[: len(part.kinds)]] == list(part.kinds)
-    for each in tasks:
+    assert [each.batch for each in specs] == sorted((each.batch for each in specs), key=part.batches.index)
+    assert [each.kind.name for each in specs[: len(part.kinds)]] == list(part.kinds)
+    for each in specs:
         natural = "channels_first" if each.kind.dtype == "float32" else "channels_last"
-        assert each.formats == (gpu_parts.FORMATS if name == "layouts" else (natural,))
+        assert each.formats == (parts.FORMATS if name == "layouts" else (natural,))
 
 
 def test_where_the_baseline_runs() -> None:
-    found = {(each.kind.name, each.batch) for part in PARTS.values() for each in part.tasks() if each.has_baseline}
+    found = {(each.kind.name, each.batch) for part in PARTS.values() for each in part.specs() if each.has_baseline}
     assert found == {("ieee", 16), ("bfloat16", 16)}
 
 
 def test_the_eight_layers_exist() -> None:
-    assert len(set(gpu_parts.EIGHT)) == 8
-    assert set(gpu_parts.EIGHT) <= {layer.label for layer in layers.unique()}
+    assert len(set(parts.EIGHT)) == 8
+    assert set(parts.EIGHT) <= {layer.label for layer in layers.unique()}
 
 
 # Arrays
@@ -101,20 +100,20 @@ def test_the_eight_layers_exist() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("layer", layers.unique()[::5], ids=lambda layer: layer.label)
-def test_copies_exceed_the_cache(layer: Layer, kind: str) -> None:
+def test_copies_exceed_the_cache(layer: LayerSpec, kind: str) -> None:
     l2 = 60 * 10**6
     for batch in (1, 64):
-        each = task(layer, kind, batch=batch)
-        copies, size = gpu_arrays.cold_copies(each, l2), gpu_arrays.array_bytes(each)
+        each = spec(layer, kind, batch=batch)
+        copies, size = arrays.cold_copies(each, l2), count.array_bytes(each)
         assert copies * size >= 4 * l2 > (copies - 1) * size
 
 
 @pytest.mark.parametrize("operation", ["forward", "input", "weight"])
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
-def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, layer: Layer, operation: Any) -> None:
-    arrays = gpu_arrays.Arrays(machine, task(layer, "bfloat16", operation), copies=3)
-    for name in gpu_arrays.READS[operation]:
-        first, last = (arrays.read_by_torch(name, each) for each in gpu_parts.FORMATS)
+def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, layer: LayerSpec, operation: Any) -> None:
+    drawn = arrays.Arrays(machine, spec(layer, "bfloat16", operation), copies=3)
+    for name in arrays.READS[operation]:
+        first, last = (drawn.read_by_torch(name, each) for each in parts.FORMATS)
         assert len(first) == 3
         for one, other in zip(first, last, strict=True):
             assert machine.torch.equal(one, other)
@@ -134,39 +133,39 @@ def test_copies_have_the_same_numbers_in_both_layouts(machine: FakeMachine, laye
 @pytest.mark.parametrize("operation", ["forward", "input", "weight"])
 @pytest.mark.parametrize("layer", SMALL, ids=lambda layer: layer.label)
 @pytest.mark.parametrize("kind", ["ieee", "bfloat16"])
-def test_all_sides_compute_the_same(machine: FakeMachine, layer: Layer, operation: Any, kind: str) -> None:
-    row = gpu_row.measure(machine, task(layer, kind, operation), CEILINGS)
+def test_all_sides_compute_the_same(machine: FakeMachine, layer: LayerSpec, operation: Any, kind: str) -> None:
+    row = measure.measure(machine, spec(layer, kind, operation), CEILINGS)
     short = "first" if kind == "ieee" else "last"
     ours = {f"auto {short}"} | ({f"prepared {short}"} if operation != "weight" else set())
     assert set(row["sides"]) == ours | {"torch first", "torch last"}
-    assert gpu_row.wrong_sides([row]) == []
-    for side in row["sides"].values():
+    assert wrong_backends([row]) == []
+    for backend in row["sides"].values():
         # With a processor's own instructions of bfloat16 PyTorch rounds more than once.
-        allowed = side["tolerance"] * (2 if side["role"] == "torch" else 1)
-        assert 0 < side["max_abs_error"] <= allowed < (1e-4 if kind == "ieee" else 1)
-        assert side["max_relative_error"] < (1e-5 if kind == "ieee" else 1e-2)
-        assert 0 < side["relative_l2_error"] < (1e-6 if kind == "ieee" else 5e-3)
-        assert bool(side.get("note")) == (side["role"] == "torch" and layer.label in ("b 1", "d 1"))
-        for figure in gpu_row.FIGURES:
-            each = side[figure]
+        allowed = backend["tolerance"] * (2 if backend["role"] == "torch" else 1)
+        assert 0 < backend["max_abs_error"] <= allowed < (1e-4 if kind == "ieee" else 1)
+        assert backend["max_relative_error"] < (1e-5 if kind == "ieee" else 1e-2)
+        assert 0 < backend["relative_l2_error"] < (1e-6 if kind == "ieee" else 5e-3)
+        assert bool(backend.get("note")) == (backend["role"] == "torch" and layer.label in ("b 1", "d 1"))
+        for figure in measure.FIGURES:
+            each = backend[figure]
             assert 0 < each["min_s"] <= each["q1_s"] <= each["median_s"] <= each["q3_s"] <= each["max_s"]
-        assert side["flops_per_s"] * side["cold"]["median_s"] == pytest.approx(row["useful_flops"])
-        assert side["bytes_per_s"] * side["cold"]["median_s"] == pytest.approx(row["array_bytes"])
-        assert side["floor_share"] * side["cold"]["median_s"] == pytest.approx(row["floor_s"])
+        assert backend["flops_per_s"] * backend["cold"]["median_s"] == pytest.approx(row["useful_flops"])
+        assert backend["bytes_per_s"] * backend["cold"]["median_s"] == pytest.approx(row["array_bytes"])
+        assert backend["floor_share"] * backend["cold"]["median_s"] == pytest.approx(row["floor_s"])
     method = {"forward": "unified", "input": "direct", "weight": "sk_dilated"}[operation]
     assert row["sides"][f"auto {short}"]["explained"].startswith(f"{method}/{'f32' if kind == 'ieee' else 'bf16'}/")
     json.dumps(row, allow_nan=False)
 
 
 def test_both_layouts_and_the_baseline(machine: FakeMachine) -> None:
-    both = replace(task(batch=16), formats=gpu_parts.FORMATS)
-    row = gpu_row.measure(machine, both, CEILINGS, "ks_deconv")
+    both = replace(spec(batch=16), formats=parts.FORMATS)
+    row = measure.measure(machine, both, CEILINGS, "ks_deconv")
     assert set(row["sides"]) == {
         f"{role} {where}" for role in ("auto", "prepared", "torch") for where in ("first", "last")
     }
     assert row["sides"]["prepared last"]["explained"].startswith("ks_deconv/f32/")
     form = row["sides"]["auto first"]["explained"].removeprefix("ks_deconv/")
-    row = gpu_row.measure(machine, task(batch=16), CEILINGS, "conv_v2")
+    row = measure.measure(machine, spec(batch=16), CEILINGS, "conv_v2")
     assert row["sides"]["zero_insertion first"]["explained"] == f"zero_insertion/{form}"
     # Another operation's method.
     assert row["sides"]["auto first"]["explained"] == "unified/f32/threads"
@@ -179,23 +178,23 @@ class Counting(FakeMachine):
         super().__init__(*args, **options)
         self.graphs: list[list[int]] = []
 
-    def note(self, of: Any, calls: int) -> gpu_machine.Graph:
+    def note(self, of: Any, calls: int) -> Graph:
         self.graphs.append([of(number) for number in range(calls)])
-        return gpu_machine.Graph(calls, lambda: None)
+        return Graph(calls, lambda: None)
 
 
 def test_graphs_rotate_over_the_copies(machine: FakeMachine) -> None:
     counting = Counting(machine.cupy, machine.torch)
-    side = gpu_sides.Side("auto", "channels_first", id, id, lambda: None, counting.note)
-    figures = gpu_row._figures(counting, side, 33, 1e-6)
+    backend = Backend("auto", "channels_first", id, id, lambda: None, counting.note)
+    figures = measure._figures(counting, backend, 33, 1e-6)
     assert [sorted(set(graph)) for graph in counting.graphs] == [list(range(33)), [0]]
     assert {name: figure.calls for name, figure in figures.items()} == {"cold": 33, "warm": 20, "eager": 40}
     counting.graphs.clear()
-    gpu_row._figures(counting, side, 3, 1e-6)
+    measure._figures(counting, backend, 3, 1e-6)
     assert [(len(graph), len(set(graph))) for graph in counting.graphs] == [(20, 3), (20, 1)]
     # Calls of a tenth of a second, and of several.
     for seconds, calls in ((0.1, 2), (3.0, 1)):
-        figures = gpu_row._figures(counting, side, 3, seconds)
+        figures = measure._figures(counting, backend, 3, seconds)
         assert [figure.calls for figure in figures.values()] == [calls, calls, 1]
 
 
@@ -204,73 +203,67 @@ def test_short_graphs_are_replayed_before_they_are_timed(machine: FakeMachine, m
     replay = partial(events.append, "replay")
     counting = Counting(machine.cupy, machine.torch)
     monkeypatch.setattr(counting, "device_seconds", lambda work: (events.append("begin"), work(), 6.0)[-1])
-    side = gpu_sides.Side(
-        "auto", "channels_first", id, id, lambda: None, lambda of, calls: gpu_machine.Graph(calls, replay)
-    )
-    assert gpu_row._figures(counting, side, 2, 1e-6)["cold"].seconds() == 6.0 / 20
+    backend = Backend("auto", "channels_first", id, id, lambda: None, lambda of, calls: Graph(calls, replay))
+    assert measure._figures(counting, backend, 2, 1e-6)["cold"].seconds() == 6.0 / 20
     assert events == ["replay", "begin", "replay"]
     events.clear()
-    gpu_row._figures(counting, side, 2, 1.0)["cold"].seconds()
+    measure._figures(counting, backend, 2, 1.0)["cold"].seconds()
     assert events == ["begin", "replay"]
 
 
 def test_a_kernel_that_writes_nothing_is_found() -> None:
     torch = pytest.importorskip("torch")
     with installed(Noting()) as cupy:
-        row = gpu_row.measure(FakeMachine(cupy, torch), task(), CEILINGS)
-    assert gpu_row.wrong_sides([row]) == [
+        row = measure.measure(FakeMachine(cupy, torch), spec(), CEILINGS)
+    assert wrong_backends([row]) == [
         f"a 1, batch 2, forward, ieee: {name} first leaves outputs that are not finite" for name in ("auto", "prepared")
     ]
 
 
 def test_an_error_beyond_rounding_is_found(machine: FakeMachine) -> None:
-    row = gpu_row.measure(machine, task(), CEILINGS)
+    row = measure.measure(machine, spec(), CEILINGS)
     row["sides"]["torch first"]["max_abs_error"] = row["sides"]["prepared first"]["max_abs_error"] = 0.125
-    assert gpu_row.wrong_sides([row]) == ["a 1, batch 2, forward, ieee: prepared first is wrong by 1.2e-01"]
+    assert wrong_backends([row]) == ["a 1, batch 2, forward, ieee: prepared first is wrong by 1.2e-01"]
 
 
 def test_a_side_that_fails_leaves_the_others(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **options: Any) -> None:
         raise MemoryError("out\nof memory")
 
-    monkeypatch.setattr(gpu_sides.cupy_kst, "prepare", broken)
-    row = gpu_row.measure(machine, task(), CEILINGS)
+    monkeypatch.setattr(cupy_kst, "prepare", broken)
+    row = measure.measure(machine, spec(), CEILINGS)
     assert row["sides"]["prepared first"] == {"failed": "MemoryError: out of memory"}
     assert set(row["ratios"]["cold"]) == {"auto"}
-    assert gpu_row.wrong_sides([row]) == [
-        "a 1, batch 2, forward, ieee: prepared first failed: MemoryError: out of memory"
-    ]
-    assert "prepared first failed" in gpu_bench_tables.line(row)
+    assert wrong_backends([row]) == ["a 1, batch 2, forward, ieee: prepared first failed: MemoryError: out of memory"]
+    assert "prepared first failed" in tables.line(row)
 
     def gone() -> None:
         raise RuntimeError("unspecified launch failure")
 
     monkeypatch.setattr(machine, "synchronize", gone)
     with pytest.raises(ExperimentError, match=r"no longer answers \(RuntimeError\) after this: auto first failed"):
-        gpu_row.measure(machine, task(), CEILINGS)
+        measure.measure(machine, spec(), CEILINGS)
 
 
 def test_pytorch_is_told_the_precision(machine: FakeMachine) -> None:
     for kind, allowed in (("ieee", "ieee"), ("tf32", "tf32"), ("tf32x3", "ieee")):
-        gpu_row.measure(machine, task(SMALL[2], kind), CEILINGS)
+        measure.measure(machine, spec(SMALL[2], kind), CEILINGS)
         assert machine.allowed[-1] == allowed
 
 
 def test_ratios() -> None:
-    def side(role: str, data_format: str, seconds: float) -> dict[str, Any]:
+    def backend(role: str, data_format: str, seconds: float) -> dict[str, Any]:
         return {"role": role, "data_format": data_format, "cold": {"median_s": seconds}}
 
     found = {
-        "auto first": side("auto", "channels_first", 4.0),
-        "auto last": side("auto", "channels_last", 2.0),
+        "auto first": backend("auto", "channels_first", 4.0),
+        "auto last": backend("auto", "channels_last", 2.0),
         "prepared first": {"failed": "why"},
-        "zero_insertion first": side("zero_insertion", "channels_first", 12.0),
-        "torch first": side("torch", "channels_first", 8.0),
-        "torch last": side("torch", "channels_last", 5.0),
+        "zero_insertion first": backend("zero_insertion", "channels_first", 12.0),
+        "torch first": backend("torch", "channels_first", 8.0),
+        "torch last": backend("torch", "channels_last", 5.0),
     }
-    assert gpu_row.ratios_of(found, "channels_first", "cold") == {
-        "auto": {"zero_insertion": 3.0, "same": 2.0, "best": 2.5}
-    }
+    assert ratios_of(found, "channels_first", "cold") == {"auto": {"zero_insertion": 3.0, "same": 2.0, "best": 2.5}}
 
 
 # Kernels are compiled before anything is timed
@@ -279,18 +272,18 @@ def test_ratios() -> None:
 def test_rows_compile_nothing_that_was_not_compiled_before(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     kernels = Emulated()
-    tasks = [task(operation=each) for each in ("forward", "input", "weight")] + [task(SMALL[3], "bfloat16", batch=16)]
+    specs = [spec(operation=each) for each in ("forward", "input", "weight")] + [spec(SMALL[3], "bfloat16", batch=16)]
     with installed(kernels) as cupy:
         machine = FakeMachine(cupy, torch)
         with monkeypatch.context() as patch:
             patch.setattr(Emulated, "launch", Noting.launch)
-            found = gpu_row.requests(machine, tasks, "ks_deconv")
+            found = compile_requests(machine, specs, "ks_deconv")
             assert kernels.compiled == kernels.launched == []
         assert gpu_compile.compile_all(found, ThreadPoolExecutor(1)) == []
         before = sorted(kernels.compiled)
         assert len(before) == len(set(before)) == len(found)
-        for each in tasks:
-            assert gpu_row.wrong_sides([gpu_row.measure(machine, each, CEILINGS, "ks_deconv")]) == []
+        for each in specs:
+            assert wrong_backends([measure.measure(machine, each, CEILINGS, "ks_deconv")]) == []
         assert sorted(kernels.compiled) == before
 
 
@@ -346,11 +339,11 @@ def test_a_part_ends_in_time_and_says_what_is_left(
 ) -> None:
     clock = Clock(monkeypatch)
 
-    def measure(machine: Any, each: Task, *more: Any) -> dict[str, Any]:
+    def measured(machine: Any, each: RowSpec, *more: Any) -> dict[str, Any]:
         clock.now += 20
         return made_row(each.layer.label, each.kind.name, each.batch)
 
-    monkeypatch.setattr(gpu_bench, "measure", measure)
+    monkeypatch.setattr(gpu_bench, "measure", measured)
     done = run("gpu_bench", "--out", tmp_path, "--minutes", 2)
     assert done.code == 0
     result = results.read(tmp_path / "gpu_bench_core.json")
@@ -369,12 +362,12 @@ def test_a_run_that_is_ended_leaves_its_rows(
 ) -> None:
     number = iter(range(9))
 
-    def measure(machine: Any, each: Task, *more: Any) -> dict[str, Any]:
+    def measured(machine: Any, each: RowSpec, *more: Any) -> dict[str, Any]:
         if next(number) == 2:
             raise KeyboardInterrupt
         return made_row(each.layer.label, each.kind.name, each.batch)
 
-    monkeypatch.setattr(gpu_bench, "measure", measure)
+    monkeypatch.setattr(gpu_bench, "measure", measured)
     done = run("gpu_bench", "--out", tmp_path)
     assert (done.code, done.err.strip()) == (130, "interrupted")
     result = results.read(tmp_path / "gpu_bench_core.json")
@@ -383,10 +376,12 @@ def test_a_run_that_is_ended_leaves_its_rows(
 
 
 def test_large_rows_take_as_long_as_their_products() -> None:
-    def of(gigaflops: float) -> Task:
+    def of(gigaflops: float) -> RowSpec:
         # 1 x 1 filters: a product for each input channel and output element.
-        layer = Layer(("x",), 1, 1, 1, (int(gigaflops * 5e8),), (1,), (1,), ((0, 0),), (0,), (int(gigaflops * 5e8),))
-        return task(layer, batch=1)
+        layer = LayerSpec(
+            ("x",), 1, 1, 1, (int(gigaflops * 5e8),), (1,), (1,), ((0, 0),), (0,), (int(gigaflops * 5e8),)
+        )
+        return spec(layer, batch=1)
 
     pace = gpu_bench.Pace()
     assert pace.seconds(of(1)) == pace.seconds(of(1000)) == 0
@@ -399,12 +394,12 @@ def test_large_rows_take_as_long_as_their_products() -> None:
 def test_what_fails_is_noted_and_the_rest_measured(
     bench: FakeMachine, run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(machine: Any, each: Task, *more: Any) -> dict[str, Any]:
+    def measured(machine: Any, each: RowSpec, *more: Any) -> dict[str, Any]:
         if each.kind.name == "tf32":
             raise RuntimeError("no such\nengine")
         return made_row(each.layer.label, each.kind.name, each.batch)
 
-    monkeypatch.setattr(gpu_bench, "measure", measure)
+    monkeypatch.setattr(gpu_bench, "measure", measured)
     done = run("gpu_bench", "--out", tmp_path, "--layers", "a 1", "--batch", 16)
     assert done.code == 0
     result = results.read(tmp_path / "gpu_bench_core.json")
@@ -477,12 +472,12 @@ class Log:
         self._calls.append(f"exit {self._name}")
 
 
-def logged() -> tuple[gpu_machine.Machine, list[str]]:
+def logged() -> tuple[Machine, list[str]]:
     calls: list[str] = []
     cupy = Log(calls, "cupy")
     cupy.__dict__["cuda"] = cuda = Log(calls, "cupy.cuda")
     cuda.__dict__["runtime"] = SimpleNamespace(getDeviceProperties=lambda number: {"l2CacheSize": 7})
-    machine = gpu_machine.Machine(cupy, Log(calls, "torch"))
+    machine = Machine(cupy, Log(calls, "torch"))
     assert machine.l2_bytes == 7
     calls.clear()
     return machine, calls
@@ -545,19 +540,19 @@ def test_pytorch_convolves_with_its_settings_changed() -> None:
         pytest.skip("this PyTorch has the old settings alone")
     settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
     before = [each.fp32_precision for each in settings]
-    machine = object.__new__(gpu_machine.Machine)
+    machine = object.__new__(Machine)
     machine.torch = torch
     try:
         for precision in ("ieee", "tf32", "ieee"):
             machine.allow(precision)
             assert [each.fp32_precision for each in settings] == [precision] * 2
             for operation in ("forward", "input", "weight"):
-                each = task(operation=operation)
+                each = spec(operation=operation)
                 shapes = {"input": (2, 4, 3, 4), "weight": SMALL[0].weight_shape, "grad_output": (2, 6, 6, 8)}
-                reads = [torch.ones(shapes[name]) for name in gpu_arrays.READS[each.operation]]
+                reads = [torch.ones(shapes[name]) for name in arrays.READS[each.operation]]
                 with machine.without_cudnn():
-                    found = gpu_sides.TorchOperation(torch, each, "channels_first")(*reads)
-                assert found.shape == shapes[gpu_arrays.WRITES[each.operation]]
+                    found = TorchOperation(torch, each, "channels_first")(*reads)
+                assert found.shape == shapes[arrays.WRITES[each.operation]]
     finally:
         for each, precision in zip(settings, before, strict=True):
             each.fp32_precision = precision
@@ -584,7 +579,7 @@ def test_what_the_machine_calls_exists() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_a_tensor_is_seen_as_a_cupy_array(dtype: str) -> None:
     cupy, torch = pytest.importorskip("cupy"), pytest.importorskip("torch")
-    machine = object.__new__(gpu_machine.Machine)
+    machine = object.__new__(Machine)
     machine.cupy, machine.torch, machine._device = cupy, torch, 0
     tensor = torch.zeros((2, 3), dtype=getattr(torch, dtype))
     array = machine.view(tensor)
@@ -593,12 +588,12 @@ def test_a_tensor_is_seen_as_a_cupy_array(dtype: str) -> None:
 
 
 def test_ceilings(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gpu_ceilings.measure(machine, 2**20, 32)
+    found = measure_ceilings(machine, 2**20, 32)
     assert set(found.flops_per_s) == set(KINDS)
     assert found.flops_per_s["tf32x3"] == pytest.approx(found.flops_per_s["tf32"] / 3)
     assert machine.allowed == [kind.rival for name, kind in KINDS.items() if name != "tf32x3"]
     monkeypatch.setattr(machine, "device_seconds", lambda work: 2.0)
-    found = gpu_ceilings.measure(machine, 2**20, 32)
+    found = measure_ceilings(machine, 2**20, 32)
     # Five calls a sample; read and written.
     assert found.bytes_per_s == 2 * 2**20 / (2.0 / 5)
     assert found.flops_per_s["ieee"] == 2 * 32**3 / (2.0 / 5)
@@ -613,12 +608,12 @@ def made_row(layer: str, kind: str, batch: int, scale: float = 1.0, operation: s
     """A row that was not measured."""
     short = "first" if KINDS[kind].dtype == "float32" else "last"
 
-    def side(role: str, where: str, seconds: float) -> dict[str, Any]:
+    def backend(role: str, where: str, seconds: float) -> dict[str, Any]:
         figure = {"median_s": seconds, "q1_s": seconds, "q3_s": seconds}
         return {
             "role": role,
             "data_format": f"channels_{where}",
-            **dict.fromkeys(gpu_row.FIGURES, figure),
+            **dict.fromkeys(measure.FIGURES, figure),
             "floor_share": 1e-4 / seconds,
             "max_abs_error": 1e-7,
             "max_relative_error": 1e-7,
@@ -626,16 +621,16 @@ def made_row(layer: str, kind: str, batch: int, scale: float = 1.0, operation: s
             **({"explained": "unified/f32/threads"} if role != "torch" else {}),
         }
 
-    sides = {
-        f"auto {short}": side("auto", short, 4e-4),
-        f"prepared {short}": side("prepared", short, 2e-4),
-        "torch first": side("torch", "first", 8e-4 * scale),
-        "torch last": side("torch", "last", 4e-4 * scale),
+    backends = {
+        f"auto {short}": backend("auto", short, 4e-4),
+        f"prepared {short}": backend("prepared", short, 2e-4),
+        "torch first": backend("torch", "first", 8e-4 * scale),
+        "torch last": backend("torch", "last", 4e-4 * scale),
     }
     if operation == "weight":
-        del sides[f"prepared {short}"]
+        del backends[f"prepared {short}"]
     elif batch == 16:
-        sides[f"zero_insertion {short}"] = side("zero_insertion", short, 16e-4)
+        backends[f"zero_insertion {short}"] = backend("zero_insertion", short, 16e-4)
     return {
         "layer": layer,
         "batch": batch,
@@ -643,8 +638,8 @@ def made_row(layer: str, kind: str, batch: int, scale: float = 1.0, operation: s
         "kind": kind,
         "data_format": KINDS[kind].natural,
         "floor_s": 1e-4,
-        "sides": sides,
-        "ratios": {figure: gpu_row.ratios_of(sides, KINDS[kind].natural, figure) for figure in gpu_row.FIGURES},
+        "sides": backends,
+        "ratios": {figure: ratios_of(backends, KINDS[kind].natural, figure) for figure in measure.FIGURES},
     }
 
 
@@ -664,7 +659,7 @@ def made_result(part: str = "core") -> results.Result:
 
 def test_summary_for_the_terminal() -> None:
     stream = StringIO()
-    Console(file=stream, width=120).print(gpu_bench_tables.summary_table(made_result().rows))
+    Console(file=stream, width=120).print(tables.summary_table(made_result().rows))
     lines = [" ".join(line.split()) for line in stream.getvalue().splitlines()]
     assert "forward 1 bfloat16 1 2.00 (2.00) 2.00 (2.00) 1.00 (1.00) 2.00 (2.00) 1.00 (1.00) - 50%" in lines
     assert "forward 16 ieee 2 8.00 (4.00) 4.00 (2.00) 2.00 (1.00) 4.00 (2.00) 2.00 (1.00) 4.00 (4.00) 50%" in lines
@@ -673,7 +668,7 @@ def test_summary_for_the_terminal() -> None:
 
 
 def test_line_of_a_row() -> None:
-    assert gpu_bench_tables.line(made_row("A 1", "ieee", 1)) == (
+    assert tables.line(made_row("A 1", "ieee", 1)) == (
         "A 1, batch 1, forward, ieee: 2.00x [unified/f32/threads] "
         "(auto first 0.400, prepared first 0.200, torch first 0.800, torch last 0.400)"
     )
@@ -713,8 +708,8 @@ def test_on_a_gpu(run: Runner, tmp_path: Path) -> None:
         result = results.read(tmp_path / f"gpu_bench_{part}.json")
         assert result.parameters["left"] == result.parameters["notes"] == []
         for row in result.rows:
-            for side in row["sides"].values():
+            for backend in row["sides"].values():
                 # What PyTorch's sides are checked by is PyTorch too, but by other products.
-                assert side["relative_l2_error"] < 0.02
+                assert backend["relative_l2_error"] < 0.02
                 # Other processes may use the device, too.
-                assert 0 < side["warm"]["min_s"] <= 2 * side["cold"]["max_s"]
+                assert 0 < backend["warm"]["min_s"] <= 2 * backend["cold"]["max_s"]

@@ -17,9 +17,10 @@ from click.testing import CliRunner
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.methods import METHODS
-from experiments import gpu_cases, gpu_check, gpu_compile, processes, results, sanitizer
-from experiments.gpu_cases import GpuCase
-from experiments.sanitizer import Findings
+from experiments.checks import gpu_cases, gpu_check, sanitizer
+from experiments.checks.gpu_cases import GpuCase
+from experiments.checks.sanitizer import Findings
+from experiments.harness import gpu_compile, processes, results
 
 from .fake_gpu import Emulated, Noting, installed
 from .running import Runner, spawn
@@ -286,8 +287,8 @@ def test_command_lines() -> None:
     ports = {(line := sanitizer.command(tool, "x", 0, 1))[line.index("--port") + 1] for tool in sanitizer.TOOLS}
     assert len(ports) == len(sanitizer.TOOLS)
     line = sanitizer.command("memcheck", "/bin/compute-sanitizer", 7, 99.6)
-    assert line[-7:] == [sys.executable, "-m", "experiments.gpu_cases", "--start", "7", "--seconds", "100"]
-    assert sanitizer.command("", "", 0, 9)[:3] == [sys.executable, "-m", "experiments.gpu_cases"]
+    assert line[-7:] == [sys.executable, "-m", "experiments.checks.gpu_cases", "--start", "7", "--seconds", "100"]
+    assert sanitizer.command("", "", 0, 9)[:3] == [sys.executable, "-m", "experiments.checks.gpu_cases"]
     assert sanitizer.command("", "", 0, 9)[-1] == "--compile"
 
 

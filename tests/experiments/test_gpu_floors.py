@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import gpu_floors
-from experiments.gpu_arrays import array_bytes
-from experiments.gpu_parts import PARTS, Task
-from experiments.gpu_row import useful_flops
+from experiments.bench.gpu import floors
+from experiments.bench.gpu.count import array_bytes, useful_flops
+from experiments.bench.gpu.parts import PARTS, RowSpec
 
 from .running import Runner
 
@@ -28,10 +27,10 @@ def test_a_page_that_is_not_is_found_and_rewritten(run: Runner, tmp_path: Path) 
     assert run("gpu_floors", "--page", page, "--check").code == 0
 
 
-@pytest.mark.parametrize("task", PARTS["core"].tasks(), ids=lambda task: task.title)
-def test_nothing_is_reckoned_to_be_faster_than_the_device(task: Task) -> None:
-    form, seconds = gpu_floors.reckoned(task)
+@pytest.mark.parametrize("spec", PARTS["core"].specs(), ids=lambda spec: spec.title)
+def test_nothing_is_reckoned_to_be_faster_than_the_device(spec: RowSpec) -> None:
+    form, seconds = floors.reckoned(spec)
     if seconds is None:
         assert form == "unified"
         return
-    assert seconds >= gpu_floors.H200.floor(task.kind.name, useful_flops(task), array_bytes(task))
+    assert seconds >= floors.H200.floor(spec.kind.name, useful_flops(spec), array_bytes(spec))

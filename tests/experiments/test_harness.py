@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cupy_kst.gpu.build.runtime import load_cupy
-from experiments import devices, environment, harness, results, timing
+from experiments.harness import comparison, devices, environment, results, timing
 
 from .running import Runner
 
@@ -212,7 +212,7 @@ def test_commit_tells_changed_code_from_new_results(tmp_path: Path, monkeypatch:
 
 
 def test_tolerance_grows_with_terms_and_size() -> None:
-    case = harness.Case("a", np.full((1, 2, 4, 4), 3, np.float32), np.full((2, 5, 3, 3), -2, np.float32), {})
+    case = comparison.Case("a", np.full((1, 2, 4, 4), 3, np.float32), np.full((2, 5, 3, 3), -2, np.float32), {})
     assert case.tolerance == pytest.approx(18 * 2**-23 * 6)
 
 
@@ -220,7 +220,7 @@ def test_cpu_clock_keeps_page_faults_out_of_the_times() -> None:
     """In a fresh process, as the allocator of this one has seen larger blocks already."""
     script = """
 import resource, numpy as np
-from experiments.timing import CpuClock, Rounds, time_in_turn
+from experiments.harness.timing import CpuClock, Rounds, time_in_turn
 calls = {"a": lambda: [np.full(2 << 20, 1, np.uint8) for _ in range(6)]}
 clock = CpuClock()
 time_in_turn(calls, clock, Rounds.exactly(5))

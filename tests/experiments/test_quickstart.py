@@ -19,9 +19,12 @@ from rich.console import Console
 
 import cupy_kst
 from cupy_kst import cpu
-from experiments import images, quickstart, registry, results
+from experiments import registry
 from experiments.errors import guarded
-from experiments.tables import comparison_tables, compiled_note, method_label
+from experiments.harness import results
+from experiments.quickstart import filters
+from experiments.render.comparison_tables import comparison_tables, compiled_note, method_label
+from experiments.workloads import images
 
 from .running import THREADS, Run, Runner, spawn
 
@@ -152,13 +155,13 @@ def test_tables_fit_their_width(done: Quickstart, width: int) -> None:
     ("size", "taps"), [(3, [0.5, 1, 0.5]), (4, [0.25, 0.75, 0.75, 0.25]), (5, [0.2, 0.5, 0.6, 0.5, 0.2])]
 )
 def test_triangle(size: int, taps: list[float]) -> None:
-    np.testing.assert_allclose(quickstart.triangle(size), taps, rtol=1e-15)
+    np.testing.assert_allclose(filters.triangle(size), taps, rtol=1e-15)
 
 
 @pytest.mark.parametrize("stride", [2, 3])
 @pytest.mark.parametrize("size", [3, 4, 5, 6, 7])
 def test_taps_of_each_class_sum_to_one(size: int, stride: int) -> None:
-    taps = quickstart.triangle(size, stride)
+    taps = filters.triangle(size, stride)
     assert [taps[r::stride].sum() for r in range(stride)] == pytest.approx([1] * stride)
     assert (taps > 0).all()
     np.testing.assert_allclose(taps, taps[::-1])
@@ -166,7 +169,7 @@ def test_taps_of_each_class_sum_to_one(size: int, stride: int) -> None:
 
 @pytest.mark.parametrize("size", [3, 4, 5])
 def test_weight_is_dense_in_memory_and_diagonal_over_channels(size: int) -> None:
-    weight = quickstart.upsampling_weight(size)
+    weight = filters.upsampling_weight(size)
     assert weight.shape == (3, 3, size, size)
     assert weight.flags.c_contiguous
     assert not weight[~np.eye(3, dtype=bool)].any()
@@ -174,7 +177,7 @@ def test_weight_is_dense_in_memory_and_diagonal_over_channels(size: int) -> None
 
 
 def test_upsampling_keeps_even_grey_even() -> None:
-    for case in quickstart.cases(np.full((20, 20, 3), 0.5, np.float32)):
+    for case in filters.cases(np.full((20, 20, 3), 0.5, np.float32)):
         output = cupy_kst.conv_transpose2d(case.input, case.weight, **case.options)
         np.testing.assert_allclose(output[..., 2:-2, 2:-2], 0.5, rtol=1e-6)
 
@@ -183,7 +186,7 @@ def test_upsampled_photograph_resembles_the_photograph() -> None:
     pixels = images.load(None, 224).pixels
     source = pixels.transpose(2, 0, 1)
     assert source.std() > 0.1
-    for case in quickstart.cases(pixels):
+    for case in filters.cases(pixels):
         output = cupy_kst.conv_transpose2d(case.input, case.weight, **case.options)[0]
         # Of the sizes 447 every other pixel lies on an input pixel; of 448 an input pixel lies amid four.
         halved = (output[:, ::2, ::2] + output[:, 1::2, 1::2]) / 2 if case.label == "4x4" else output[:, ::2, ::2]

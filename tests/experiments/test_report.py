@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from experiments import report, results
+from experiments import report
 from experiments.errors import ExperimentError
+from experiments.harness import results
 
 from .running import Runner
 

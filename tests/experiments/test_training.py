@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from experiments import training
-from experiments.devices import Device
-from experiments.training import Init, Layer, Parameter, Sequential
+from experiments.harness.devices import Device
+from experiments.workloads.training import layers, losses, optimisers, passes, steps
+from experiments.workloads.training.layers import Layer, Sequential
+from experiments.workloads.training.parameters import Init, Parameter
 
 DRAW = np.random.default_rng(1)
 
@@ -33,14 +34,14 @@ class Square:
 
 
 LAYERS: dict[str, tuple[Callable[[], Layer], tuple[int, ...]]] = {
-    "conv": (lambda: training.conv(init(), 2, 3, 3, stride=2, padding=1), (2, 2, 5, 5)),
-    "conv_transpose": (lambda: training.conv_transpose(init(), 2, 3, 4, stride=2, padding=1), (2, 2, 3, 3)),
-    "dense": (lambda: training.Dense(init(), 6, 4), (3, 2, 3)),
-    "reshape": (lambda: training.Reshape(3, 2), (2, 6)),
-    "relu": (lambda: training.LeakyReLU(), (3, 4)),
-    "leaky_relu": (lambda: training.LeakyReLU(0.1), (3, 4)),
-    "sigmoid": (lambda: training.Sigmoid(), (3, 4)),
-    "sequential": (lambda: Sequential(training.Dense(init(), 4, 3), training.Sigmoid()), (2, 4)),
+    "conv": (lambda: layers.conv(init(), 2, 3, 3, stride=2, padding=1), (2, 2, 5, 5)),
+    "conv_transpose": (lambda: layers.conv_transpose(init(), 2, 3, 4, stride=2, padding=1), (2, 2, 3, 3)),
+    "dense": (lambda: layers.Dense(init(), 6, 4), (3, 2, 3)),
+    "reshape": (lambda: layers.Reshape(3, 2), (2, 6)),
+    "relu": (lambda: layers.LeakyReLU(), (3, 4)),
+    "leaky_relu": (lambda: layers.LeakyReLU(0.1), (3, 4)),
+    "sigmoid": (lambda: layers.Sigmoid(), (3, 4)),
+    "sequential": (lambda: Sequential(layers.Dense(init(), 4, 3), layers.Sigmoid()), (2, 4)),
 }
 
 
@@ -68,9 +69,9 @@ def test_gradients_of_layers(name: str) -> None:
     target = DRAW.standard_normal(model.forward(x).shape)
 
     def loss() -> float:
-        return float(training.mean_squared_error(model.forward(x), target)[0])
+        return float(losses.mean_squared_error(model.forward(x), target)[0])
 
-    _, gradient = training.mean_squared_error(model.forward(x), target)
+    _, gradient = losses.mean_squared_error(model.forward(x), target)
     to_input = model.backward(gradient)
     assert np.abs(to_input).max() > 1e-3
     np.testing.assert_allclose(to_input, numeric(loss, x), atol=1e-8)
@@ -80,15 +81,15 @@ def test_gradients_of_layers(name: str) -> None:
 
 def test_gradient_of_softmax_cross_entropy() -> None:
     output, labels = DRAW.standard_normal((4, 3)), np.array([0, 2, 1, 2])
-    loss, gradient = training.softmax_cross_entropy(output, labels)
+    loss, gradient = losses.softmax_cross_entropy(output, labels)
     shares = np.exp(output) / np.exp(output).sum(axis=1, keepdims=True)
     assert float(loss) == pytest.approx(-np.log(shares[np.arange(4), labels]).mean())
-    found = numeric(lambda: float(training.softmax_cross_entropy(output, labels)[0]), output)
+    found = numeric(lambda: float(losses.softmax_cross_entropy(output, labels)[0]), output)
     np.testing.assert_allclose(gradient, found, atol=1e-9)
 
 
 def test_softmax_of_large_numbers_is_finite() -> None:
-    loss, gradient = training.softmax_cross_entropy(np.array([[1e4, -1e4]]), np.array([1]))
+    loss, gradient = losses.softmax_cross_entropy(np.array([[1e4, -1e4]]), np.array([1]))
     assert float(loss) == pytest.approx(2e4)
     np.testing.assert_allclose(gradient, [[1, -1]])
 
@@ -96,15 +97,15 @@ def test_softmax_of_large_numbers_is_finite() -> None:
 def test_the_gradient_of_the_first_input_is_left_out() -> None:
     called = []
 
-    class Passes(training.ConvPasses):
+    class Passes(passes.ConvPasses):
         def input(self, *arguments: object) -> None:
             called.append(1)
 
-    first = training.conv(init(), 1, 1, 3, padding=1, passes=Passes())
-    model = Sequential(first, training.LeakyReLU())
+    first = layers.conv(init(), 1, 1, 3, padding=1, passes=Passes())
+    model = Sequential(first, layers.LeakyReLU())
     x = DRAW.standard_normal((1, 1, 4, 4))
-    optimiser = training.SGD(model.parameters, 0.1)
-    training.train_step(model, training.mean_squared_error, optimiser, x, x)
+    optimiser = optimisers.SGD(model.parameters, 0.1)
+    steps.train_step(model, losses.mean_squared_error, optimiser, x, x)
     assert called == []
     model.backward(x)
     assert called == [1]
@@ -112,7 +113,7 @@ def test_the_gradient_of_the_first_input_is_left_out() -> None:
 
 def test_sgd() -> None:
     parameter = Parameter(np.array([1.0, 2.0]), np.array([0.5, -1.0]))
-    training.SGD([parameter], 0.1).step()
+    optimisers.SGD([parameter], 0.1).step()
     np.testing.assert_allclose(parameter.value, [0.95, 2.1])
 
 
@@ -120,7 +121,7 @@ def test_adam() -> None:
     """Against the paper's algorithm 1, written as it stands there."""
     gradients = DRAW.standard_normal((5, 3))
     parameter = Parameter(np.ones(3))
-    optimiser = training.Adam([parameter], 0.01)
+    optimiser = optimisers.Adam([parameter], 0.01)
     value, m, v = np.ones(3), np.zeros(3), np.zeros(3)
     for t, g in enumerate(gradients, start=1):
         parameter.gradient = g
@@ -133,21 +134,21 @@ def test_adam() -> None:
 def test_float32_stays_float32() -> None:
     init32 = Init(Device(), 0)
     model = Sequential(
-        training.Dense(init32, 4, 8),
-        training.Reshape(2, 2, 2),
-        training.conv_transpose(init32, 2, 2, 4, stride=2, padding=1),
-        training.LeakyReLU(0.01),
-        training.conv(init32, 2, 1, 1),
-        training.Sigmoid(),
+        layers.Dense(init32, 4, 8),
+        layers.Reshape(2, 2, 2),
+        layers.conv_transpose(init32, 2, 2, 4, stride=2, padding=1),
+        layers.LeakyReLU(0.01),
+        layers.conv(init32, 2, 1, 1),
+        layers.Sigmoid(),
     )
     x = DRAW.standard_normal((3, 4)).astype(np.float32)
     target = np.zeros((3, 1, 4, 4), np.float32)
-    for optimiser in (training.SGD(model.parameters, 0.1), training.Adam(model.parameters, 0.1)):
-        training.train_step(model, training.mean_squared_error, optimiser, x, target)
+    for optimiser in (optimisers.SGD(model.parameters, 0.1), optimisers.Adam(model.parameters, 0.1)):
+        steps.train_step(model, losses.mean_squared_error, optimiser, x, target)
     assert model.forward(x).dtype == np.float32
     for parameter in model.parameters:
         assert parameter.value.dtype == parameter.gradient.dtype == np.float32
-    _, gradient = training.softmax_cross_entropy(x, np.array([0, 1, 2]))
+    _, gradient = losses.softmax_cross_entropy(x, np.array([0, 1, 2]))
     assert gradient.dtype == np.float32
 
 
@@ -159,19 +160,19 @@ def test_first_values_depend_on_the_seed_alone() -> None:
 
 
 def test_training_learns() -> None:
-    model = Sequential(training.Dense(init(), 2, 16), training.LeakyReLU(), training.Dense(init(), 16, 2))
-    optimiser = training.Adam(model.parameters, 0.01)
+    model = Sequential(layers.Dense(init(), 2, 16), layers.LeakyReLU(), layers.Dense(init(), 16, 2))
+    optimiser = optimisers.Adam(model.parameters, 0.01)
     x = DRAW.standard_normal((200, 2))
     labels = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
-    losses = [
-        float(training.train_step(model, training.softmax_cross_entropy, optimiser, x[places], labels[places]))
+    found = [
+        float(steps.train_step(model, losses.softmax_cross_entropy, optimiser, x[places], labels[places]))
         for epoch in range(30)
-        for places in training.batches(200, 20, epoch)
+        for places in steps.batches(200, 20, epoch)
     ]
-    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+    assert np.mean(found[-10:]) < 0.5 * np.mean(found[:10])
 
 
 def test_batches_hold_every_sample_once() -> None:
-    places = np.concatenate(list(training.batches(103, 10, 0)))
+    places = np.concatenate(list(steps.batches(103, 10, 0)))
     assert len(places) == len(set(places)) == 100
-    assert (places != np.concatenate(list(training.batches(103, 10, 1)))).any()
+    assert (places != np.concatenate(list(steps.batches(103, 10, 1)))).any()

@@ -52,9 +52,13 @@ def workspace(geometry: Geometry, setting: Setting) -> int:
     filters, parts = (*shapes["weight"][:2], channels, *taps), (*shapes["small"][:2], channels)
     parts = (*parts, *geometry.split_output_shape[2:])
     block = convolve_bytes(padded_shape(shapes["small"], borders), filters, parts, itemsize)
-    held = prod(filters) * itemsize
+    filter_bytes = prod(filters) * itemsize
     biases = geometry.groups * channels * itemsize
-    return pad_bytes(shapes["small"], borders, itemsize) + held + max(held, biases + prod(parts) * itemsize + block)
+    return (
+        pad_bytes(shapes["small"], borders, itemsize)
+        + filter_bytes
+        + max(filter_bytes, biases + prod(parts) * itemsize + block)
+    )
 
 
 def _split(geometry: Geometry, weight: Array) -> Array:
@@ -64,15 +68,15 @@ def _split(geometry: Geometry, weight: Array) -> Array:
     zeros = [(axis.leading_zeros, after) for axis, after in zip(axes, behind, strict=True)]
     expanded = np.pad(weight, [(0, 0)] * 3 + zeros)
     # Each axis becomes two: an element of the expanded filter is tap u of sub-filter r, u*stride + r.
-    apart = expanded.reshape(*weight.shape[:3], *(size for axis in axes for size in (axis.sub_taps, axis.stride)))
-    by_filter = np.flip(apart, (3, 5, 7)).transpose(0, 1, 2, 4, 6, 8, 3, 5, 7)
+    by_residue = expanded.reshape(*weight.shape[:3], *(size for axis in axes for size in (axis.sub_taps, axis.stride)))
+    by_filter = np.flip(by_residue, (3, 5, 7)).transpose(0, 1, 2, 4, 6, 8, 3, 5, 7)
     filters: Array = by_filter.reshape(*weight.shape[:2], -1, *by_filter.shape[-AXES:])
     return filters
 
 
 def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
     axes = geometry.axes
-    apart = parts.reshape(*out.shape[:3], *(axis.stride for axis in axes), *parts.shape[3:])
+    by_residue = parts.reshape(*out.shape[:3], *(axis.stride for axis in axes), *parts.shape[3:])
     residues, positions, outputs = [], [], []
     for axis in axes:
         classes = class_table(axis)
@@ -84,7 +88,7 @@ def _interleave(geometry: Geometry, parts: Array, out: Array) -> None:
     everything = [slice(None)]
     read = zip(product(everything, everything, everything, *residues), product(*positions), strict=True)
     for (of_class, at), to in zip(read, product((...,), *outputs), strict=True):
-        out[to] = apart[of_class + at]
+        out[to] = by_residue[of_class + at]
 
 
 register(CpuMethod("split", (Form("numpy_im2col", run, workspace),)))

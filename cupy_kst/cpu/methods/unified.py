@@ -48,11 +48,11 @@ def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out
         products = _Products(filters, source, sizes, at_once)
         target = out[some, part, outputs]
         _set(first, products, None if bias is None else bias[part, outputs], target)
-        beside = np.empty(target.shape if others else 0, target.dtype)
+        further = np.empty(target.shape if others else 0, target.dtype)
         for classes in others:
-            beside[...] = 0
-            _set(classes, products, None, beside)
-            target += beside
+            further[...] = 0
+            _set(classes, products, None, further)
+            target += further
 
 
 def _set(classes: list[_Class], products: _Products, bias: Array | None, target: Array) -> None:

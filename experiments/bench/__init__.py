@@ -1,0 +1,1 @@
+"""The benchmarks: layers of published networks against other libraries."""

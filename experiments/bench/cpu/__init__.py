@@ -1,0 +1,1 @@
+"""On a CPU, against PyTorch and ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""On a GPU, against PyTorch's cuDNN."""

@@ -1,0 +1,1 @@
+"""What measures the prices that the library's choices go by."""

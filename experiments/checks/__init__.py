@@ -1,0 +1,1 @@
+"""What proves a machine right: the tests and compute-sanitizer on a GPU."""

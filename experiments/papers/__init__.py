@@ -1,0 +1,1 @@
+"""The experiments that rerun those of the four papers, a folder for each paper."""

@@ -1,0 +1,1 @@
+"""Photographs by zero insertion and by the segregated kernels."""

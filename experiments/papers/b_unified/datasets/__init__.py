@@ -1,0 +1,1 @@
+"""Sets of images to odd and even sizes."""

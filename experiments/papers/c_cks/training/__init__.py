@@ -1,0 +1,1 @@
+"""A small classifier that trains with the operators."""

@@ -1,0 +1,1 @@
+"""Paper D, arXiv 1907.01773: split deconvolution."""

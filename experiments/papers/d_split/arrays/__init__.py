@@ -1,0 +1,1 @@
+"""Split deconvolution on arrays of multipliers: cycles and energy."""

@@ -1,0 +1,1 @@
+"""Six networks by split deconvolution: work and time."""

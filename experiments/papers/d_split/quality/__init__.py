@@ -1,0 +1,1 @@
+"""Split deconvolution against the definition: error and SSIM."""

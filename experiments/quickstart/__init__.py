@@ -1,0 +1,1 @@
+"""The first thing to run: a photograph upsampled by every method."""
