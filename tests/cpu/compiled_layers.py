@@ -94,6 +94,8 @@ _OF_FEW_POSITIONS = (
     Layer((1, 3, 1, 1), 8 * LANES + 1, (4, 4), 2, 1),
 )
 _OF_WEIGHT_GRAD = (
+    # More boxes than a chain has, all of them in one task.
+    Layer((1, 32, 1300, 45), 8, (3, 3), 1, 1, 8),
     Layer((1, 9 * LANES + 3, 9, 9), 7, (3, 3), 2, 1),
     Layer((5, _CHANNELS + 2 * LANES + 1, 5, 7), 45, (5, 5), 1, 2),
     Layer((1, 3 * _CHANNELS - 1, 6, 4 * LANES - 2), 5, (1, 3), (1, 2), 1),
@@ -108,6 +110,8 @@ _OF_WEIGHT_GRAD = (
     Layer((1, 4 * LANES - 3, 9, 9), 3, (3, 3), 2, 1),
 )
 _OF_FEW_CHANNELS = (
+    # More boxes than a chain has, all of them in one task.
+    Layer((1, 8, 1300, 45), 8, (3, 3), 1, 1, 8),
     Layer((5, 1, 9, 21), 67, (5, 5), 1, 2),
     Layer((1, 2, 700), 5, (3,), 2, 1),
     Layer((3, 3, 5, 11, 13), 4, (2, 3, 3), 2, 1),

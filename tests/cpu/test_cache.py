@@ -74,6 +74,21 @@ def test_a_changed_source_is_compiled_anew(_copy: Path, source: str) -> None:
     assert _run(_copy) == [changed, 1, 1]
 
 
+def test_each_source_is_in_the_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = shutil.copytree(_HOME, tmp_path / "jit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in cache.OUTSIDE:
+        shutil.copy(_HOME.parent / name, tmp_path)
+    monkeypatch.setattr(cache, "files", lambda package: home if package.endswith(".jit") else tmp_path)
+    stamp = cache.stamp.__wrapped__
+    before, sources = stamp(), [*home.rglob("*.py"), *(tmp_path / name for name in cache.OUTSIDE)]
+    assert before == cache.stamp() and len(sources) > 30
+    for source in sources:
+        text = source.read_bytes()
+        source.write_bytes(text + b"#")
+        assert stamp() != before, source
+        source.write_bytes(text)
+
+
 def test_only_entry_points_are_kept(_copy: Path) -> None:
     _run(_copy)
     assert {name.partition(".")[2].rpartition("_")[0] for name in _kept(_copy)} == {*("combine", "lead", "serve")}

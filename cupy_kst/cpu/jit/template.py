@@ -69,22 +69,26 @@ _CALL = ("source", "weight", "bias", "out")
 def _template(
     entry: Any, plan: Any, char: str, outputs: int, scratch: int, fields: Mapping[str, Any] | None = None
 ) -> Template:
+    """Return the template of a kernel's plan, with the `fields` that the plan does not know."""
     zeros = np.zeros(outputs, char)
     values = {**dict.fromkeys(_CALL), **plan.tables, **plan.numbers, **(fields or {}), "bias": zeros}
     return Template(plan, zeros, entry.record(char, values), tuple(map(entry.task.slot, _CALL)), scratch)
 
 
 def implicit_gemm_of(geometry: Geometry, char: str) -> Template:
+    """Return what calls with a packed weight have in common."""
     return implicit_gemm(geometry, choose_filling(geometry, np.dtype(char).itemsize), char)
 
 
 def implicit_gemm_plan(geometry: Geometry, filling: int, itemsize: int) -> Plan:
+    """Return the plan of a product that fills the registers in this way."""
     tile = isa.tile(filling, itemsize)
     return plan_of(geometry, tile, itemsize, 4 * tile.lanes)
 
 
 @lru_cache(maxsize=256)
 def implicit_gemm(geometry: Geometry, filling: int, char: str, rows: bool = False) -> Template:
+    """Return what such products have in common, with a packed weight or by its rows as they lie."""
     from .implicit_gemm import kernel
 
     itemsize = np.dtype(char).itemsize
@@ -101,16 +105,19 @@ def implicit_gemm(geometry: Geometry, filling: int, char: str, rows: bool = Fals
 
 
 def winograd_of(geometry: Geometry, char: str) -> Template:
+    """Return what calls with a transformed weight have in common."""
     return winograd(geometry, char, threads.count())
 
 
 @lru_cache(maxsize=256)
 def winograd_tables(geometry: Geometry, itemsize: int, several: int) -> WinogradPlan:
+    """Return the plan of minimal filtering by several threads."""
     return winograd_plan(geometry, space(geometry, itemsize), several)
 
 
 @lru_cache(maxsize=256)
 def winograd(geometry: Geometry, char: str, several: int) -> Template:
+    """Return what calls of minimal filtering by several threads have in common."""
     from .winograd import kernel
 
     itemsize = np.dtype(char).itemsize
@@ -122,6 +129,7 @@ def winograd(geometry: Geometry, char: str, several: int) -> Template:
 
 @lru_cache(maxsize=256)
 def im2col_gemm(geometry: Geometry, char: str, several: int) -> Template:
+    """Return what convolutions by gathered columns have in common."""
     from .im2col_gemm import kernel
 
     itemsize = np.dtype(char).itemsize
@@ -131,6 +139,7 @@ def im2col_gemm(geometry: Geometry, char: str, several: int) -> Template:
 
 @lru_cache(maxsize=256)
 def gemm_col2im(geometry: Geometry, char: str, several: int) -> Template:
+    """Return what transposed convolutions by one product of all taps have in common."""
     from .gemm_col2im import kernel
 
     itemsize = np.dtype(char).itemsize

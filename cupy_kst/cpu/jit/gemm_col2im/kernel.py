@@ -56,13 +56,13 @@ def _multiply_positions(task, weight, first, rows, vectors, scratch):
     """Set lines of sums to the products of `rows` rows of the weight with vectors of positions."""
     lanes, depth, pitch = task.lanes, task.channels, task.pitch
     row_pitch, panel, sums = task.out_channels * task.kernel, task.panel_at, task.sums_at
-    tiles = (vectors + VECTORS - 1) // VECTORS
+    tiles, most = (vectors + VECTORS - 1) // VECTORS, _NC // MR * MR
     for c in range(0, depth, _KC):
         deep = min(_KC, depth - c)
         # A vector more than a power of two, so that blocks do not share sets of the first cache.
         block = deep * MR + lanes
-        for r in range(0, rows, _NC):
-            some = min(_NC, rows - r)
+        for r in range(0, rows, most):
+            some = min(most, rows - r)
             _pack_panel(weight, first + c * row_pitch + r, row_pitch, deep, some, MR, scratch, panel, block)
             for m in range(r, r + some, MR):
                 at, done = panel + (m - r) // MR * block, 0

@@ -83,12 +83,12 @@ def col2im_plan(geometry: Geometry, itemsize: int, threads: int) -> Col2imPlan:
     shares = min(shares, wanted)
     rows = ceil(out_channels / shares) * kernel
     block = few_tile.nr if few else rows_tile.mr
-    lines = ceil(rows / max(block, lanes)) * max(block, lanes)
+    lines = ceil(rows / block) * block
     sizes = [
         0 if few else channels * ceil(most / lanes) * lanes,
         lines * pitch,
         (lines if few else 1) * ceil(most / lanes) * lanes,
-        min(lines, isa.ROWS_NC) // block * (min(channels, isa.ROWS_KC) * block + lanes),
+        min(lines, isa.ROWS_NC // block * block) // block * (min(channels, isa.ROWS_KC) * block + lanes),
     ]
     # A line has all rows that are added up at once.
     line_pitch = int(_outputs(parts, reads, gap).max()) + lanes

@@ -178,7 +178,8 @@ def _few_memory(
     boxes = plan.tables["boxes"]
     vectors = boxes["samples"] * boxes["depth"] * boxes["height"] * -(-boxes["width"] // tile.lanes)
     most = int(vectors.max())
-    totals = numbers["small_channels"] * (numbers["cached"] * numbers["taps"] + isa.DOT_TAPS) * tile.lanes
+    elements = ceil(numbers["cached"] * numbers["taps"] / isa.DOT_TAPS) * isa.DOT_TAPS
+    totals = numbers["small_channels"] * elements * tile.lanes
     (_, spans_at, places_at, starts_at, counts_at, sums_at), scratch = partition(
         plan.buffer * itemsize, plan.spans * 8, most * 8, most * 8, most * 4, 2 * totals * itemsize
     )
