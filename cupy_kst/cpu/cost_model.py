@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..geometry import Geometry
 from .col2im import PRODUCT_BYTES, plan
 from .im2col import BLOCK_BYTES, fits_at_once
-from .jit.isa import Shape
+from .jit import isa
+from .jit.gemm_col2im.plan import parts_of_map
 from .jit.winograd.blocking import space_of
 
 
@@ -58,19 +59,16 @@ class WorkCounts(NamedTuple):
     read_weights: float = 0.0
 
 
-# Channels of a group.
-_FEW = 4
+# What the processor that prices are of makes at once. Vectors have 16 numbers of float32.
+_LANES = 16
+_BLOCKING = isa.BLOCKING[32]
+_WINOGRAD_TILE = isa.tile_of(_BLOCKING, isa.CHANNELS, _LANES)
+_FEW, _WIDE = _BLOCKING.tiles[isa.FEW][0], _BLOCKING.tiles[isa.WIDE][0]
 # Products that are added in the time that a line of them takes to begin with.
 _LINE = 50
-# Numbers of a vector, of the processor that prices are of, and how much longer products take that read a weight for one
-# vector.
-_LANES, _ALONE = 16, 1.3
-# Inputs of a part of the map that stay in the second cache while all output channels are made of them, and the sums of
-# some of these.
-PART_BYTES, SUMS_BYTES = 384 << 10, 256 << 10
+# How much longer products take that read a weight for one vector.
+_ALONE = 1.3
 
-# What minimal filtering multiplies at once, on the processor that prices are of.
-_MICROKERNEL = Shape(False, 6, 4, _LANES)
 # Forms differ little in what an element's size makes of them.
 _ITEMSIZE = 4
 
@@ -131,13 +129,13 @@ def jit_im2col(geometry: Geometry, prepared: bool) -> WorkCounts:
 def jit_winograd(geometry: Geometry, prepared: bool, transposed: bool) -> WorkCounts:
     """Count products of transformed inputs and weights in boxes of tiles: each box reads the whole weight."""
     geometry = replace(geometry, transposed=transposed)
-    space, groups = space_of(geometry, _MICROKERNEL, _ITEMSIZE), geometry.groups
+    space, groups = space_of(geometry, _WINOGRAD_TILE, _ITEMSIZE), geometry.groups
     lengths = (geometry.samples, *(axis.tiles for axis in space.axes))
     boxes = prod(ceil(length / size) for length, size in zip(lengths, space.box, strict=True))
     inputs = boxes * groups * space.box.samples * (prod(space.extents) * space.channels + space.sample)
-    blocks = ceil(geometry.out_channels // groups / space.shape.block)
+    blocks = ceil(geometry.out_channels // groups / space.tile.block)
     products = prod(axis.products for axis in space.axes)
-    weights = groups * products * space.channels * blocks * space.shape.block
+    weights = groups * products * space.channels * blocks * space.tile.block
     return WorkCounts(
         numpy_calls=4,
         packed_weights=0 if prepared else weights,
@@ -152,7 +150,7 @@ def _filled(out_channels: int) -> float:
     if out_channels == 1:
         return 1
     # Blocks of few read more for each product.
-    return 1.25 * _FEW if out_channels <= _FEW else -(-out_channels // (2 * _FEW)) * 2 * _FEW
+    return 1.25 * _FEW if out_channels <= _FEW else -(-out_channels // _WIDE) * _WIDE
 
 
 def numpy_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
@@ -182,18 +180,11 @@ def numpy_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
     return WorkCounts(results * depth, operands, 0, results + outputs, calls)
 
 
-def fold_parts(geometry: Geometry, itemsize: int) -> float:
-    """Return the parts of the map whose inputs, and whose sums of one output channel, fit a cache."""
-    pixels, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
-    channels = geometry.small_channels // geometry.groups
-    return max(1.0, pixels * channels * itemsize / PART_BYTES, pixels * kernel * itemsize / SUMS_BYTES)
-
-
 def jit_col2im(geometry: Geometry, prepared: bool) -> WorkCounts:
     """Count the same in parts of the map whose inputs fit a cache: each part reads the whole weight."""
     del prepared
     pixels, weights = prod(axis.small for axis in geometry.axes), prod(geometry.full_weight_shape)
-    parts = fold_parts(geometry, _ITEMSIZE)
+    parts = parts_of_map(geometry, _ITEMSIZE)
     split = next((axis for axis in geometry.axes if axis.small > 1), geometry.axes[-1])
     width = geometry.axes[-1]
     # Inputs that two parts read, and zeros at the ends of rows.

@@ -223,8 +223,8 @@ _LARGE = {
 @pytest.mark.parametrize("name", _LARGE)
 def test_large_filters_and_strides_are_planned_in_a_moment(name: str) -> None:
     need_compiled()
-    from cupy_kst.cpu.jit import template as frames
-    from cupy_kst.cpu.jit.weight_grad import plan as gradients
+    from cupy_kst.cpu.jit import template
+    from cupy_kst.cpu.jit.weight_grad import call as weight_grad
 
     geometry = _LARGE[name]
 
@@ -232,9 +232,9 @@ def test_large_filters_and_strides_are_planned_in_a_moment(name: str) -> None:
         for method in cpu.FORMS:
             cpu.form_names(problem_of(method, geometry), method)
         for transposed in (True, False):
-            frames.plain_of(frames.turned(geometry, transposed), "f")
-        frames.folding(frames.turned(geometry, True), "f", 2)
-        gradients._correlation(geometry, "f")
+            template.implicit_gemm_of(template.with_direction(geometry, transposed), "f")
+        template.gemm_col2im(template.with_direction(geometry, True), "f", 2)
+        weight_grad._template(geometry, "f")
 
     assert compiled.available(np.float32)
     settle()

@@ -13,10 +13,8 @@ from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.jit import launch as work
-from cupy_kst.cpu.jit import memory
-from cupy_kst.cpu.jit import template as frames
-from cupy_kst.cpu.jit.winograd import blocking as tiling
+from cupy_kst.cpu.jit import isa, launch, memory, template
+from cupy_kst.cpu.jit.winograd import blocking
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +33,14 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are shared by three threads, however small they are."""
     monkeypatch.setenv("CUPY_KST_THREADS", "3")
-    monkeypatch.setattr(work, "ALONE_MACS", 0)
+    monkeypatch.setattr(launch, "ALONE_MACS", 0)
 
 
 @contextmanager
 def boxes_of_few_tiles(monkeypatch: pytest.MonkeyPatch, sums_bytes: int) -> Iterator[None]:
     """Divide maps of minimal filtering into boxes of few tiles, as those of many channels are."""
-    monkeypatch.setattr(tiling, "_SUMS_BYTES", sums_bytes)
-    caches = tiling.space_of, frames.minimal
+    monkeypatch.setattr(isa, "WINOGRAD_SUM_BYTES", sums_bytes)
+    caches = blocking.space_of, template.winograd_tables, template.winograd
     for cache in caches:
         cache.cache_clear()
     yield

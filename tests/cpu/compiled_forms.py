@@ -10,43 +10,40 @@ from typing import Any, NamedTuple
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import cost_model
-from cupy_kst.cpu import jit as compiled
-from cupy_kst.cpu.jit.winograd import blocking as tiling
 from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.jit import microkernel
-from cupy_kst.cpu.jit import template as frames
-from cupy_kst.cpu.jit.gemm_col2im import kernel as folding
-from cupy_kst.cpu.jit.gemm_col2im import plan as fold_plan
-from cupy_kst.cpu.jit.im2col_gemm import kernel as dense
-from cupy_kst.cpu.jit.im2col_gemm import plan as dense_plan
-from cupy_kst.cpu.jit.implicit_gemm import kernel as kernels
+from cupy_kst.cpu.jit import engine, isa, template
+from cupy_kst.cpu.jit.gemm_col2im import plan as col2im_plan
+from cupy_kst.cpu.jit.im2col_gemm import plan as im2col_plan
 from cupy_kst.cpu.jit.implicit_gemm import plan
-from cupy_kst.cpu.jit.task import ARGUMENTS
-from cupy_kst.cpu.jit.weight_grad import kernel as correlation
-from cupy_kst.cpu.jit.weight_grad import plan as gradients
-from cupy_kst.cpu.jit.winograd import plan as minimal_plan
+from cupy_kst.cpu.jit.weight_grad import call as weight_grad
+from cupy_kst.cpu.jit.weight_grad import plan as weight_grad_plan
+from cupy_kst.cpu.jit.winograd import blocking
+from cupy_kst.cpu.jit.winograd import plan as winograd_plan
 
-LANES = microkernel.vector_bytes() // 4
+LANES = isa.lanes_of(4)
+# MR and the vectors of NR, by how the registers are filled.
+TILES = isa.blocking().tiles
 
 # Modules that plan calls, and that keep what they planned.
-PLANNING: tuple[Any, ...] = (plan, frames, gradients, fold_plan, dense_plan, minimal_plan, tiling)
+PLANNING: tuple[Any, ...] = (
+    *(plan, template, weight_grad, weight_grad_plan, col2im_plan, im2col_plan, winograd_plan, blocking),
+)
 
 # What a part of a large layer has at most, so small that layers of a test have several.
 _SMALL: tuple[tuple[Any, str, int], ...] = (
-    (plan, "_BOX_POSITIONS", 24),
-    (plan, "_BOX_SUMS", 200 * kernels.CHANNELS[1][1] * LANES),
-    (gradients, "_SHARE_MACS", 1),
-    (gradients, "_MOST_SUMMED", 150),
-    (dense_plan, "_COLUMNS", 512 * LANES),
-    (dense_plan, "_SUMS", 1536),
-    (dense_plan, "_POSITIONS", 5 * LANES),
-    (cost_model, "PART_BYTES", 2000),
+    (isa, "BOX_POSITIONS", 24),
+    (isa, "BOX_SUMS", 200 * TILES[isa.CHANNELS][1] * LANES),
+    (weight_grad_plan, "_SHARE_MACS", 1),
+    (isa, "GRADIENT_MOST_POSITIONS", 150),
+    (isa, "IM2COL_COLUMNS", 512 * LANES),
+    (isa, "IM2COL_SUMS", 1536),
+    (isa, "IM2COL_POSITIONS", 5 * LANES),
+    (isa, "COL2IM_INPUT_BYTES", 2000),
     # Of 17 tiles of a 4x4 filter of stride 2, each of 36 sums.
-    (tiling, "_SUMS_BYTES", 17 * 36 * 4 * kernels.CHANNELS[1][1] * LANES),
+    (isa, "WINOGRAD_SUM_BYTES", 17 * 36 * 4 * TILES[isa.CHANNELS][1] * LANES),
 )
 
 
@@ -97,8 +94,8 @@ Division = tuple[int, int]
 class Form(NamedTuple):
     """How one operation is compiled.
 
-    `kind` is what `frames.choose` is made to say, `divides` names what its plan must divide into several parts that
-    are not all of one size, and `divisions` returns what the plan of a geometry divides.
+    `filling` is what `template.choose_filling` is made to say, `divides` names what its plan must divide into several
+    parts that are not all of one size, and `divisions` returns what the plan of a geometry divides.
     """
 
     op: str
@@ -106,134 +103,131 @@ class Form(NamedTuple):
     divides: frozenset[str]
     divisions: Callable[[Geometry], dict[str, Division]]
     run: Callable[..., None]
-    kind: int | None = None
+    filling: int | None = None
     gathers: bool | None = None
 
     @contextmanager
     def chosen(self) -> Iterator[None]:
         """See this form chosen, whatever pays."""
         with pytest.MonkeyPatch.context() as patch:
-            if self.kind is not None:
-                patch.setattr(frames, "choose", lambda geometry, itemsize, rows=False: self.kind)
+            if self.filling is not None:
+                patch.setattr(template, "choose_filling", lambda geometry, itemsize, rows=False: self.filling)
             if self.gathers is not None:
-                patch.setattr(frames, "fills_few_lanes", lambda geometry, itemsize: self.gathers)
+                patch.setattr(template, "fills_few_lanes", lambda geometry, itemsize: self.gathers)
             yield
 
 
-def _boxes(table: Any) -> dict[str, Division]:
-    axes = ("samples", "depth", "height", "width")
+def _boxes(boxes: Any) -> dict[str, Division]:
     return {
-        name: (int((table[:, i] + table[:, i + 4]).max()), int(table[:, i + 4].max())) for i, name in enumerate(axes)
+        name: (int((boxes[f"first_{first}"] + boxes[name]).max()), int(boxes[name].max()))
+        for name, first in (("samples", "sample"), ("depth", "depth"), ("height", "height"), ("width", "width"))
     }
 
 
-def of_plain(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
+def of_implicit_gemm(geometry: Geometry, rows: bool = False) -> dict[str, Division]:
     """Return what the plan of a product with packed weights divides, or of one whose rows are not packed."""
-    kind = frames.choose(geometry, 4, rows)
-    found = frames.plain(geometry, kind, "f", rows).plan
-    numbers, shape = found.numbers, found.shape
-    out_channels, blocks, parts, together = (int(numbers[i]) for i in (3, 7, 8, 12))
-    deepest = int(found.classes[:, 3].max())
-    most = {kernels.WIDE[0]: 3, kernels.FEW[0]: 4, kernels.ONE[0]: 8, kernels.CHANNELS[0]: kernels._MOST}[kind]
+    filling = template.choose_filling(geometry, 4, rows)
+    found = template.implicit_gemm(geometry, filling, "f", rows).plan
+    numbers, boxes = found.numbers, found.tables["boxes"]
+    blocks, parts = numbers["blocks"], numbers["parts"]
+    mr, vectors = TILES[filling]
     return {
-        **_boxes(found.boxes),
-        "output channels": (out_channels, shape.block),
+        **_boxes(boxes),
+        "output channels": (numbers["out_channels"], found.tile.block),
         "blocks among tasks": (blocks, parts),
-        "blocks at once": (blocks // parts, together),
-        "products": (deepest, kernels._DEPTH),
-        "tiles": (int(found.boxes[:, 9].max()), most),
-        "rows in vectors": (int(found.boxes[:, 7].max()), shape.lanes),
+        "blocks at once": (blocks // parts, numbers["batch"]),
+        "products": (int(found.tables["classes"]["products"].max()), isa.KC),
+        "tiles": (int(boxes["places"].max()), mr if filling == isa.CHANNELS else vectors),
+        "rows in vectors": (int(boxes["width"].max()), found.tile.lanes),
     }
 
 
 def of_rows(geometry: Geometry) -> dict[str, Division]:
     """Return what the plan of a product with rows that are not packed divides."""
-    return of_plain(geometry, rows=True)
+    return of_implicit_gemm(geometry, rows=True)
 
 
-def of_dense(geometry: Geometry) -> dict[str, Division]:
+def of_im2col(geometry: Geometry) -> dict[str, Division]:
     """Return what the plan of a product with gathered columns divides."""
-    numbers = [int(each) for each in frames.dense(geometry, "f", 1).plan.numbers]
-    samples, _, channels, out_channels, _, kernel, outputs, together, shares, held = numbers[:10]
+    numbers = template.im2col_gemm(geometry, "f", 1).plan.numbers
+    positions, parts = numbers["batch"] * numbers["outputs"], numbers["parts"]
+    mr, vectors = TILES[isa.WIDE]
     return {
-        "samples": (samples, together),
-        "input channels": (channels, held),
-        "output channels among tasks": (out_channels, shares),
-        "output channels": (ceil(out_channels / shares), dense.ROWS),
-        "products": (held * kernel, dense._DEPTH),
-        "tiles": (ceil(together * outputs / LANES), dense.VECTORS),
-        "positions in vectors": (together * outputs, LANES),
-    }
-
-
-def of_fold(geometry: Geometry) -> dict[str, Division]:
-    """Return what the plan of a product of all taps divides."""
-    found = frames.folding(geometry, "f", 1).plan
-    _, _, channels, out_channels, kernel, shares, few = (int(each) for each in found.numbers[:7])
-    left, gap = (int(each) for each in found.numbers[13:15])
-    rows = ceil(out_channels / shares) * kernel
-    positions = left + int(fold_plan._positions(found.parts, gap).max())
-    axes = {
-        name: (int(found.parts[:, i + 1].max()), int((found.parts[:, i + 1] - found.parts[:, i]).max()))
-        for name, i in (("depth", 0), ("height", 4), ("width", 8))
-    }
-    block = folding.ROW_VECTORS * LANES if few else folding.ROWS
-    return {
-        **axes,
-        "input channels": (channels, folding.DEPTH),
-        "output channels among tasks": (out_channels, shares),
-        "rows packed at once": (rows, folding.WIDE_ROWS // block * block),
-        "rows": (rows, block),
-        "tiles": (positions, folding.POSITIONS) if few else (ceil(positions / LANES), folding.VECTORS),
+        "samples": (numbers["samples"], numbers["batch"]),
+        "input channels": (numbers["channels"], numbers["channels_at_once"]),
+        "output channels among tasks": (numbers["out_channels"], parts),
+        "output channels": (ceil(numbers["out_channels"] / parts), mr),
+        "products": (numbers["channels_at_once"] * numbers["kernel"], isa.ROWS_KC),
+        "tiles": (ceil(positions / LANES), vectors),
         "positions in vectors": (positions, LANES),
     }
 
 
-def of_minimal(geometry: Geometry) -> dict[str, Division]:
-    """Return what the plan of minimal filtering divides."""
-    found = frames.minimal(geometry, "f", 1).plan
-    _, channels, out_channels, blocks, parts = (int(each) for each in found.numbers[:5])
-    run = int(found.numbers[16])
+def of_col2im(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of a product of all taps divides."""
+    found = template.gemm_col2im(geometry, "f", 1).plan
+    numbers, parts = found.numbers, found.tables["parts"]
+    rows = ceil(numbers["out_channels"] / numbers["shares"]) * numbers["kernel"]
+    positions = numbers["left"] + int(col2im_plan._positions(parts, numbers["gap"]).max())
+    axes = {
+        name: (int(part["end_output"].max()), int((part["end_output"] - part["first_output"]).max()))
+        for name, part in ((name, parts[name]) for name in ("depth", "height", "width"))
+    }
+    (mr, vectors), (few_mr, few_vectors) = TILES[isa.WIDE], TILES[isa.CHANNELS]
+    block = few_vectors * LANES if numbers["few"] else mr
     return {
-        **_boxes(found.boxes),
-        "output channels": (out_channels, found.shape.block),
-        "blocks among tasks": (blocks, parts),
-        "input channels": (channels, microkernel.DEPTH),
-        "tiles": (int(found.boxes[:, 9].max()), kernels._MOST),
-        "outputs in order": (int(found.boxes[:, 14].max()), run),
+        **axes,
+        "input channels": (numbers["channels"], isa.ROWS_KC),
+        "output channels among tasks": (numbers["out_channels"], numbers["shares"]),
+        "rows packed at once": (rows, isa.ROWS_NC // block * block),
+        "rows": (rows, block),
+        "tiles": (positions, few_mr) if numbers["few"] else (ceil(positions / LANES), vectors),
+        "positions in vectors": (positions, LANES),
     }
 
 
-def of_correlation(geometry: Geometry) -> dict[str, Division]:
+def of_winograd(geometry: Geometry) -> dict[str, Division]:
+    """Return what the plan of minimal filtering divides."""
+    found = template.winograd(geometry, "f", 1).plan
+    numbers, boxes = found.numbers, found.tables["boxes"]
+    return {
+        **_boxes(boxes),
+        "output channels": (numbers["out_channels"], found.tile.block),
+        "blocks among tasks": (numbers["blocks"], numbers["parts"]),
+        "input channels": (numbers["channels"], isa.KC),
+        "tiles": (int(boxes["places"].max()), TILES[isa.CHANNELS][0]),
+        "outputs in order": (int(boxes["contiguous"].max()), numbers["run"]),
+    }
+
+
+def of_weight_grad(geometry: Geometry) -> dict[str, Division]:
     """Return what the plan of a weight's gradient divides."""
-    found = gradients._correlation(geometry, "f")
-    boxes, words = found.tables[0].boxes, found.record[ARGUMENTS:]
-    width, stack, rows, columns, held, taps = (int(each) for each in words[12:18])
+    found = weight_grad_plan.division(geometry, 4)
+    boxes, numbers = found.plan.tables["boxes"], found.numbers
+    width, rows = numbers["block"], numbers["small_channels"]
     blocks = ceil(rows / width)
     last = ceil((rows - (blocks - 1) * width) / LANES)
-    at_once = (correlation.ONE, correlation.TWO, correlation.THREE, correlation.FOUR)
     return {
         **_boxes(boxes),
         "channels of the small map": (rows, width),
-        "blocks among tasks": (blocks, stack),
-        "channels of the large map": (columns, held),
+        "blocks among tasks": (blocks, numbers["stack"]),
+        "channels of the large map": (numbers["large_channels"], numbers["cached"]),
         "boxes among tasks": (len(boxes), found.shares),
-        "positions": (int(boxes[:, 9].max()), correlation.DEPTH),
-        f"taps of {last} vectors": (held * taps, at_once[last - 1]),
+        "positions": (int(boxes["places"].max()), isa.GRADIENT_KC),
+        f"taps of {last} vectors": (numbers["cached"] * numbers["taps"], isa.blocking().summed[last - 1]),
     }
 
 
-def of_few_correlation(geometry: Geometry) -> dict[str, Division]:
+def of_few_channels(geometry: Geometry) -> dict[str, Division]:
     """Return what the plan of a weight's gradient of few channels divides."""
-    found = gradients._correlation(geometry, "f")
-    boxes, words = found.tables[0].boxes, found.record[ARGUMENTS:]
-    rows, columns, held, taps = (int(each) for each in words[12:16])
+    found = weight_grad_plan.division(geometry, 4)
+    boxes, numbers = found.plan.tables["boxes"], found.numbers
     return {
         **_boxes(boxes),
-        "channels of the large map": (columns, held),
+        "channels of the large map": (numbers["large_channels"], numbers["cached"]),
         "boxes among tasks": (len(boxes), found.shares),
-        f"taps of {rows} channels": (held * taps, microkernel.TAPS),
-        "rows in vectors": (int(boxes[:, 7].max()), LANES),
+        f"taps of {numbers['small_channels']} channels": (numbers["cached"] * numbers["taps"], isa.DOT_TAPS),
+        "rows in vectors": (int(boxes["width"].max()), LANES),
     }
 
 
@@ -241,7 +235,7 @@ def run_packed(pack: Any) -> Callable[..., None]:
     """Return the product with weights that `pack` lays out."""
 
     def run(geometry: Geometry, input: Any, weight: Any, bias: Any, out: Any) -> None:
-        operation = compiled.conv_transpose if geometry.transposed else compiled.conv
+        operation = engine.conv_transpose if geometry.transposed else engine.conv
         operation(
             geometry, input, pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:])), bias, out
         )
@@ -251,7 +245,7 @@ def run_packed(pack: Any) -> Callable[..., None]:
 
 def run_correlate(geometry: Geometry, small: Any, large: Any, bias: Any, out: Any) -> None:
     """Write the gradient of a weight."""
-    compiled.correlate(geometry, small, large, out)
+    weight_grad.correlate(geometry, small, large, out)
 
 
 def met(form: Form) -> set[str]:

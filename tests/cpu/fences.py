@@ -1,7 +1,7 @@
 """Arrays between pages that may not be touched, and memory that is poisoned: for calls in a process of its own.
 
 Inputs, weights, outputs, packed weights, tables and scratch memory lie at the end of what may be touched, or at its
-beginning. What memory holds beforehand is NaN in any element type. The parts of scratch memory that a frame adds up
+beginning. What memory holds beforehand is NaN in any element type. The parts of scratch memory that a plan adds up
 have gaps between them, in which nothing may be written.
 """
 
@@ -20,10 +20,9 @@ import numpy as np
 
 from cupy_kst import Geometry
 from cupy_kst.cpu import reference
-from cupy_kst.cpu.jit import memory
-from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit import memory, task
 from cupy_kst.cpu.jit.pack import weight as packed_weights
-from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit.weight_grad import call as weight_grad
 from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 
@@ -55,21 +54,21 @@ class _Fences:
     def __init__(self, trace: Path) -> None:
         self._trace = trace
         self.at_end = True
-        # Tables live as long as the frames that name them, the rest for a call.
+        # Tables live as long as the templates that name them, the rest for a call.
         self._tables: list[Any] = []
         self._scratches: deque[Any] = deque(maxlen=8)
-        for module in (frames, gradients, packed_weights):
-            module.address = self._address
-        for module in PLANNING:
+        task.address = self._address
+        for module in (memory, *PLANNING):
             if hasattr(module, "lines"):
                 module.lines = self._lines
         packed_weights.empty = lambda size, dtype: fenced(size, dtype, self.at_end)
-        gradients.np = _Numpy(self)
+        weight_grad.np = _Numpy(self)
         memory.scratch = self._scratch
 
     def _address(self, array: Any) -> int:
         """Return where an array is, or a copy of a table between fences: of whole numbers, or what biases are zero."""
-        if array.dtype.kind == "i" or (array.base is None and array.ndim == 1 and not array.any()):
+        table = array.dtype.kind in "iV"
+        if table or (array.base is None and array.ndim == 1 and not array.any()):
             copy = fenced(array.shape, array.dtype, self.at_end)
             copy[...] = array
             self._tables.append(copy)
@@ -201,7 +200,7 @@ def check_drawn(name: str, **limits: Any) -> None:
         return call(Geometry.conv(input.shape, weight_size, *options), grad_output, input, None)
 
     def call(geometry: Geometry, *arrays: Any) -> Any:
-        if "minimal" in name and not filters(geometry):
+        if "winograd" in name and not filters(geometry):
             # So `check` passes over a case that the form cannot compute.
             raise NotImplementedError
         return _fences.call(form, geometry, geometry, *arrays)

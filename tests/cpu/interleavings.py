@@ -25,7 +25,7 @@ _COUNTER, _FUNCTION = 0, 77
 class _Shared(ast.NodeTransformer):
     """Calls of these functions become steps."""
 
-    _NAMES = ("load", "store", "add", "replace", "call", "pause")
+    _NAMES = ("load", "store", "fetch_add", "replace", "call", "pause")
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -116,7 +116,7 @@ class Run:
             at = _RECORDS + number * _APART
             self._words.update({at + _COUNTER: 0, at + pool._PENDING: 0, at + pool._FUNCTION: _FUNCTION})
             self._done[number] = 0
-            # As `threads.together` does.
+            # As `threads.parallel_for` does.
             for row in range(self._helpers):
                 if not (yield "load", _MAIL + row * _PITCH + pool._AWAKE):
                     yield "wake", row
@@ -132,7 +132,7 @@ class Run:
             yield from self._serve(self._mail, row)
 
     def _work(self, record: int) -> Steps:
-        while (yield "add", record + _COUNTER, 1) < self._tasks:
+        while (yield "fetch_add", record + _COUNTER, 1) < self._tasks:
             yield "done", record
 
     def can_go_on(self, thread: _Thread) -> bool:
@@ -160,7 +160,7 @@ class Run:
         assert thread.next is not None
         kind, *args = thread.next
         value = None
-        if kind in ("load", "store", "add", "replace"):
+        if kind in ("load", "store", "fetch_add", "replace"):
             assert self._words.get(args[0]) is not None, f"{kind} touches a record after its caller has returned"
             value = self._words[args[0]]
             self._touch(thread, kind, *args)
@@ -181,7 +181,7 @@ class Run:
         now = self._words[at]
         if kind == "store":
             self._words[at] = values[0]
-        elif kind == "add":
+        elif kind == "fetch_add":
             self._words[at] += values[0]
         elif kind == "replace" and now == values[0]:
             self._words[at] = values[1]

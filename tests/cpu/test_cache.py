@@ -24,9 +24,10 @@ _HOME = Path(cache.__file__).parent
 # One entry point of each kind, and what Numba says of them.
 _PROGRAM = """
 import json
-from cupy_kst.cpu.jit import cache, jobs, pool
+from cupy_kst.cpu.jit import cache, pool
+from cupy_kst.cpu.jit.pack import kernel
 
-made = jobs._compiled("combine", "f")
+made = kernel.RUN_COMBINE.compiled("f")
 assert made.address
 print(json.dumps([cache.stamp(), made.cache_hits, sum(pool.lead.stats.cache_hits.values())]))
 """
@@ -75,9 +76,7 @@ def test_a_changed_source_is_compiled_anew(_copy: Path, source: str) -> None:
 
 def test_only_entry_points_are_kept(_copy: Path) -> None:
     _run(_copy)
-    assert {name.partition(".")[2].rpartition("_")[0] for name in _kept(_copy)} == {
-        *("_combine_float32", "lead", "serve")
-    }
+    assert {name.partition(".")[2].rpartition("_")[0] for name in _kept(_copy)} == {*("combine", "lead", "serve")}
 
 
 def test_compiled_code_is_made_of_the_sources_that_are_stamped() -> None:

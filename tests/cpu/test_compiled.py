@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import cost_model, reference
+from cupy_kst.cpu import reference
 from cupy_kst.testing import check
 from tests.support.skips import need_compiled
 
@@ -22,17 +22,14 @@ from .compiled_calls import poisoned, several_threads
 
 need_compiled()
 
-from cupy_kst.cpu import jit as compiled
-from cupy_kst.cpu.jit import engine, threads
-from cupy_kst.cpu.jit import template as frames
-from cupy_kst.cpu.jit.gemm_col2im import plan as fold_plan
-from cupy_kst.cpu.jit.im2col_gemm import plan as dense_plan
+from cupy_kst.cpu.jit import engine, isa, template, threads
+from cupy_kst.cpu.jit.gemm_col2im import plan as col2im_plan
+from cupy_kst.cpu.jit.im2col_gemm import plan as im2col_plan
 from cupy_kst.cpu.jit.im2col_gemm.plan import is_small
-from cupy_kst.cpu.jit.implicit_gemm import kernel as kernels
 from cupy_kst.cpu.jit.implicit_gemm import plan
-from cupy_kst.cpu.jit.microkernel import vector_bytes
 from cupy_kst.cpu.jit.pack import weight as packed_weights
-from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit.weight_grad import call as weight_grad
+from cupy_kst.cpu.jit.weight_grad import plan as weight_grad_plan
 
 # What compiled code is given is laid out already.
 _check = partial(check, layouts="contiguous")
@@ -45,23 +42,23 @@ _OPS = ("conv_transpose", "conv", "conv_transpose_weight", "conv_weight")
 @pytest.fixture
 def _small_boxes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide into boxes, and put sums aside, as large maps and deep sums do."""
-    monkeypatch.setattr(plan, "_BOX_POSITIONS", 24)
-    monkeypatch.setattr(gradients, "_SHARE_MACS", 1)
-    for cache in (plan.plan, frames.plain, gradients._correlation):
+    monkeypatch.setattr(isa, "BOX_POSITIONS", 24)
+    monkeypatch.setattr(weight_grad_plan, "_SHARE_MACS", 1)
+    for cache in (plan.plan, template.implicit_gemm, weight_grad_plan.division, weight_grad._template):
         cache.cache_clear()
     yield
-    for cache in (plan.plan, frames.plain, gradients._correlation):
+    for cache in (plan.plan, template.implicit_gemm, weight_grad_plan.division, weight_grad._template):
         cache.cache_clear()
 
 
 def _packed(geometry: Geometry, weight: Any) -> Any:
-    return compiled.pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
+    return packed_weights.pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
 
 
 def _run(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
     shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
     out = np.full(geometry.output_shape, np.nan, input.dtype)
-    operation = compiled.conv_transpose if geometry.transposed else compiled.conv
+    operation = engine.conv_transpose if geometry.transposed else engine.conv
     operation(geometry, input.reshape(shape), _packed(geometry, weight), bias, out)
     return out
 
@@ -80,7 +77,7 @@ def _conv(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilatio
 def _correlate(geometry: Geometry, small: Any, large: Any) -> Any:
     out = np.full(geometry.weight_shape, np.nan, small.dtype)
     maps = small.reshape(geometry.full_small_shape), large.reshape(geometry.full_large_shape)
-    compiled.correlate(geometry, *maps, out)
+    weight_grad.correlate(geometry, *maps, out)
     return out
 
 
@@ -104,14 +101,14 @@ def _fold(
 ) -> Any:
     geometry = Geometry.conv_transpose(input.shape, weight.shape, stride, padding, output_padding, groups, dilation)
     out = np.full(geometry.output_shape, np.nan, input.dtype)
-    compiled.fold(geometry, input, weight, bias, out)
+    engine.col2im(geometry, input, weight, bias, out)
     return out
 
 
 def _rows(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     geometry = Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups)
     out = np.full(geometry.output_shape, np.nan, input.dtype)
-    compiled.conv_rows(geometry, input, weight, bias, out)
+    engine.conv_unpacked(geometry, input, weight, bias, out)
     return out
 
 
@@ -155,8 +152,8 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
     """The gradient of a convolution's input has those that the convolution reads."""
     geometry = Geometry.conv((1, 40, 2), (1, 40, 1), 2, 1)
     out = np.full((1, 40, 2), np.nan, "f4")
-    zeros = frames.folding(geometry, "f", 2).zeros
-    compiled.fold(geometry, np.ones((1, 1, 2), "f4"), np.ones((1, 40, 1), "f4"), None, out)
+    zeros = template.gemm_col2im(geometry, "f", 2).zeros
+    engine.col2im(geometry, np.ones((1, 1, 2), "f4"), np.ones((1, 40, 1), "f4"), None, out)
     assert zeros.size == 40
     np.testing.assert_array_equal(out, np.stack([np.zeros((1, 40)), np.ones((1, 40))], axis=-1))
 
@@ -164,12 +161,12 @@ def test_a_fold_has_as_many_biases_as_outputs() -> None:
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide maps into parts, as large ones are."""
-    monkeypatch.setattr(cost_model, "PART_BYTES", 200)
-    frames.folding.cache_clear()
-    fold_plan.fold_plan.cache_clear()
+    monkeypatch.setattr(isa, "COL2IM_INPUT_BYTES", 200)
+    template.gemm_col2im.cache_clear()
+    col2im_plan.col2im_plan.cache_clear()
     yield
-    frames.folding.cache_clear()
-    fold_plan.fold_plan.cache_clear()
+    template.gemm_col2im.cache_clear()
+    col2im_plan.col2im_plan.cache_clear()
 
 
 @pytest.mark.usefixtures("_small_parts", "several_threads")
@@ -230,7 +227,7 @@ def _drawn(case: tuple[int, ...], dtype: str = "float32") -> tuple[Geometry, Any
 def _gathered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to fill vectors, whatever pays."""
     monkeypatch.setattr(
-        frames, "fills_few_lanes", lambda geometry, itemsize: request.param and is_small(geometry, 64 // itemsize)
+        template, "fills_few_lanes", lambda geometry, itemsize: request.param and is_small(geometry, 64 // itemsize)
     )
 
 
@@ -249,13 +246,13 @@ def test_a_convolution_by_rows_equals_the_definition_with_many_channels() -> Non
 @pytest.fixture
 def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Divide samples, channels and rows of the weight, as large layers do."""
-    for name, value in (("_COLUMNS", 2048), ("_SUMS", 1024), ("_POSITIONS", 40)):
-        monkeypatch.setattr(dense_plan, name, value)
-    frames.dense.cache_clear()
-    dense_plan.dense_plan.cache_clear()
+    for name, value in (("IM2COL_COLUMNS", 2048), ("IM2COL_SUMS", 1024), ("IM2COL_POSITIONS", 40)):
+        monkeypatch.setattr(isa, name, value)
+    template.im2col_gemm.cache_clear()
+    im2col_plan.im2col_plan.cache_clear()
     yield
-    frames.dense.cache_clear()
-    dense_plan.dense_plan.cache_clear()
+    template.im2col_gemm.cache_clear()
+    im2col_plan.im2col_plan.cache_clear()
 
 
 @pytest.mark.usefixtures("_small_boxes", "_small_columns", "several_threads", "_gathered")
@@ -317,71 +314,65 @@ def _drawn_rows(case: tuple[int, ...], dtype: str = "float32") -> tuple[Any, Any
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding)
 _FORMS = {
-    kernels.WIDE: (1, 150, 70, 1, 19, 4, 2, 1),
-    kernels.FEW: (2, 300, 2, 1, 20, 5, 2, 2),
-    kernels.ONE: (2, 6, 6, 6, 21, 3, 2, 1),
-    kernels.CHANNELS: (5, 200, 130, 1, 4, 4, 2, 1),
+    isa.WIDE: (1, 150, 70, 1, 19, 4, 2, 1),
+    isa.FEW: (2, 300, 2, 1, 20, 5, 2, 2),
+    isa.ONE: (2, 6, 6, 6, 21, 3, 2, 1),
+    isa.CHANNELS: (5, 200, 130, 1, 4, 4, 2, 1),
 }
 
 
 _IDS = ("wide", "few", "one", "channels")
 
 
-def _force(form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "choose", lambda geometry, itemsize: form[0])
+def _force(filling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "choose_filling", lambda geometry, itemsize: filling)
 
 
-@pytest.mark.long(but=lambda form, dtype: form in (kernels.FEW, kernels.ONE) and dtype == "float32")
+@pytest.mark.long(but=lambda filling, dtype: filling in (isa.FEW, isa.ONE) and dtype == "float32")
 @pytest.mark.parametrize("dtype", _DTYPES)
-@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
-def test_deep_sums_of_each_form_equal_the_definition(
-    form: tuple[int, tuple[int, int]], dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _force(form, monkeypatch)
-    geometry, input, weight, bias = _drawn(_FORMS[form], dtype)
-    _, _, _, groups, _, _, stride, padding = _FORMS[form]
+@pytest.mark.parametrize("filling", _FORMS, ids=_IDS)
+def test_deep_sums_of_each_form_equal_the_definition(filling: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _force(filling, monkeypatch)
+    geometry, input, weight, bias = _drawn(_FORMS[filling], dtype)
+    _, _, _, groups, _, _, stride, padding = _FORMS[filling]
     expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
 
 
-@pytest.mark.long(but=lambda form: form in (kernels.FEW, kernels.ONE))
+@pytest.mark.long(but=lambda filling: filling in (isa.FEW, isa.ONE))
 @pytest.mark.parametrize("op", ["conv_transpose", "conv"])
-@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
-def test_each_form_equals_the_definition(
-    form: tuple[int, tuple[int, int]], op: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _force(form, monkeypatch)
+@pytest.mark.parametrize("filling", _FORMS, ids=_IDS)
+def test_each_form_equals_the_definition(filling: int, op: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _force(filling, monkeypatch)
     _check(_FUNCTIONS[op], op=op, max_channels=20, max_elements=1000)
 
 
 def test_forms_are_chosen_by_channels_and_width() -> None:
-    lanes = vector_bytes() // 4
-    many = kernels.CHANNELS[1][1] * lanes
+    lanes = isa.lanes_of(4)
+    many = isa.blocking().tiles[isa.CHANNELS][1] * lanes
 
     def chosen(out_channels: int, width: int) -> int:
-        return frames.choose(Geometry.conv((1, 4, 9, width), (out_channels, 4, 1, 1)), 4)
+        return template.choose_filling(Geometry.conv((1, 4, 9, width), (out_channels, 4, 1, 1)), 4)
 
-    assert chosen(many, lanes) == kernels.WIDE[0]
-    assert chosen(many, lanes - 1) == kernels.CHANNELS[0]
-    assert chosen(many - 1, lanes - 1) == kernels.WIDE[0]
-    assert chosen(2, lanes) == kernels.FEW[0]
-    assert chosen(1, lanes) == kernels.ONE[0]
+    assert chosen(many, lanes) == isa.WIDE
+    assert chosen(many, lanes - 1) == isa.CHANNELS
+    assert chosen(many - 1, lanes - 1) == isa.WIDE
+    assert chosen(2, lanes) == isa.FEW
+    assert chosen(1, lanes) == isa.ONE
 
 
 def test_one_input_meets_one_tap_of_each_output() -> None:
     geometry, input, weight, bias = _drawn((3, 100, 64, 1, 1, 4, 1, 0))
     expected = reference.conv_transpose(input, weight, bias)
     np.testing.assert_array_equal(_run(geometry, input, weight, bias), expected)
-    assert _packed(geometry, weight).call(geometry).frame.plan.macs == 3 * 100 * 64 * 16
+    assert _packed(geometry, weight).call(geometry).template.plan.macs == 3 * 100 * 64 * 16
 
 
 @pytest.mark.usefixtures("several_threads")
-@pytest.mark.parametrize("form", _FORMS, ids=_IDS)
-def test_same_bits_from_any_number_of_threads(
-    form: tuple[int, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _force(form, monkeypatch)
-    geometry, input, weight, bias = _drawn(_FORMS[form])
+@pytest.mark.parametrize("filling", _FORMS, ids=_IDS)
+def test_same_bits_from_any_number_of_threads(filling: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    _force(filling, monkeypatch)
+    geometry, input, weight, bias = _drawn(_FORMS[filling])
     input, weight = (each * np.float32(np.pi) for each in (input, weight))
     several = [_run(geometry, input, weight, bias) for _ in range(5)]
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
@@ -391,13 +382,13 @@ def test_same_bits_from_any_number_of_threads(
 
 @pytest.mark.usefixtures("several_threads")
 def test_calls_at_one_time() -> None:
-    geometry, input, weight, bias = _drawn(_FORMS[kernels.WIDE])
+    geometry, input, weight, bias = _drawn(_FORMS[isa.WIDE])
     expected = _run(geometry, input, weight, bias)
     packed = _packed(geometry, weight)
 
     def call(number: int) -> Any:
         out = np.full_like(expected, np.nan)
-        compiled.conv_transpose(geometry, input * np.float32(number), packed, bias * np.float32(number), out)
+        engine.conv_transpose(geometry, input * np.float32(number), packed, bias * np.float32(number), out)
         return out
 
     with ThreadPoolExecutor(4) as pool:
@@ -407,7 +398,7 @@ def test_calls_at_one_time() -> None:
 
 
 def test_inputs_may_be_read_only() -> None:
-    geometry, input, weight, bias = _drawn(_FORMS[kernels.FEW])
+    geometry, input, weight, bias = _drawn(_FORMS[isa.FEW])
     expected = _run(geometry, input, weight, bias)
     for each in (input, weight, bias):
         each.flags.writeable = False
@@ -456,15 +447,15 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 def test_says_that_numba_is_missing() -> None:
     program = (
-        "import sys; sys.modules['numba'] = None; import numpy as np; from cupy_kst.cpu import jit as compiled; "
-        "assert not compiled.available(np.float32)"
+        "import sys; sys.modules['numba'] = None; import numpy as np; from cupy_kst.cpu import jit; "
+        "assert not jit.available(np.float32)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-    assert compiled.available(np.float32) and not compiled.available(np.complex64)
+    assert engine.available(np.float32) and not engine.available(np.complex64)
 
 
 def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
-    geometry, _, weight, _ = _drawn(_FORMS[kernels.ONE])
+    geometry, _, weight, _ = _drawn(_FORMS[isa.ONE])
     packed = _packed(geometry, weight)
     for size in range(1, 3 * packed_weights._MOST_CALLS):
         packed.call(Geometry.conv_transpose((1, 6, size, 9), weight.shape, 2, 1, 0, 6))
@@ -473,8 +464,9 @@ def test_packed_weights_keep_a_bounded_number_of_calls() -> None:
 
 @pytest.mark.parametrize("samples", [1, 40])
 def test_weight_gradient_in_stacks_of_blocks(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gradients, "_LEAST_TASKS", 1)
-    gradients._correlation.cache_clear()
+    monkeypatch.setattr(weight_grad_plan, "_LEAST_TASKS", 1)
+    weight_grad_plan.division.cache_clear()
+    weight_grad._template.cache_clear()
     generator = np.random.default_rng(0)
     small, large = (
         generator.integers(-3, 4, (samples, *shape)).astype("float32") for shape in ((300, 5, 6), (40, 9, 11))
@@ -528,13 +520,13 @@ def test_weight_gradient_has_the_same_bits_from_any_number_of_threads(
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
     alone = _correlate(geometry, small, large)
     assert all(np.array_equal(each, alone) for each in several)
-    shares = gradients._correlation(geometry, "d").shares
+    shares = weight_grad_plan.division(geometry, 8).shares
     assert (shares > 1) == (channels in _CHANNELS[1:3]), "parts of the maps make up for channels that are too few"
 
 
 def test_inputs_of_many_sizes_share_a_packed_weight() -> None:
     weight = np.ones((1, 8, 8, 1, 4, 4), "f4")
-    packed = compiled.pack(weight)
+    packed = packed_weights.pack(weight)
     calls = [packed.call(Geometry.conv_transpose((1, 8, n, n), (8, 8, 4, 4), 2, 1)) for n in range(5, 30)]
     assert len({id(call.weights) for call in calls}) == 1
 

@@ -11,9 +11,18 @@ from tests.support.skips import need_compiled
 
 need_compiled()
 
-from cupy_kst.cpu.jit import jobs, pool, threads
+from cupy_kst.cpu.jit import pool, threads
+from cupy_kst.cpu.jit.pack import kernel
+from cupy_kst.cpu.jit.task import COUNTER, PENDING
 
 from .interleavings import Run, explore, steps_of
+
+
+def _empty_record() -> Any:
+    """Return a record without tasks."""
+    numbers = dict.fromkeys(kernel.COMBINE.fields, 0)
+    return kernel.RUN_COMBINE.record("f", {**dict.fromkeys(kernel.COMBINE.arrays), **numbers})
+
 
 # Calls of each caller by the numbers of their records, helpers, and tasks of a call: a caller by itself, one whose
 # records are at one place in memory or at two, two callers that both want a helper, and two helpers.
@@ -41,14 +50,14 @@ def test_all_callers_return_when_all_is_done_in_every_order(scene: str) -> None:
 # What would be wrong in the pool's text, and in which scene it shows.
 _FAULTS = {
     "a busy helper is waited for": (
-        "lead", "    add(address + _PENDING, -1)\n    call", "    pass\n    call", "two callers", "forever"
+        "lead", "    fetch_add(address + _PENDING, -1)\n    call", "    pass\n    call", "two callers", "forever"
     ),
     "one that has not begun is waited for": (
         "lead", "SLOT, address, 0)", "SLOT, address, 0) and False", "one call", "forever"
     ),
     "nobody is waited for": ("lead", "!= 0:", "< 0:", "one call", "before all tasks|after its caller"),
     "a helper begins before it is counted": (
-        "lead", "add(address + _PENDING, 1)", "pass", "one call", "more helpers end"
+        "lead", "fetch_add(address + _PENDING, 1)", "pass", "one call", "more helpers end"
     ),
     "a helper begins without saying so": (
         "serve", "replace(line + _SLOT, record, record | 1)", "load(line + _SLOT)", "one call", "after|more|empty"
@@ -56,8 +65,8 @@ _FAULTS = {
     "a helper is done before its work": (
         "serve",
         "            call(load(record + _FUNCTION), record, row + 1)",
-        "            add(record + _PENDING, -1)\n            call(load(record + _FUNCTION), record, row + 1)\n"
-        "            add(record + _PENDING, 1)",
+        "            fetch_add(record + _PENDING, -1)\n            call(load(record + _FUNCTION), record, row + 1)\n"
+        "            fetch_add(record + _PENDING, 1)",
         "one call",
         "before all tasks|after its caller",
     ),
@@ -75,14 +84,14 @@ def test_a_fault_in_the_pool_shows(fault: str) -> None:
 
 def test_a_caller_does_not_wait_for_helpers_that_do_something_else() -> None:
     """As they are compiled; a fault here is seen as the time limit of tests."""
-    mail, record = np.zeros((3, 16), np.int64), jobs.record("combine", "f", [0] * 8)
+    mail, record = np.zeros((3, 16), np.int64), _empty_record()
     # One is at work for another call, and one is about to be.
     mail[0, 0], mail[1, 0] = 4711, 4712
     before = mail.copy()
     before[2, 0] = 0
     pool.lead(mail, 3, record)
     np.testing.assert_array_equal(mail, before)
-    assert record[1] == 0
+    assert record[PENDING] == 0
 
 
 def test_a_call_needs_no_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +102,6 @@ def test_a_call_needs_no_thread_that_cannot_be_started(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(threads, "_helpers", threads._Helpers())
     monkeypatch.setattr(threads, "start_new_thread", refuse)
-    record = jobs.record("combine", "f", [0] * 8)
-    threads.together(record, 4)
-    assert record[0] == 1, "the caller has looked for a task"
+    record = _empty_record()
+    threads.parallel_for(record, 4)
+    assert record[COUNTER] == 1, "the caller has looked for a task"

@@ -18,13 +18,13 @@ import pytest
 
 from cupy_kst import arrays, subkernels
 from cupy_kst.cpu import col2im, engine, sums, taps
-from cupy_kst.cpu.jit import memory
-from cupy_kst.cpu.jit.weight_grad import plan as gradients
+from cupy_kst.cpu.jit import memory, task
+from cupy_kst.cpu.jit.weight_grad import call as weight_grad
 from cupy_kst.cpu.jit.winograd import transform as filtering
 from cupy_kst.cpu.methods import split, unified
 
 # Modules that call `numpy.empty` in Python; what is compiled calls NumPy's own.
-MODULES = (engine, filtering, col2im, split, sums, taps, unified, gradients, memory)
+MODULES = (engine, filtering, col2im, split, sums, taps, unified, weight_grad, memory, task)
 
 
 def poisoned(array: Any) -> Any:

@@ -45,10 +45,9 @@ def test_outputs_start_as_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_that_is_made_empty_is_poisoned() -> None:
-    """What the CPU engine makes in compiled code is poisoned by tests of its own."""
+    """Compiled code makes nothing empty: its memory is that of the caller, so that one who has none is told."""
     calls = {path for path in LIBRARY.rglob("*.py") if re.search(r"\bnp\.empty(_like)?\(", path.read_text())}
-    compiled = {path for path in calls if re.search("@(inner|whole)", path.read_text())}
-    assert calls - compiled == {Path(str(module.__file__)) for module in MODULES}
+    assert calls == {Path(str(module.__file__)) for module in MODULES}
 
 
 # Sizes one after the other, and each a little more than the one before.

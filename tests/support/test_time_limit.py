@@ -16,10 +16,13 @@ from .skips import need_compiled
 # The caller of the pool waits in compiled code without the interpreter's lock, for a helper that there is not.
 _WITHOUT_THE_LOCK = """
 import numpy as np
-from cupy_kst.cpu.jit import jobs, pool
+from cupy_kst.cpu.jit import pool
+from cupy_kst.cpu.jit.pack import kernel
+from cupy_kst.cpu.jit.task import PENDING
 
-record = jobs.record("combine", "f", [0] * 8)
-record[1] = 1
+fields = kernel.COMBINE.arrays | dict.fromkeys(kernel.COMBINE.fields, 0)
+record = kernel.RUN_COMBINE.record("f", {**fields, **dict.fromkeys(kernel.COMBINE.arrays)})
+record[PENDING] = 1
 
 def hang():
     pool.lead(np.zeros((1, 16), np.int64), 0, record)

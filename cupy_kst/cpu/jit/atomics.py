@@ -47,7 +47,7 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
 
 @intrinsic
-def add(typingctx: Any, address: Any, number: Any) -> Any:
+def fetch_add(typingctx: Any, address: Any, number: Any) -> Any:
     """Add a number to the word at an address, and return what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

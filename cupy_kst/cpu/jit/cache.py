@@ -7,9 +7,12 @@ and what is left of the old names is removed.
 
 Two kinds of functions are compiled:
 
-- `inner` ones are called from compiled code alone. They need no wrappers for callers in Python and in C, and nothing of
-  them is kept, because their machine code is a part of that of their callers.
+- `inner` and `inlined` ones are called from compiled code alone. They need no wrappers for callers in Python and in C,
+  and nothing of them is kept, because their machine code is a part of that of their callers.
 - Entry points are called from outside: `entry` by Python, `c_entry` by the pool through an address.
+
+Most functions have one caller, into which LLVM is told to put them. Left to its own judgement it calls the large ones,
+and hands over a tuple of arrays by some hundred words on the stack, which takes longer than a short inner loop.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ OUTSIDE = ("sums.py",)
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
-# Put into its only caller before anything is compiled, so that the largest functions are not compiled more than once.
-whole = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, inline="always", **_OPTIONS)
+# With one caller, or small.
+inlined = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)
 
 
 @cache
@@ -69,7 +72,7 @@ def c_entry(signature: Any, function: Callable[..., Any]) -> Any:
     """Compile a function that is called by its ``address``."""
     made = cfunc(signature, cache=True, error_model="numpy")(_stamped(function))
     if not made.cache_hits:
-        # Of the two kinds of functions only those that Python calls tell where they are kept.
+        # Numba tells the folder of functions that Python calls, and keeps both kinds in the same one.
         _remove_stale(njit(cache=True)(function).stats.cache_path)
     return made
 

@@ -17,15 +17,14 @@ from ...install import from_extra
 from ...methods import Operation
 from ..arguments import Setting
 from ..taps import reads
-from . import template as frames
-from . import threads
-from .gemm_col2im.plan import fold_plan
-from .im2col_gemm.plan import DensePlan, dense_plan
-from .implicit_gemm.plan import Plan
+from . import isa, template, threads
+from .gemm_col2im.plan import col2im_plan
+from .im2col_gemm.plan import im2col_plan
 from .launch import convolve, held_bytes
-from .memory import address, lines
-from .pack.weight import Packed, packed_bytes, single_bytes
-from .template import turned
+from .memory import address, bytes_of, lines
+from .pack.plan import PackPlan, pack_plan, packed_bytes, single_elements, single_weights
+from .pack.weight import PackedWeight, pack_scratch
+from .template import with_direction
 from .weight_grad.plan import SUMMED_TAPS
 from .winograd.blocking import LEAST_ROOM, room
 from .winograd.transform import filters
@@ -35,7 +34,7 @@ Array = NDArray[Any]
 # About as many positions of a row as are made at once.
 _LINE = 64
 # Channels of a product whose sums of some dozens each are added up one after the other.
-_MOST_FOLDED = 1 << 21
+_MOST_SUMMED = 1 << 21
 
 
 @cache
@@ -66,7 +65,7 @@ def available(dtype: Any) -> bool:
 def suits(geometry: Geometry, operation: Operation) -> bool:
     """Return whether the inputs of a few positions, with all that lies between their taps, fit a thread's memory."""
     transposed = operation == "conv_transpose"
-    axes = reads(turned(geometry, transposed))
+    axes = reads(with_direction(geometry, transposed))
     channels = (geometry.small_channels if transposed else geometry.large_channels) // geometry.groups
     if operation == "conv_weight":
         channels = min(channels, SUMMED_TAPS)
@@ -76,97 +75,110 @@ def suits(geometry: Geometry, operation: Operation) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def suits_minimal(geometry: Geometry, operation: Operation) -> bool:
+def suits_winograd(geometry: Geometry, operation: Operation) -> bool:
     """Return whether minimal filtering saves products, in the memory that there is."""
-    geometry = turned(geometry, operation == "conv_transpose")
+    geometry = with_direction(geometry, operation == "conv_transpose")
     # A box of one tile has as many numbers in any element type.
-    return filters(geometry) and bool(sum(frames.space(geometry, 4).sizes) <= room(geometry))
+    return filters(geometry) and bool(sum(template.space(geometry, 4).sizes) <= room(geometry))
 
 
-def conv_transpose(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> bool:
+def conv_transpose(geometry: Geometry, input: Array, weight: PackedWeight, bias: Array | None, out: Array) -> bool:
     """Write the transposed convolution of `input` to `out`, and return whether minimal filtering overflowed."""
-    call = weight.call(turned(geometry, True))
-    return convolve(call.frame, input, call.place, bias, out)
+    call = weight.call(with_direction(geometry, True))
+    return convolve(call.template, input, call.place, bias, out)
 
 
-def conv(geometry: Geometry, input: Array, weight: Packed, bias: Array | None, out: Array) -> bool:
+def conv(geometry: Geometry, input: Array, weight: PackedWeight, bias: Array | None, out: Array) -> bool:
     """Write the convolution of `input` to `out`, and return whether minimal filtering overflowed."""
-    call = weight.call(turned(geometry, False))
-    return convolve(call.frame, input, call.place, bias, out)
+    call = weight.call(with_direction(geometry, False))
+    return convolve(call.template, input, call.place, bias, out)
 
 
 def conv_transpose_bytes(geometry: Geometry, setting: Setting) -> int:
     """Return the bytes that `conv_transpose` holds of a weight of `pack`."""
-    return _plain_bytes(turned(geometry, True), setting)
+    return _implicit_gemm_bytes(with_direction(geometry, True), setting)
 
 
 def conv_bytes(geometry: Geometry, setting: Setting) -> int:
     """Return the bytes that `conv` holds of a weight of `pack`."""
-    return _plain_bytes(turned(geometry, False), setting)
+    return _implicit_gemm_bytes(with_direction(geometry, False), setting)
 
 
-def conv_transpose_minimal_bytes(geometry: Geometry, setting: Setting) -> int:
-    """Return the bytes that `conv_transpose` holds of a weight of `pack_minimal`."""
-    return _minimal_bytes(turned(geometry, True), setting)
+def conv_transpose_winograd_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv_transpose` holds of a weight of `pack_winograd`."""
+    return _winograd_bytes(with_direction(geometry, True), setting)
 
 
-def conv_minimal_bytes(geometry: Geometry, setting: Setting) -> int:
-    """Return the bytes that `conv` holds of a weight of `pack_minimal`."""
-    return _minimal_bytes(turned(geometry, False), setting)
+def conv_winograd_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv` holds of a weight of `pack_winograd`."""
+    return _winograd_bytes(with_direction(geometry, False), setting)
 
 
-def _plain_bytes(geometry: Geometry, setting: Setting) -> int:
+def _implicit_gemm_bytes(geometry: Geometry, setting: Setting) -> int:
     itemsize = setting.itemsize
-    plan = frames.plain_plan(geometry, frames.choose(geometry, itemsize), itemsize)
-    packed = 0 if setting.prepared else packed_bytes(plan, itemsize)
-    return packed + held_bytes(plan.scratch_bytes(itemsize), plan.tasks, plan.macs, setting.threads)
-
-
-def _minimal_bytes(geometry: Geometry, setting: Setting) -> int:
-    plan = frames.minimal_tables(geometry, setting.itemsize, setting.threads)
-    call = held_bytes(lines(plan.scratch * setting.itemsize), plan.tasks, plan.macs, setting.threads)
+    plan = template.implicit_gemm_plan(geometry, template.choose_filling(geometry, itemsize), itemsize)
+    call = held_bytes(plan.memory(itemsize)[1], plan.tasks, plan.macs, setting.threads)
     if setting.prepared:
         return call
-    return packed_bytes(plan, setting.itemsize) + max(call, single_bytes(geometry, plan, setting.itemsize))
+    packing = pack_plan(geometry, plan.elements, plan.tile, plan.weights)
+    return packed_bytes(plan, itemsize) + max(call, _packing_bytes(packing, setting))
 
 
-def conv_rows(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+def _winograd_bytes(geometry: Geometry, setting: Setting) -> int:
+    itemsize = setting.itemsize
+    plan = template.winograd_tables(geometry, itemsize, setting.threads)
+    call = held_bytes(plan.memory(itemsize)[1], plan.tasks, plan.macs, setting.threads)
+    if setting.prepared:
+        return call
+    # The weight's elements are packed one by one, and then combined to those of products.
+    weights = single_weights(geometry, plan.tile)
+    packing = pack_plan(geometry, single_elements(geometry), plan.tile, weights)
+    single = bytes_of(weights, itemsize) + _packing_bytes(packing, setting)
+    return packed_bytes(plan, itemsize) + max(call, single)
+
+
+def _packing_bytes(how: PackPlan, setting: Setting) -> int:
+    return held_bytes(pack_scratch(how, setting.itemsize), how.tasks, how.macs, setting.threads)
+
+
+def conv_unpacked(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Write the convolution of `input` by a weight as it lies to `out`: its rows are of an output channel each."""
-    geometry, char = turned(geometry, False), input.dtype.char
-    if frames.fills_few_lanes(geometry, input.itemsize):
-        frame = frames.dense(geometry, char, threads.count())
+    geometry, char = with_direction(geometry, False), input.dtype.char
+    if template.fills_few_lanes(geometry, input.itemsize):
+        found = template.im2col_gemm(geometry, char, threads.count())
     else:
-        frame = frames.plain(geometry, frames.choose(geometry, input.itemsize, rows=True), char, rows=True)
-    convolve(frame, input, address(weight), bias, out)
+        filling = template.choose_filling(geometry, input.itemsize, rows=True)
+        found = template.implicit_gemm(geometry, filling, char, rows=True)
+    convolve(found, input, address(weight), bias, out)
 
 
-def conv_rows_bytes(geometry: Geometry, setting: Setting) -> int:
-    """Return the bytes that `conv_rows` holds."""
-    geometry, itemsize = turned(geometry, False), setting.itemsize
-    plan: Plan | DensePlan
-    if frames.fills_few_lanes(geometry, itemsize):
-        plan = dense_plan(geometry, frames.lanes_of(itemsize), setting.threads)
-    else:
-        plan = frames.plain_plan(geometry, frames.choose(geometry, itemsize, rows=True), itemsize)
-    return held_bytes(plan.scratch_bytes(itemsize), plan.tasks, plan.macs, setting.threads)
+def conv_unpacked_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `conv_unpacked` holds."""
+    geometry, itemsize = with_direction(geometry, False), setting.itemsize
+    if template.fills_few_lanes(geometry, itemsize):
+        im2col = im2col_plan(geometry, isa.lanes_of(itemsize), setting.threads)
+        return held_bytes(im2col.scratch_bytes(itemsize), im2col.tasks, im2col.macs, setting.threads)
+    filling = template.choose_filling(geometry, itemsize, rows=True)
+    plan = template.implicit_gemm_plan(geometry, filling, itemsize)
+    return held_bytes(plan.memory(itemsize)[1], plan.tasks, plan.macs, setting.threads)
 
 
-def fold_bytes(geometry: Geometry, setting: Setting) -> int:
-    """Return the bytes that `fold` holds."""
-    plan = fold_plan(geometry, frames.rows_of(setting.itemsize), setting.itemsize, setting.threads)
+def col2im(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
+    """Write the transposed convolution of `input` by a weight as it lies to `out`."""
+    found = template.gemm_col2im(geometry, input.dtype.char, threads.count())
+    convolve(found, input, address(weight), bias, out)
+
+
+def col2im_bytes(geometry: Geometry, setting: Setting) -> int:
+    """Return the bytes that `col2im` holds."""
+    plan = col2im_plan(geometry, setting.itemsize, setting.threads)
     return held_bytes(lines(plan.scratch * setting.itemsize), plan.tasks, plan.macs, setting.threads)
 
 
-def fold(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution of `input` by a weight as it lies to `out`."""
-    convolve(frames.folding(geometry, input.dtype.char, threads.count()), input, address(weight), bias, out)
-
-
 @lru_cache(maxsize=1024)
-def folds(geometry: Geometry, operation: Operation) -> bool:
+def suits_col2im(geometry: Geometry, operation: Operation) -> bool:
     """Return whether the sums of a few rows of positions fit a thread's memory, of a transposed convolution."""
     del operation
-    if geometry.small_channels // geometry.groups > _MOST_FOLDED:
+    if geometry.small_channels // geometry.groups > _MOST_SUMMED:
         return False
-    plan = fold_plan(geometry, frames.rows_of(4), 4, threads.count())
-    return plan.scratch <= room(geometry, 2 * LEAST_ROOM)
+    return col2im_plan(geometry, 4, threads.count()).scratch <= room(geometry, 2 * LEAST_ROOM)

@@ -1,4 +1,4 @@
-"""Doing the work of a record: by how many threads, in what memory."""
+"""Running the tasks of a record: by how many threads, in what memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import memory, threads
-from .task import ARGUMENTS, OVERFLOWED, SCRATCH, SCRATCH_BYTES
-from .template import Frame
+from .task import OVERFLOWED, SCRATCH, SCRATCH_BYTES
+from .template import Template
 
 Array = NDArray[Any]
 
@@ -16,17 +16,17 @@ Array = NDArray[Any]
 ALONE_MACS = 1 << 19
 
 
-def do(record: Array, scratch: int, tasks: int, macs: float) -> None:
-    """Do the work of a record, whose function takes so many tasks and so much scratch memory in each thread."""
+def run_tasks(record: Array, scratch: int, tasks: int, macs: float) -> None:
+    """Do the tasks of a record, whose function needs `scratch` bytes of memory in each thread."""
     several = _several(threads.count(), tasks, macs)
     # Memory that no thread keeps lives until the work is done.
     held = memory.scratch(scratch * several)
     record[SCRATCH], record[SCRATCH_BYTES] = held[1], scratch
-    threads.together(record, several)
+    threads.parallel_for(record, several)
 
 
 def held_bytes(scratch: int, tasks: int, macs: float, count: int) -> int:
-    """Return the bytes that `do` holds with up to `count` threads."""
+    """Return the bytes that `run_tasks` holds with up to `count` threads."""
     return scratch * _several(count, tasks, macs) + memory.LINES_BYTES
 
 
@@ -34,13 +34,17 @@ def _several(count: int, tasks: int, macs: float) -> int:
     return min(count, tasks) if macs > ALONE_MACS else 1
 
 
-def convolve(frame: Frame, input: Array, weight: int, bias: Array | None, out: Array) -> bool:
-    """Write what a frame computes to `out`, and return whether sums were found that are not finite."""
-    record = frame.record.copy()
-    record[ARGUMENTS] = memory.address(input)
-    record[ARGUMENTS + 1] = weight
+def convolve(template: Template, input: Array, weight: int, bias: Array | None, out: Array) -> bool:
+    """Write what a template computes to `out`, and return whether sums were found that are not finite.
+
+    `weight` is the address of the weight, packed or as it lies.
+    """
+    record = template.record.copy()
+    of_source, of_weight, of_bias, of_out = template.slots
+    record[of_source] = memory.address(input)
+    record[of_weight] = weight
     if bias is not None:
-        record[ARGUMENTS + 2] = memory.address(bias)
-    record[ARGUMENTS + 3] = memory.address(out)
-    do(record, frame.scratch, frame.plan.tasks, frame.plan.macs)
+        record[of_bias] = memory.address(bias)
+    record[of_out] = memory.address(out)
+    run_tasks(record, template.scratch, template.plan.tasks, template.plan.macs)
     return bool(record[OVERFLOWED])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Bytes of a call that a thread keeps for the next one, and those of two cache lines.
+# Bytes that a thread keeps for its next call at most, and bytes of two cache lines.
 MOST_HELD, LINES_BYTES = 64 << 20, 128
 
 _memory = local()
@@ -26,6 +26,15 @@ def address(array: Array) -> int:
 def lines(size: int) -> int:
     """Return bytes in whole pairs of cache lines."""
     return ceil(size / LINES_BYTES) * LINES_BYTES
+
+
+def partition(*sizes: int) -> tuple[list[int], int]:
+    """Return where parts of a thread's memory begin, each in whole lines, and the bytes of all of them."""
+    offsets, total = [0], lines(sizes[0])
+    for size in sizes[1:]:
+        offsets.append(int(total))
+        total = total + lines(size)
+    return offsets, total
 
 
 def aligned(memory: Array) -> int:

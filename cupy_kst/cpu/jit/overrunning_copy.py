@@ -1,6 +1,7 @@
-"""Moving lines by whole vectors that may reach beyond their ends: the next line is then written over the surplus.
+"""Copies by whole vectors that overrun the end of a line: the next line is then written over the surplus.
 
-Short lines take a fraction of the time of those in `lines`, which end with halves, quarters, and so on of a vector.
+A short line takes a fraction of the time that it takes in `vector_ops`, where it ends with a half, a quarter, and so on
+of a vector. The memory behind the last line has to have room for a vector.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from numba import types
 from numba.core import cgutils
 
 from .intrinsics import intrinsic
+from .llvm import broadcast, shuffle
 from .vector_ops import Line
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -33,12 +35,12 @@ class _Vectors(Line):
             return self.load(pointer, index, width)
         first = self._builder.shl(index, _I64(1))
         one, other = (self.load(pointer, at, width) for at in (first, self._builder.add(first, _I64(width))))
-        return self.shuffle(one, other, list(range(0, 2 * width, 2)))
+        return shuffle(self._builder, one, other, list(range(0, 2 * width, 2)))
 
     def between(self, begin: Any, end: Any) -> Any:
         """Return which lanes are not below `begin`, but below `end`."""
         builder = self._builder
-        low, high = (self.spread(builder.trunc(each, _I32), self.lanes) for each in (begin, end))
+        low, high = (broadcast(builder, builder.trunc(each, _I32), self.lanes) for each in (begin, end))
         lane = ir.Constant(low.type, list(range(self.lanes)))
         return builder.and_(builder.icmp_signed("<=", low, lane), builder.icmp_signed("<", lane, high))
 
@@ -49,7 +51,7 @@ class _Vectors(Line):
 
 
 @intrinsic
-def cover_with_zeros(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
+def overrunning_zeros(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
     """Set ``target[to : to + length]`` to zero."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -62,7 +64,7 @@ def cover_with_zeros(typingctx: Any, target: Any, to: Any, length: Any) -> Any:
     return types.void(target, types.int64, types.int64), generate
 
 
-def covering(step: int) -> Any:
+def overrunning_copy(step: int) -> Any:
     """Return the function that copies every `step`-th number, one or two, with zeros at the ends.
 
     ``cover(source, start, target, to, begin, end, length)`` sets ``target[to + i]`` to ``source[start + step*i]`` for

@@ -10,13 +10,14 @@ before it sleeps. A slot is 0, the address of a record, or with its lowest bit s
 
 from __future__ import annotations
 
-from .atomics import add, call, load, pause, replace, store, yield_processor
+from .atomics import call, fetch_add, load, pause, replace, store, yield_processor
 from .cache import entry
+from .task import FUNCTION, PENDING
 
 # Columns of a helper's line in the mail, in bytes.
 _SLOT, _AWAKE = 0, 8
 # Words of a record that the pool knows, in bytes: whom the caller waits for, and the address of the function.
-_PENDING, _FUNCTION = 8, 16
+_PENDING, _FUNCTION = 8 * PENDING, 8 * FUNCTION
 # How often a helper looks before it sleeps, some tenths of a millisecond, and how often until it lets others run.
 _LOOKS, _PATIENCE = 8192, 64
 
@@ -32,7 +33,7 @@ def serve(mail, row):
         if record != 0 and replace(line + _SLOT, record, record | 1):
             call(load(record + _FUNCTION), record, row + 1)
             # Nothing of the record may be touched after this, except by the slot's owner.
-            add(record + _PENDING, -1)
+            fetch_add(record + _PENDING, -1)
             store(line + _SLOT, 0)
             looks = 0
             continue
@@ -55,14 +56,14 @@ def lead(mail, helpers, record):
     """Do the work of a record together with those of the first `helpers` that have time, until all of it is done."""
     address = record.ctypes.data
     for row in range(helpers):
-        add(address + _PENDING, 1)
+        fetch_add(address + _PENDING, 1)
         if not replace(mail.ctypes.data + row * mail.strides[0] + _SLOT, 0, address):
-            add(address + _PENDING, -1)
+            fetch_add(address + _PENDING, -1)
     call(load(address + _FUNCTION), address, 0)
     for row in range(helpers):
         # One that has not begun by now would find no task left.
         if replace(mail.ctypes.data + row * mail.strides[0] + _SLOT, address, 0):
-            add(address + _PENDING, -1)
+            fetch_add(address + _PENDING, -1)
     looks = 0
     while load(address + _PENDING) != 0:
         pause()

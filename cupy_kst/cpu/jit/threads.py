@@ -19,7 +19,7 @@ _MOST_HELPERS = 255
 def count() -> int:
     """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else those there are."""
     for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
-        # OpenMP takes a list as well, of which the first is that of the outermost loops.
+        # OpenMP takes a list as well, whose first number is for the outermost loops.
         value = os.environ.get(name, "").partition(",")[0].strip()
         if value.isdecimal() and int(value) > 0:
             return min(int(value), _MOST_HELPERS + 1)
@@ -27,7 +27,7 @@ def count() -> int:
     return min(there, _MOST_HELPERS + 1)
 
 
-def together(record: NDArray[Any], threads: int) -> None:
+def parallel_for(record: NDArray[Any], threads: int) -> None:
     """Do the work of a record in up to `threads` threads, one of them the caller's, until all have returned.
 
     The record's second word is 0, its third the address of a compiled function, which is called with the record's

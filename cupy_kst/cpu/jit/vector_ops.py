@@ -1,4 +1,8 @@
-"""Moving whole lines of numbers by vectors, also short ones, which LLVM's vectoriser leaves to scalar loops."""
+"""Operations on lines of numbers by vectors, also on short lines, which LLVM's vectoriser leaves to scalar loops.
+
+A line is taken by as many whole vectors as fit, and its rest by a half, a quarter, and so on of a vector, so that
+nothing beside the line is read or written.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 
 from .intrinsics import intrinsic
-from .microkernel import ask, element, lanes
+from .isa import lanes_of
+from .llvm import broadcast, element, prefetch_line, shuffle, size_of
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _LINE_BYTES = 64
@@ -21,7 +26,7 @@ class Line:
 
     def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any) -> None:
         self._context, self._builder = context, builder
-        self.element, self.lanes = element(kind), lanes(kind)
+        self.element, self.lanes = element(kind), lanes_of(kind.bitwidth // 8)
 
     def pointer(self, array_type: Any, array: Any, shift: Any) -> Any:
         data = self._context.make_array(array_type)(self._context, self._builder, array).data
@@ -40,45 +45,20 @@ class Line:
 
     def load(self, pointer: Any, index: Any, width: int) -> Any:
         at = self._builder.gep(pointer, [index])
-        return self._builder.load(self._cast(at, width), align=self.size)
+        return self._builder.load(self._cast(at, width), align=size_of(self.element))
 
     def store(self, vector: Any, pointer: Any, index: Any) -> None:
         at = self._builder.gep(pointer, [index])
-        self._builder.store(vector, self._cast(at, vector.type.count), align=self.size)
-
-    def turn(self, rows: list[Any], pointer: Any, pitch: Any) -> None:
-        """Store the columns of as many vectors as a vector has lanes."""
-        size, step = len(rows), 1
-        while step < size:
-            low = [j if not j & step else size + j - step for j in range(size)]
-            high = [j + step if not j & step else size + j for j in range(size)]
-            for i in range(size):
-                if not i & step:
-                    one, other = rows[i], rows[i + step]
-                    rows[i], rows[i + step] = self.shuffle(one, other, low), self.shuffle(one, other, high)
-            step *= 2
-        for i, row in enumerate(rows):
-            self.store(row, pointer, self._builder.mul(pitch, _I64(i)))
-
-    def shuffle(self, one: Any, other: Any, order: list[int]) -> Any:
-        return self._builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(_I32, len(order)), order))
-
-    def spread(self, number: Any, width: int) -> Any:
-        undefined = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
-        return self.shuffle(self._builder.insert_element(undefined, number, _I32(0)), undefined, [0] * width)
+        self._builder.store(vector, self._cast(at, vector.type.count), align=size_of(self.element))
 
     def widen(self, vector: Any) -> Any:
         """Return a whole vector of a narrower one's numbers, and zeros."""
         width = vector.type.count
-        return self.shuffle(vector, ir.Constant(vector.type, [0.0] * width), [min(i, width) for i in range(self.lanes)])
+        zeros = ir.Constant(vector.type, [0.0] * width)
+        return shuffle(self._builder, vector, zeros, [min(i, width) for i in range(self.lanes)])
 
     def _cast(self, pointer: Any, width: int) -> Any:
         return self._builder.bitcast(pointer, ir.VectorType(self.element, width).as_pointer())
-
-    @property
-    def size(self) -> int:
-        """Bytes of a number."""
-        return 4 if isinstance(self.element, ir.FloatType) else 8
 
 
 @intrinsic
@@ -105,9 +85,9 @@ def prefetch(typingctx: Any, source: Any, start: Any, length: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         line = Line(context, builder, signature.args[0].dtype)
         pointer = line.pointer(signature.args[0], args[0], args[1])
-        step = _I64(_LINE_BYTES // line.size)
+        step = _I64(_LINE_BYTES // size_of(line.element))
         with cgutils.for_range_slice(builder, _I64(0), args[2], step, _I64) as (index, _):
-            ask(builder, builder.gep(pointer, [index]))
+            prefetch_line(builder, builder.gep(pointer, [index]))
         return context.get_dummy_value()
 
     return types.void(source, types.int64, types.int64), generate
@@ -160,7 +140,7 @@ def add_multiple(typingctx: Any, source: Any, start: Any, factor: Any, target: A
         outputs = line.pointer(signature.args[3], args[3], args[4])
 
         def move(width: int, index: Any) -> None:
-            multiple = builder.fmul(line.load(inputs, index, width), line.spread(args[2], width))
+            multiple = builder.fmul(line.load(inputs, index, width), broadcast(builder, args[2], width))
             line.store(builder.fadd(line.load(outputs, index, width), multiple), outputs, index)
 
         line.each(args[5], move)
@@ -179,7 +159,7 @@ def add(typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: A
         outputs = line.pointer(signature.args[3], args[3], args[4])
 
         def move(width: int, index: Any) -> None:
-            value = builder.fadd(line.load(inputs, index, width), line.spread(args[2], width))
+            value = builder.fadd(line.load(inputs, index, width), broadcast(builder, args[2], width))
             line.store(value, outputs, index)
 
         line.each(args[5], move)
@@ -202,7 +182,7 @@ def add_watched(typingctx: Any, source: Any, start: Any, number: Any, target: An
 
         def move(width: int, index: Any) -> None:
             numbers = line.load(inputs, index, width)
-            line.store(builder.fadd(numbers, line.spread(args[2], width)), outputs, index)
+            line.store(builder.fadd(numbers, broadcast(builder, args[2], width)), outputs, index)
             multiple = builder.fmul(line.widen(numbers), zeros, flags=contract)
             builder.store(builder.fadd(multiple, builder.load(watched), flags=contract), watched)
 
@@ -227,31 +207,16 @@ def add_pairs(
         outputs = line.pointer(signature.args[4], args[4], args[5])
 
         def move(width: int, index: Any) -> None:
-            number = line.spread(args[3], width)
+            number = broadcast(builder, args[3], width)
             pair = [builder.fadd(line.load(each, index, width), number) for each in (evens, odds)]
             turns = [half + i for i in range(width) for half in (0, width)]
-            line.store(line.shuffle(pair[0], pair[1], turns), outputs, builder.shl(index, _I64(1)))
+            line.store(shuffle(builder, pair[0], pair[1], turns), outputs, builder.shl(index, _I64(1)))
 
         line.each(args[6], move)
         return context.get_dummy_value()
 
     i64 = types.int64
     return types.void(source, i64, i64, source.dtype, target, i64, i64), generate
-
-
-@intrinsic
-def transpose(typingctx: Any, sums: Any, start: Any, pitch: Any, to: Any, to_pitch: Any) -> Any:
-    """Turn a square of as many lines as a vector has lanes: line ``i`` is at ``to + i*to_pitch``."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = Line(context, builder, signature.args[0].dtype)
-        inputs, outputs = (line.pointer(signature.args[0], args[0], args[i]) for i in (1, 3))
-        rows = [line.load(inputs, builder.mul(args[2], _I64(i)), line.lanes) for i in range(line.lanes)]
-        line.turn(rows, outputs, args[4])
-        return context.get_dummy_value()
-
-    i64 = types.int64
-    return types.void(sums, i64, i64, i64, i64), generate
 
 
 @intrinsic
@@ -273,45 +238,40 @@ def subtract(typingctx: Any, source: Any, start: Any, other: Any, target: Any, t
     return types.void(source, i64, i64, target, i64, i64), generate
 
 
-def turn_sums(pairs: int) -> Any:
-    """Return the function that turns a square whose lines are each the sum of 2 lines, or of `pairs` times 2.
+@intrinsic
+def copy_strided(typingctx: Any, source: Any, start: Any, stride: Any, target: Any, to: Any, length: Any) -> Any:
+    """Set ``target[to + i]`` to ``source[start + i*stride]`` for all ``i`` below `length`.
 
-    ``turn_sums(sums, start, apart, pairs_apart, places, first, target, to, to_pitch)``: the first of those of line
-    ``i`` is at ``start + places[first + i]``; its own line is at ``to + i*to_pitch``.
+    Compiled code that indexes arrays asks of each index whether it is negative, which takes longer than the copy.
     """
 
-    @intrinsic
-    def turn(
-        typingctx: Any,
-        sums: Any,
-        start: Any,
-        apart: Any,
-        pairs_apart: Any,
-        places: Any,
-        first: Any,
-        target: Any,
-        to: Any,
-        to_pitch: Any,
-    ) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            line = Line(context, builder, signature.args[0].dtype)
-            inputs = line.pointer(signature.args[0], args[0], args[1])
-            table = line.pointer(signature.args[4], args[4], args[5])
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = Line(context, builder, signature.args[0].dtype)
+        inputs = line.pointer(signature.args[0], args[0], args[1])
+        outputs = line.pointer(signature.args[3], args[3], args[4])
+        with cgutils.for_range_slice(builder, _I64(0), args[5], _I64(1), _I64) as (index, _):
+            number = builder.load(builder.gep(inputs, [builder.mul(index, args[2])]))
+            builder.store(number, builder.gep(outputs, [index]))
+        return context.get_dummy_value()
 
-            def sum_of(i: int) -> Any:
-                total, at = None, builder.sext(builder.load(builder.gep(table, [_I64(i)])), _I64)
-                for _ in range(pairs):
-                    both = [line.load(inputs, index, line.lanes) for index in (at, builder.add(at, args[2]))]
-                    pair = builder.fadd(*both)
-                    total = pair if total is None else builder.fadd(total, pair)
-                    at = builder.add(at, args[3])
-                return total
+    i64 = types.int64
+    return types.void(source, i64, i64, target, i64, i64), generate
 
-            rows = [sum_of(i) for i in range(line.lanes)]
-            line.turn(rows, line.pointer(signature.args[6], args[6], args[7]), args[8])
-            return context.get_dummy_value()
 
-        i64 = types.int64
-        return types.void(sums, i64, i64, i64, places, i64, target, i64, i64), generate
+@intrinsic
+def add_strided(
+    typingctx: Any, source: Any, start: Any, number: Any, target: Any, to: Any, stride: Any, length: Any
+) -> Any:
+    """Set ``target[to + i*stride]`` to ``source[start + i] + number`` for all ``i`` below `length`."""
 
-    return turn
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = Line(context, builder, signature.args[0].dtype)
+        inputs = line.pointer(signature.args[0], args[0], args[1])
+        outputs = line.pointer(signature.args[3], args[3], args[4])
+        with cgutils.for_range_slice(builder, _I64(0), args[6], _I64(1), _I64) as (index, _):
+            total = builder.fadd(builder.load(builder.gep(inputs, [index])), args[2])
+            builder.store(total, builder.gep(outputs, [builder.mul(index, args[5])]))
+        return context.get_dummy_value()
+
+    i64 = types.int64
+    return types.void(source, i64, source.dtype, target, i64, i64, i64), generate

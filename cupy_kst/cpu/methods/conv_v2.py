@@ -13,7 +13,7 @@ from .. import cost_model
 from ..arguments import Setting
 from ..form import Form
 from ..jit import engine
-from ..jit.pack import weight as packed
+from ..jit.pack.weight import pack, pack_winograd
 from ..registry import CpuMethod, register
 from ..windows import convolve_padded, convolve_parts, padded_bytes, parts_bytes
 
@@ -39,7 +39,7 @@ register(
                 "jit_implicit_gemm",
                 engine.conv,
                 engine.conv_bytes,
-                packed.pack,
+                pack,
                 compiled=True,
                 suits=engine.suits,
                 work=partial(cost_model.jit_implicit_gemm, transposed=False),
@@ -47,17 +47,17 @@ register(
             Form(
                 "jit_winograd",
                 engine.conv,
-                engine.conv_minimal_bytes,
-                packed.pack_minimal,
+                engine.conv_winograd_bytes,
+                pack_winograd,
                 compiled=True,
                 combines=True,
-                suits=engine.suits_minimal,
+                suits=engine.suits_winograd,
                 work=partial(cost_model.jit_winograd, transposed=False),
             ),
             Form(
                 "jit_im2col",
-                engine.conv_rows,
-                engine.conv_rows_bytes,
+                engine.conv_unpacked,
+                engine.conv_unpacked_bytes,
                 compiled=True,
                 suits=engine.suits,
                 work=cost_model.jit_im2col,

@@ -13,7 +13,7 @@ from .. import cost_model
 from ..arguments import Setting
 from ..form import Form
 from ..jit import engine
-from ..jit.pack import weight as packed
+from ..jit.pack.weight import pack, pack_winograd
 from ..registry import CpuMethod, register
 from . import unified
 from .segregated import classes_bytes, convolve_classes
@@ -39,7 +39,7 @@ register(
                 "jit_implicit_gemm",
                 engine.conv_transpose,
                 engine.conv_transpose_bytes,
-                packed.pack,
+                pack,
                 compiled=True,
                 suits=engine.suits,
                 work=partial(cost_model.jit_implicit_gemm, transposed=True),
@@ -47,20 +47,20 @@ register(
             Form(
                 "jit_winograd",
                 engine.conv_transpose,
-                engine.conv_transpose_minimal_bytes,
-                packed.pack_minimal,
+                engine.conv_transpose_winograd_bytes,
+                pack_winograd,
                 compiled=True,
                 combines=True,
-                suits=engine.suits_minimal,
+                suits=engine.suits_winograd,
                 work=partial(cost_model.jit_winograd, transposed=True),
             ),
             Form(
                 "jit_col2im",
-                engine.fold,
-                engine.fold_bytes,
+                engine.col2im,
+                engine.col2im_bytes,
                 compiled=True,
                 exact=True,
-                suits=engine.folds,
+                suits=engine.suits_col2im,
                 work=cost_model.jit_col2im,
             ),
             Form("numpy_col2im", unified.run, unified.workspace, exact=True, work=cost_model.numpy_col2im),

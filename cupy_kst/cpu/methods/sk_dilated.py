@@ -14,7 +14,7 @@ from ..arguments import Setting, grouped_shapes
 from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, slices
 from ..jit import engine
-from ..jit.weight_grad import plan as gradients
+from ..jit.weight_grad import call as weight_grad
 from ..registry import CpuMethod, register
 from ..taps import valid_pairs
 
@@ -63,8 +63,8 @@ register(
         (
             Form(
                 "jit_implicit_gemm",
-                gradients.correlate,
-                gradients.correlate_bytes,
+                weight_grad.correlate,
+                weight_grad.correlate_bytes,
                 compiled=True,
                 suits=engine.suits,
             ),

@@ -12,24 +12,34 @@ from numpy.typing import NDArray
 
 from ....axis import Axis
 from ....geometry import Geometry
+from .. import isa
 from ..memory import lines
+from ..task import Task
 
 Table = NDArray[Any]
 
-# Numbers of the columns, which stay in the second cache, and of the sums; positions that are made of them at once.
-_COLUMNS, _SUMS, _POSITIONS = 1 << 16, 1 << 17, 256
 # Fewer positions do not pay for reading the weight once more, nor fewer rows of it for gathering them.
 _LEAST_POSITIONS, _LEAST_ROWS = 64, 32
 # Products of an output, whose sums of some dozens each are added up one after the other.
 _MOST_PRODUCTS = 1 << 19
 
 
-@dataclass(frozen=True)
-class DensePlan:
-    """Tables for `dense.convolve`, which names their columns where it reads them. `scratch` is in numbers."""
+TASK = Task(
+    "im2col_gemm",
+    arrays={**dict.fromkeys(("source", "weight", "bias", "out")), "inputs": np.int32},
+    fields=(
+        *("lanes", "tasks", "samples", "groups", "channels", "out_channels", "size", "kernel", "outputs", "batch"),
+        *("parts", "channels_at_once", "pitch", "columns_at", "sums_at"),
+    ),
+)
 
-    numbers: Table
-    inputs: Table
+
+@dataclass(frozen=True)
+class Im2colPlan:
+    """Tables and numbers of `TASK`, and the tasks, scratch numbers and products of a call."""
+
+    tables: dict[str, Table]
+    numbers: dict[str, int]
     tasks: int
     scratch: int
     macs: int
@@ -45,39 +55,59 @@ def is_small(geometry: Geometry, lanes: int) -> bool:
     size = prod(axis.large for axis in geometry.axes)
     if geometry.large_channels // geometry.groups * kernel > _MOST_PRODUCTS:
         return False
-    return 0 < outputs <= _POSITIONS and kernel * _pitch(outputs, lanes) <= _COLUMNS and size < _COLUMNS
+    return (
+        0 < outputs <= isa.IM2COL_POSITIONS
+        and kernel * _pitch(outputs, lanes) <= isa.IM2COL_COLUMNS
+        and size < isa.IM2COL_COLUMNS
+    )
 
 
 @lru_cache(maxsize=256)
-def dense_plan(geometry: Geometry, lanes: int, threads: int) -> DensePlan:
+def im2col_plan(geometry: Geometry, lanes: int, threads: int) -> Im2colPlan:
     """Return the tables of a convolution, the same for all calls of this geometry."""
     samples, groups = geometry.samples, geometry.groups
     channels, out_channels = geometry.large_channels // groups, geometry.small_channels // groups
     outputs, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
     size = prod(axis.large for axis in geometry.axes)
-    together = max(1, min(samples, _POSITIONS // outputs, _COLUMNS // (kernel * 2 * lanes)))
-    while together > 1 and kernel * _pitch(together * outputs, lanes) > _COLUMNS:
-        together -= 1
+    batch = max(1, min(samples, isa.IM2COL_POSITIONS // outputs, isa.IM2COL_COLUMNS // (kernel * 2 * lanes)))
+    while batch > 1 and kernel * _pitch(batch * outputs, lanes) > isa.IM2COL_COLUMNS:
+        batch -= 1
     # A box for each thread, where there are enough positions.
     shared = ceil(samples / ceil(threads / groups))
-    if shared < together and shared * outputs >= _LEAST_POSITIONS:
-        together = shared
-    boxes = ceil(samples / together)
-    together = max(1, ceil(samples / max(1, boxes)))
-    pitch = _pitch(together * outputs, lanes)
-    held = min(channels, max(1, _COLUMNS // (kernel * pitch)))
-    shares = max(1, min(ceil(out_channels / _LEAST_ROWS), ceil(threads / max(1, boxes * groups))))
-    rows = max(1, _SUMS // pitch)
-    shares = max(shares, ceil(out_channels / rows))
-    # The last block of rows has sums that are not of any.
-    most = ceil(ceil(out_channels / shares) / 8) * 8
+    if shared < batch and shared * outputs >= _LEAST_POSITIONS:
+        batch = shared
+    boxes = ceil(samples / batch)
+    batch = max(1, ceil(samples / max(1, boxes)))
+    pitch = _pitch(batch * outputs, lanes)
+    channels_at_once = min(channels, max(1, isa.IM2COL_COLUMNS // (kernel * pitch)))
+    parts = max(1, min(ceil(out_channels / _LEAST_ROWS), ceil(threads / max(1, boxes * groups))))
+    parts = max(parts, ceil(out_channels / max(1, isa.IM2COL_SUMS // pitch)))
+    # The last tile of rows has sums that are not of any.
+    mr = isa.blocking().tiles[isa.WIDE][0]
+    most = ceil(ceil(out_channels / parts) / mr) * mr
     columns = ceil((size + 1) / lanes) * lanes
-    sums = columns + held * kernel * pitch
-    numbers = [samples, groups, channels, out_channels, size, kernel, outputs, together, shares, held, pitch]
-    return DensePlan(
-        np.array([*numbers, columns, sums], np.int64),
-        _inputs(geometry.axes),
-        tasks=boxes * groups * shares,
+    sums = columns + channels_at_once * kernel * pitch
+    numbers = {
+        "lanes": lanes,
+        "tasks": boxes * groups * parts,
+        "samples": samples,
+        "groups": groups,
+        "channels": channels,
+        "out_channels": out_channels,
+        "size": size,
+        "kernel": kernel,
+        "outputs": outputs,
+        "batch": batch,
+        "parts": parts,
+        "channels_at_once": channels_at_once,
+        "pitch": pitch,
+        "columns_at": columns,
+        "sums_at": sums,
+    }
+    return Im2colPlan(
+        {"inputs": _inputs(geometry.axes)},
+        numbers,
+        tasks=boxes * groups * parts,
         scratch=sums + most * pitch + lanes,
         macs=samples * geometry.small_channels * channels * kernel * outputs,
     )

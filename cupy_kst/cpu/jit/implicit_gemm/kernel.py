@@ -1,354 +1,220 @@
-"""The loops around the microkernels, which Numba compiles for this processor at the first call and keeps on disk."""
+"""Convolution as a matrix product whose right-hand matrix is never built.
+
+For each box of positions the inputs are copied once (`gather`). A tap of a class then is an offset in that copy: the
+micro-kernel reads for each product a vector at ``place + offset``, so that all classes and taps are made of one copy in
+the second cache, and nothing is gathered into columns. Sums of up to KC products stay in registers. Those of a block of
+output channels stay in the first cache until the bias is added and they are written to the map.
+
+A task is a part of the output channels in one box. Tasks of a box follow each other, and a thread that has copied it
+does not copy it again.
+"""
 
 # Numba finds out the types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
 
-import numpy as np
+from ..atomics import fetch_add
+from ..cache import inlined
+from ..channels_in_lanes import sum_by_channels
+from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
+from ..gather import gather
+from ..isa import CHANNELS, FEW, KC, ONE, WIDE, blocking
+from ..microkernel import RowWeights, TableInputs, micro_kernel, sizes
+from ..transpose import transpose_lines
+from ..vector_ops import add, add_pairs, add_strided
+from .plan import TASK
 
-from ..cache import inner, whole
-from ..microkernel import DEPTH, microkernel, registers, rows_microkernel
-from ..overrunning_copy import cover_with_zeros, covering
-from ..tasks import take
-from ..vector_ops import add, add_pairs, transpose
-
-# Numbers of the forms, and (scalars, vectors) that fill the registers: for many output channels, for few, for one, and
-# with channels in lanes.
-_MANY = registers() >= 32
-WIDE, FEW = (0, (8, 3) if _MANY else (4, 3)), (1, (4, 4) if _MANY else (2, 4))
-ONE, CHANNELS = (2, (1, 8)), (3, (6, 4) if _MANY else (4, 3))
-_DEPTH = DEPTH
-
-_wide_1, _wide_2, _wide_3 = (microkernel(WIDE[1][0], v, True) for v in (1, 2, 3))
-_few_1, _few_2, _few_3, _few_4 = (microkernel(FEW[1][0], v, True) for v in (1, 2, 3, 4))
-_wide_rows_1, _wide_rows_2, _wide_rows_3 = (rows_microkernel(WIDE[1][0], v) for v in (1, 2, 3))
-_few_rows_1, _few_rows_2, _few_rows_3, _few_rows_4 = (rows_microkernel(FEW[1][0], v) for v in (1, 2, 3, 4))
-_one_1, _one_8 = (microkernel(1, v, True) for v in (1, 8))
-_channels = [microkernel(s, CHANNELS[1][1], False, True) for s in range(1, 7)]
-_channels_1, _channels_2, _channels_3, _channels_4, _channels_5, _channels_6 = _channels
-_MOST = CHANNELS[1][0]
-_cover, _cover_by_every_other = covering(1), covering(2)
+_WIDE, _FEW, _ONE, _CHANNELS, _KC = WIDE, FEW, ONE, CHANNELS, KC
+_TILES = blocking().tiles
+_WIDE_VECTORS, _FEW_VECTORS, _ONE_VECTORS = (_TILES[filling][1] for filling in (WIDE, FEW, ONE))
 
 
-@inner
-def _wide(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
-    if now == 3:
-        _wide_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    elif now == 2:
-        _wide_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    else:
-        _wide_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
+def _kernel(filling, **weights):
+    return micro_kernel(sizes(_TILES[filling], True), TableInputs(), positions_in_lanes=True, **weights)
 
 
-@inner
-def _wide_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
-    """The same by weights that are not packed: `count` rows, `pitch` numbers apart."""
-    if now == 3:
-        _wide_rows_3(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-    elif now == 2:
-        _wide_rows_2(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-    else:
-        _wide_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
+_wide, _wide_rows = _kernel(WIDE), _kernel(WIDE, weights=RowWeights())
+_few, _few_rows = _kernel(FEW), _kernel(FEW, weights=RowWeights())
+# Places of one output channel are many: whole tiles, and one vector after the other for the rest.
+_one = micro_kernel({count: (1, count) for count in (1, _ONE_VECTORS)}, TableInputs(), positions_in_lanes=True)
+_unpack = unpacker(TASK)
 
 
-@inner
-def _few_rows(now, buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume):
-    if now == 4:
-        _few_rows_4(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-    elif now == 3:
-        _few_rows_3(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-    elif now == 2:
-        _few_rows_2(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-    else:
-        _few_rows_1(buffer, places, place, offsets, first, depth, rows, weight, pitch, count, sums, at, to, resume)
-
-
-@inner
-def _few(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume):
-    if now == 4:
-        _few_4(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    elif now == 3:
-        _few_3(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    elif now == 2:
-        _few_2(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-    else:
-        _few_1(buffer, 0, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume)
-
-
-@inner
-def _one(now, buffer, places, place, offsets, first, depth, packed, weight, sums, at, pitch, resume, lanes):
+@inlined
+def _multiply_one(count, inputs, weights, sums, depth, resume, lanes):
+    """Sum one output channel at `count` vectors of positions."""
+    source, base, places, place, offsets, first = inputs
+    numbers, to, pitch = sums
     done = 0
-    while now - done >= 8:
-        i, to = place + done, at + done * lanes
-        _one_8(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
-        done += 8
-    for each in range(done, now):
-        i, to = place + each, at + each * lanes
-        _one_1(buffer, 0, places, i, offsets, first, depth, packed, weight, sums, to, pitch, resume)
+    while done < count:
+        now = _ONE_VECTORS if count - done >= _ONE_VECTORS else 1
+        at = source, base, places, place + done, offsets, first
+        _one(now, at, weights, (numbers, to + done * lanes, pitch), depth, resume)
+        done += now
 
 
-@inner
-def _by_rows(
-    form,
-    lanes,
-    buffer,
-    places,
-    box,
-    classes,
-    row,
-    per_row,
-    offsets,
-    packed,
-    weight,
-    of_block,
-    width,
-    pitch,
-    count_out,
-    some,
-    together,
-    columns,
-    sums,
-):
+@inlined
+def _multiply_tile(filling, now, inputs, weights, sums, depth, resume, weight_pitch, rows, lanes):
+    """Sum a block of output channels at `now` vectors of positions.
+
+    The weight is packed, or with a `weight_pitch` its rows are so far apart, of which the block has `rows`.
+    """
+    numbers, base = weights
+    if filling == _ONE:
+        _multiply_one(now, inputs, weights, sums, depth, resume, lanes)
+    elif weight_pitch:
+        if filling == _WIDE:
+            _wide_rows(now, inputs, (numbers, base, weight_pitch, rows), sums, depth, resume)
+        else:
+            _few_rows(now, inputs, (numbers, base, weight_pitch, rows), sums, depth, resume)
+    elif filling == _WIDE:
+        _wide(now, inputs, weights, sums, depth, resume)
+    else:
+        _few(now, inputs, weights, sums, depth, resume)
+
+
+@inlined
+def _sum_positions(task, tables, box, row, weight, of_block, some, count, buffer, sums):
     """Sum all classes of a row, of `some` blocks of output channels, with positions in lanes.
 
-    The weight is packed, or with a `pitch` its rows lie so far apart.
+    The blocks have `count` channels. Each chain of KC products is made for all classes, blocks and tiles before the
+    next one, so that the inputs of a tile stay in the first cache.
     """
-    step = 1 if pitch else width
-    count = box[9]
-    most = 3 if form == 0 else 4 if form == 1 else count
-    tiles = (count + most - 1) // most
+    places, classes, offsets, numbers = tables
+    filling, lanes, block_size, pitch = task.filling, task.lanes, task.block, task.weight_pitch
+    per_row, batch, columns = task.classes_per_row, task.batch, task.columns
+    first_place, vectors = box.first_place, box.places
+    step = 1 if pitch else block_size
+    most = _WIDE_VECTORS if filling == _WIDE else _FEW_VECTORS if filling == _FEW else vectors
+    tiles = (vectors + most - 1) // most
     deepest = 0
     for c in range(row, row + per_row):
-        deepest = max(deepest, classes[c, 3])
+        deepest = max(deepest, classes[c].products)
     begun = 0
     while begun < deepest or begun == 0:
         done = 0
         for tile in range(tiles):
-            now = count * (tile + 1) // tiles - done
+            now = vectors * (tile + 1) // tiles - done
             for b in range(some):
                 for c in range(per_row):
-                    depth = min(_DEPTH, classes[row + c, 3] - begun)
+                    one = classes[row + c]
+                    depth = min(_KC, one.products - begun)
                     if depth <= 0 and begun > 0:
                         continue
-                    k = classes[row + c, 2] + begun
-                    w = weight + b * of_block + (classes[row + c, 4] + begun) * step
-                    at = (c * together + b) * width * columns + done * lanes
-                    i = box[8] + done
-                    # fmt: off
-                    if form == 2:
-                        _one(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0, lanes)
-                    elif pitch:
-                        rows = min(width, count_out - b * width)
-                        if form == 0:
-                            _wide_rows(
-                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
-                                begun > 0,
-                            )
-                        else:
-                            _few_rows(
-                                now, buffer, places, i, offsets, k, depth, packed, w, pitch, rows, sums, at, columns,
-                                begun > 0,
-                            )
-                    elif form == 0:
-                        _wide(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
-                    else:
-                        _few(now, buffer, places, i, offsets, k, depth, packed, w, sums, at, columns, begun > 0)
-                    # fmt: on
+                    inputs = buffer, 0, places, first_place + done, offsets, one.first_offset + begun
+                    weights = numbers, weight + b * of_block + (one.first_weight + begun) * step
+                    to = sums, (c * batch + b) * block_size * columns + done * lanes, columns
+                    rows = min(block_size, count - b * block_size)
+                    _multiply_tile(filling, now, inputs, weights, to, depth, begun > 0, pitch, rows, lanes)
             done += now
-        begun += _DEPTH
+        begun += _KC
 
 
-@inner
-def sum_by_channels(count, buffer, base, places, place, offsets, first, depth, packed, weight, sums, to, width, resume):
-    """Sum at `count` places, tile by tile, with channels in lanes."""
-    tiles, done = (count + _MOST - 1) // _MOST, 0
-    for tile in range(tiles):
-        now = count * (tile + 1) // tiles - done
-        i, at = place + done, to + done * width
-        if now == 6:
-            _channels_6(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        elif now == 5:
-            _channels_5(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        elif now == 4:
-            _channels_4(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        elif now == 3:
-            _channels_3(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        elif now == 2:
-            _channels_2(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        else:
-            _channels_1(buffer, base, places, i, offsets, first, depth, packed, weight, sums, at, width, resume)
-        done += now
+@inlined
+def _sum_channels(task, tables, box, row, weight, buffer, sums):
+    """Sum all classes of a row, of one block of output channels, with channels in lanes, then transpose the sums."""
+    places, classes, offsets, numbers = tables
+    lanes, block_size, columns = task.lanes, task.block, task.columns
+    per_row, of_class = task.classes_per_row, task.batch * task.block * task.columns
+    first_place, count = box.first_place, box.places
+    scratch = per_row * of_class
+    for c in range(per_row):
+        depth, first, at = classes[row + c].products, classes[row + c].first_offset, classes[row + c].first_weight
+        begun = 0
+        while begun < depth or begun == 0:
+            some = min(_KC, depth - begun)
+            inputs = buffer, 0, places, first_place, offsets, first + begun
+            weights = numbers, weight + (at + begun) * block_size
+            sum_by_channels(count, inputs, weights, (sums, scratch, block_size), some, begun > 0)
+            begun += _KC
+        transpose_lines(sums, scratch, block_size, c * of_class, columns, count, block_size, lanes)
 
 
-@inner
-def turn(sums, start, pitch, to, to_pitch, rows, columns, lanes):
-    """Transpose lines, whole squares of them."""
-    for i in range(0, rows, lanes):
-        for j in range(0, columns, lanes):
-            transpose(sums, start + i * pitch + j, pitch, to + j * to_pitch + i, to_pitch)
-
-
-@inner
-def _by_channels(
-    buffer, places, place, count, offsets, first, depth, packed, weight, sums, at, aside, pitch, width, lanes
-):  # fmt: skip
-    """Sum with channels in lanes at `aside`, then turn the sums to rows at `at`."""
-    begun = 0
-    while begun < depth or begun == 0:
-        some = min(_DEPTH, depth - begun)
-        k, w = first + begun, weight + begun * width
-        sum_by_channels(count, buffer, 0, places, place, offsets, k, some, packed, w, sums, aside, width, begun > 0)
-        begun += _DEPTH
-    turn(sums, aside, width, at, pitch, count, width, lanes)
-
-
-@inner
-def fill(source, origin, count, channels, numbers, axes, phases, box, buffer, lanes):
-    """Copy `count` of a group's `channels` in a box, phase by phase, with zeros where it reaches beyond the map.
-
-    Rows are written one behind the other, so each may be covered by whole vectors, unless these end beyond the source.
-    """
-    sample_size, channel_size, phase_size = numbers[4], numbers[5], numbers[6]
-    sizes, strides = axes[:, 0], axes[:, 2]
-    depth, height, width = box[5] + axes[0, 6], box[6] + axes[1, 6], box[7] + axes[2, 6]
-    rows, pitch = axes[1, 4], axes[2, 4]
-    line, step_h, step = sizes[2], strides[1], strides[2]
-    plane = sizes[1] * line
-    size = numbers[0] * numbers[1] * channels * sizes[0] * plane
-    reach = (width + lanes - 1) // lanes * lanes * step
-    # Divisions take as long as short rows.
-    spans = np.empty((phases.shape[0], 2), np.int64)
-    for f in range(phases.shape[0]):
-        low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
-        spans[f, 0] = min(width, max(0, -(low_w // step)))
-        spans[f, 1] = max(spans[f, 0], min(width, (line - 1 - low_w) // step + 1))
-    for n in range(box[4]):
-        for c in range(count):
-            of_channel = origin + ((box[0] + n) * numbers[1] * channels + c) * sizes[0] * plane
-            for f in range(phases.shape[0]):
-                low_d = strides[0] * (box[1] + axes[0, 3]) + phases[f, 0]
-                low_h = step_h * (box[2] + axes[1, 3]) + phases[f, 1]
-                low_w = step * (box[3] + axes[2, 3]) + phases[f, 2]
-                begin, end = spans[f, 0], spans[f, 1]
-                to_phase = n * sample_size + c * channel_size + f * phase_size
-                for d in range(depth):
-                    at_d = low_d + d * strides[0]
-                    to = to_phase + d * rows * pitch
-                    if at_d < 0 or at_d >= sizes[0]:
-                        cover_with_zeros(buffer, to, height * pitch)
-                        continue
-                    of_slice = of_channel + at_d * plane + low_w
-                    for h in range(height):
-                        at_h = low_h + h * step_h
-                        start = of_slice + at_h * line
-                        if at_h < 0 or at_h >= sizes[1]:
-                            cover_with_zeros(buffer, to, width)
-                        elif step > 2 or start < 0 or start + reach > size:
-                            cover_with_zeros(buffer, to, begin)
-                            for w in range(begin, end):
-                                buffer[to + w] = source[start + w * step]
-                            cover_with_zeros(buffer, to + end, width - end)
-                        elif step == 1:
-                            _cover(source, start, buffer, to, begin, end, width)
-                        else:
-                            _cover_by_every_other(source, start, buffer, to, begin, end, width)
-                        to += pitch
-
-
-@inner
-def _write(sums, bias, out, numbers, axes, box, row, classes, first, count, apart):
+@inlined
+def _write(task, axes, box, row, classes, first, count, bias, out, sums):
     """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
-    all_channels, columns, per_row = numbers[1] * numbers[3], numbers[9], numbers[10]
-    depth, height = min(box[5], row[1] - box[1]), min(box[6], row[3] - box[2])
-    steps, outputs = axes[:, 5], axes[:, 1]
-    step = steps[2]
+    all_channels, columns, per_row = task.groups * task.out_channels, task.columns, task.classes_per_row
+    of_class = task.batch * task.block * columns
+    depth = min(box.depth, row.depth_positions - box.first_depth)
+    height = min(box.height, row.height_positions - box.first_height)
+    width, first_w = box.width, box.first_width
+    sample_sums, slice_sums, row_sums = box.sample_sums, box.slice_sums, box.row_sums
+    outputs_d, outputs_h, outputs_w = axes[0].outputs, axes[1].outputs, axes[2].outputs
+    step_d, step_h, step = axes[0].step, axes[1].step, axes[2].step
+    first_class = row.first_class
     for m in range(count):
         channel = first + m
         number = bias[channel]
-        for n in range(box[4]):
+        for n in range(box.samples):
             for d in range(depth):
-                at_d = row[0] + (box[1] + d) * steps[0]
-                plane = ((box[0] + n) * all_channels + channel) * outputs[0] + at_d
+                at_d = row.first_depth + (box.first_depth + d) * step_d
+                plane = ((box.first_sample + n) * all_channels + channel) * outputs_d + at_d
                 for h in range(height):
-                    at_h = row[2] + (box[2] + h) * steps[1]
-                    to = (plane * outputs[1] + at_h) * outputs[2] + box[3] * step
-                    start = m * columns + n * box[10] + d * box[11] + h * box[12]
+                    at_h = row.first_height + (box.first_height + h) * step_h
+                    to = (plane * outputs_h + at_h) * outputs_w + first_w * step
+                    start = m * columns + n * sample_sums + d * slice_sums + h * row_sums
                     if per_row == 2 and step == 2:
-                        whole = min(box[7], classes[row[4], 1] - box[3])
-                        pairs = max(0, min(box[7], classes[row[4] + 1, 1] - box[3]))
-                        add_pairs(sums, start, start + apart, number, out, to, pairs)
+                        whole = min(width, classes[first_class].positions - first_w)
+                        pairs = max(0, min(width, classes[first_class + 1].positions - first_w))
+                        add_pairs(sums, start, start + of_class, number, out, to, pairs)
                         if whole > pairs:
                             out[to + 2 * pairs] = sums[start + pairs] + number
                         continue
                     for c in range(per_row):
-                        length = min(box[7], classes[row[4] + c, 1] - box[3])
-                        at = to + classes[row[4] + c, 0]
-                        of_class = start + c * apart
+                        one = classes[first_class + c]
+                        length = min(width, one.positions - first_w)
+                        at, here = to + one.first, start + c * of_class
                         if step == 1:
-                            add(sums, of_class, number, out, at, max(0, length))
+                            add(sums, here, number, out, at, max(0, length))
                         else:
-                            for w in range(length):
-                                out[at + w * step] = sums[of_class + w] + number
+                            add_strided(sums, here, number, out, at, step, length)
 
 
-@whole
-def run(
-    form, lanes, width, source, packed, bias, out, numbers, axes, phases, boxes, places, rows, classes, offsets,
-    buffer, sums, counter, tasks, pitch,
-):  # fmt: skip
-    """Do tasks, a part of the output channels in one box each, until none is left.
-
-    Without a `pitch` the weight is packed, else its rows lie so far apart, each of an output channel.
-    """
-    groups, channels, out_channels, blocks, parts = numbers[1], numbers[2], numbers[3], numbers[7], numbers[8]
-    columns, per_row, of_group, together = numbers[9], numbers[10], numbers[11], numbers[12]
-    inputs = channels * axes[0, 0] * axes[1, 0] * axes[2, 0]
-    of_block = of_group // blocks
-    if pitch:
-        of_group, of_block = out_channels * pitch, width * pitch
-    apart = together * width * columns
-    held = -1
+def implicit_gemm(tasks, thread):
+    """Do tasks, a part of the output channels in one box each, until none is left."""
+    task, counter = task_at(tasks), address_of(tasks)
+    arrays = _unpack(task)
+    memory = task.scratch + thread * task.scratch_bytes
+    buffer, sums = array_at(memory, task.element), array_at(memory + task.sums_at, task.element)
+    spans = array_at(memory + task.spans_at, task.groups)
+    axes, boxes, rows = arrays.axes, arrays.boxes, arrays.rows
+    tables = arrays.places, arrays.classes, arrays.offsets, arrays.weight
+    groups, channels, out_channels = task.groups, task.gather.channels, task.out_channels
+    blocks, parts, batch, block_size = task.blocks, task.parts, task.batch, task.block
+    of_group, of_block = task.weights, task.weights // task.blocks
+    if task.weight_pitch:
+        of_group, of_block = out_channels * task.weight_pitch, block_size * task.weight_pitch
+    inputs = channels * axes[0].size * axes[1].size * axes[2].size
+    filling, of_rows, last = task.filling, task.rows_count, task.tasks
+    copied = -1
     while True:
-        task = take(counter)
-        if task >= tasks:
+        number = fetch_add(counter, 1)
+        if number >= last:
             return
-        part, group = task % parts, task // parts % groups
-        box = boxes[task // parts // groups]
-        if task // parts != held:
-            held = task // parts
-            fill(source, group * inputs, channels, channels, numbers, axes, phases, box, buffer, lanes)
+        part, group = number % parts, number // parts % groups
+        box = boxes[number // parts // groups]
+        if number // parts != copied:
+            copied = number // parts
+            gather(
+                arrays.source, group * inputs, channels, task.gather, axes, arrays.phases, box,
+                box.first_sample, box.samples, buffer, spans,
+            )  # fmt: skip
         end = (part + 1) * blocks // parts
-        for block in range(part * blocks // parts, end, together):
-            some = min(together, end - block)
+        for block in range(part * blocks // parts, end, batch):
+            some = min(batch, end - block)
             weight = group * of_group + block * of_block
-            count = min(some * width, out_channels - block * width)
-            for r in range(rows.shape[0]):
+            count = min(some * block_size, out_channels - block * block_size)
+            for r in range(of_rows):
                 row = rows[r]
-                if row[1] <= box[1] or row[3] <= box[2]:
+                if row.depth_positions <= box.first_depth or row.height_positions <= box.first_height:
                     continue
-                if form == 3:
-                    for c in range(per_row):
-                        one = classes[row[4] + c]
-                        _by_channels(
-                            buffer, places, box[8], box[9], offsets, one[2], one[3], packed, weight + one[4] * width,
-                            sums, c * apart, per_row * apart, columns, width, lanes,
-                        )  # fmt: skip
+                if filling == _CHANNELS:
+                    _sum_channels(task, tables, box, row.first_class, weight, buffer, sums)
                 else:
-                    _by_rows(
-                        form, lanes, buffer, places, box, classes, row[4], per_row, offsets, packed, weight, of_block,
-                        width, pitch, count, some, together, columns, sums,
-                    )  # fmt: skip
-                _write(
-                    sums,
-                    bias,
-                    out,
-                    numbers,
-                    axes,
-                    box,
-                    row,
-                    classes,
-                    group * out_channels + block * width,
-                    count,
-                    apart,
-                )
+                    _sum_positions(task, tables, box, row.first_class, weight, of_block, some, count, buffer, sums)
+                first = group * out_channels + block * block_size
+                _write(task, axes, box, row, arrays.classes, first, count, arrays.bias, arrays.out, sums)
+
+
+RUN = EntryPoint(TASK, implicit_gemm)

@@ -1,9 +1,12 @@
-"""The tables that a call's kernels read: boxes of positions, and what each residue class reads and writes there."""
+"""The tables that a call's kernels read: boxes of positions, and what each residue class reads and writes there.
+
+Positions of one axis are divided into boxes whose inputs, with the halo around them, fit the second cache. All residue
+classes of a box are made of its one copy. A class is a list of taps; a tap is an offset in the copy, the same at every
+position, so that classes are tables of offsets, channel by channel, in the order of the packed weight.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import ceil, prod
@@ -14,44 +17,76 @@ from numpy.typing import NDArray
 
 from ....geometry import Geometry
 from ...taps import AxisReads, combinations, crossed, divided, ranges, reads, table
-from ..isa import Shape, odd_lines
-from ..memory import lines
+from .. import isa
+from ..box import AXIS, BOX_COLUMNS, GATHER, PHASE
+from ..isa import RegisterTile, odd_lines
+from ..memory import partition
+from ..task import Task, table_of, table_type
+from .blocking import box_size
 
 Table = NDArray[Any]
 
-# A box's inputs stay in the second cache while all output channels are made of them.
-_BOX_BYTES = 480 << 10
-_BOX_POSITIONS = 512
-# Where few output channels are summed at once, boxes of so many sums of a class: what is done once a box takes longer
-# than their products.
-_BOX_SUMS = 4096
-_SUMS_BYTES = 128 << 10
-# What copying a vector of inputs to the buffer takes, beside multiplying it.
-_COPY = 0.02
 # Enough tasks that threads which are held up do not hold up the others.
 _TASKS = 16
+
+# A box: its vectors of positions, or positions, by their places in the copy, and the sums of a sample, a slice and a
+# row.
+BOX = table_type(*BOX_COLUMNS, "first_place", "places", "sample_sums", "slice_sums", "row_sums")
+# A row of classes: first output and positions along depth and height, and the first class.
+ROW = table_type("first_depth", "depth_positions", "first_height", "height_positions", "first_class")
+# A class: first output and positions along a row, its first offset, its products of one output, and where its weights
+# are.
+CLASS = table_type("first", "positions", "first_offset", "products", "first_weight")
+
+TASK = Task(
+    "implicit_gemm",
+    arrays={
+        **dict.fromkeys(("source", "weight", "bias", "out")),
+        "axes": AXIS,
+        "phases": PHASE,
+        "boxes": BOX,
+        "places": np.int32,
+        "rows": ROW,
+        "classes": CLASS,
+        "offsets": np.int32,
+    },
+    fields=(
+        *("filling", "lanes", "block", "weight_pitch", "tasks", "groups", "out_channels", "blocks", "parts"),
+        *("columns", "classes_per_row", "batch", "weights", "rows_count", "spans_at", "sums_at"),
+    ),
+    parts={"gather": GATHER},
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tables for `kernels.run`; their columns are named where it reads them.
+    """Tables and numbers of `TASK`, and what a call needs to know beside.
 
-    `order` is what a packed weight depends on beside the shape.
+    Attributes
+    ----------
+    tile : RegisterTile
+        What micro-kernels make at once.
+    order : tuple
+        What a packed weight depends on beside the tile.
+    gather : ndarray
+        The part of the record that `gather` takes.
+    tables, numbers : dict
+        Arrays and fields of the record.
+    taps : _Taps
+        The taps of all classes.
+    tasks, buffer, spans, sums, weights, macs : int
+        Tasks, numbers of the copy, integers of the spans, numbers of the sums, of the packed weight, and products.
     """
 
-    shape: Shape
+    tile: RegisterTile
     order: tuple[object, ...]
-    numbers: Table
-    axes: Table
-    phases: Table
-    boxes: Table
-    places: Table
-    rows: Table
-    classes: Table
-    offsets: Table
+    gather: Table
+    tables: dict[str, Table]
+    numbers: dict[str, int]
     taps: _Taps
     tasks: int
     buffer: int
+    spans: int
     sums: int
     weights: int
     macs: int
@@ -59,23 +94,23 @@ class Plan:
     @property
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
-        return self.shape, self.order
+        return self.tile, self.order
 
     @cached_property
     def elements(self) -> Table:
-        """Each tap's filter element, place and number of its class in the packed weight, and its own place there."""
+        """For each tap its filter element, the place and the taps of its class, and which of these it is."""
         counts = self.taps.counts
         of_class = np.repeat(np.arange(len(counts)), counts)
         within = np.arange(len(of_class)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return table(*self.taps.elements, self.classes[of_class, 4], counts[of_class], within)
+        return table(*self.taps.elements, self.tables["classes"]["first_weight"][of_class], counts[of_class], within)
 
-    def scratch_bytes(self, itemsize: int) -> int:
-        """Bytes that a thread needs: those of the buffer, and of the sums behind it."""
-        return lines(self.buffer * itemsize) + lines(self.sums * itemsize)
+    def memory(self, itemsize: int) -> tuple[list[int], int]:
+        """Return where the copy, the spans and the sums are in the memory of a thread, and its bytes."""
+        return partition(self.buffer * itemsize, self.spans * 8, self.sums * itemsize)
 
 
 @lru_cache(maxsize=256)
-def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
+def plan(geometry: Geometry, tile: RegisterTile, itemsize: int, least: int) -> Plan:
     """Return the tables of a call, the same for all calls of this geometry.
 
     Samples are put together in boxes of `least` positions, where there are as many.
@@ -86,122 +121,87 @@ def plan(geometry: Geometry, shape: Shape, itemsize: int, least: int) -> Plan:
     phases = prod(len(axis.phases) for axis in axes)
     # As many boxes as give every thread some.
     several = samples * groups * prod(axis.positions for axis in axes) // _TASKS
-    most = max(_BOX_POSITIONS, min(_BOX_SUMS // shape.block, several))
-    box = _box(axes, samples, channels * phases, shape, itemsize, least, most)
+    most = max(isa.BOX_POSITIONS, min(isa.BOX_SUMS // tile.block, several))
+    box = box_size(axes, samples, channels * phases, tile, itemsize, least, most)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
     channel_size = odd_lines(phase_size * phases, itemsize)
-    layout = _Layout(shape, axes, extents, channels * channel_size)
+    layout = _Layout(tile, axes, extents, channels * channel_size)
     boxes, places = layout.boxes(box, samples)
-    blocks = ceil(out_channels / shape.block)
+    blocks = ceil(out_channels / tile.block)
     parts = min(blocks, ceil(_TASKS / max(1, len(boxes) * groups)))
     taps = _taps(axes, extents, phase_size)
     products = len(taps.offsets) * channels
-    of_group = products * blocks * shape.block
+    of_group = products * blocks * tile.block
     per_row = len(axes[2].firsts)
     columns = layout.most_sums
-    together = _together(shape, ceil(blocks / parts), per_row * shape.block * columns * itemsize)
-    numbers = [samples, groups, channels, out_channels, channels * channel_size, channel_size, phase_size]
-    numbers += [blocks, parts, columns, per_row, of_group, together]
+    batch = _batch(tile, ceil(blocks / parts), per_row * tile.block * columns * itemsize)
     positions = prod(int(axis.lengths @ axis.counts) for axis in axes)
+    tasks = len(boxes) * groups * parts
+    tables = {
+        "axes": table_of(AXIS, *zip(*map(_axis, axes, extents), strict=True)),
+        "phases": table_of(PHASE, *combinations(*(axis.phases for axis in axes)).T),
+        "boxes": boxes,
+        "places": places,
+        "rows": _rows(axes),
+        "classes": _classes(axes, taps, channels),
+        "offsets": _of_channels(taps, channels, channel_size),
+    }
+    gather = table_of(
+        GATHER, *([each] for each in (samples, groups, channels, phases, tile.lanes)),
+        *([each] for each in (channels * channel_size, channel_size, phase_size)),
+    )  # fmt: skip
+    numbers = {
+        "lanes": tile.lanes,
+        "block": tile.block,
+        "tasks": tasks,
+        "groups": groups,
+        "out_channels": out_channels,
+        "blocks": blocks,
+        "parts": parts,
+        "columns": columns,
+        "classes_per_row": per_row,
+        "batch": batch,
+        "weights": of_group,
+        "rows_count": len(tables["rows"]),
+    }
     return Plan(
-        shape,
+        tile,
         tuple(axis.order for axis in axes),
-        np.array(numbers, np.int64),
-        np.array(
-            [
-                (axis.size, axis.outputs, axis.stride, axis.lowest, extent, axis.step, axis.halo)
-                for axis, extent in zip(axes, extents, strict=True)
-            ],
-            np.int64,
-        ),
-        combinations(*(axis.phases for axis in axes)),
-        boxes,
-        places,
-        _rows(axes),
-        _classes(axes, taps, channels),
-        _of_channels(taps, channels, channel_size),
+        gather,
+        tables,
+        numbers,
         taps,
-        tasks=len(boxes) * groups * parts,
-        buffer=box[0] * channels * channel_size + shape.vectors * shape.lanes + extents[2],
-        sums=(per_row * together + 1) * shape.block * columns,
+        tasks=tasks,
+        buffer=box[0] * channels * channel_size + tile.nr + extents[2],
+        spans=2 * phases,
+        sums=(per_row * batch + 1) * tile.block * columns,
         weights=groups * of_group,
         macs=samples * groups * channels * out_channels * positions,
     )
 
 
-def _together(shape: Shape, blocks: int, block_bytes: int) -> int:
+def _axis(axis: AxisReads, extent: int) -> tuple[int, ...]:
+    """Return a row of the table of axes."""
+    return axis.size, axis.outputs, axis.stride, axis.lowest, extent, axis.step, axis.halo
+
+
+def _batch(tile: RegisterTile, blocks: int, block_bytes: int) -> int:
     """Return how many blocks of output channels are made at once of inputs that are in the first cache."""
-    return max(1, min(4, blocks, _SUMS_BYTES // max(1, block_bytes))) if shape.positions_in_lanes else 1
-
-
-def _box(
-    axes: tuple[AxisReads, ...], samples: int, rows: int, shape: Shape, itemsize: int, least: int, most: int
-) -> tuple[int, int, int, int]:
-    """Return samples and extents of the boxes of at most `most` positions that these are divided into."""
-    depth, height, width = axes
-
-    def fits(n: int, d: int, h: int, w: int) -> bool:
-        inputs = n * rows * (d + depth.halo) * (h + height.halo) * (w + width.halo)
-        return inputs * itemsize <= _BOX_BYTES and n * d * h * w <= most
-
-    w = _most(width.positions, 4 * shape.lanes, lambda size: fits(1, 1, 1, size))
-    heights = range(1, 1 + _largest(min(height.positions, most), 1, lambda size: fits(1, 1, size, w)))
-    h = _height(height, heights, w, width.halo, shape)
-    d = _most(depth.positions, 1, lambda size: fits(1, size, h, w)) if h == height.positions else 1
-    whole = d == depth.positions and h == height.positions and w == width.positions
-    n = _most(max(1, samples), 1, lambda size: size * d * h * w <= least and fits(size, d, h, w)) if whole else 1
-    return n, d, h, w
-
-
-def _most(length: int, least: int, fits: Callable[[int], bool]) -> int:
-    """Return the largest part of `length`, divided as evenly as can be, that is not above `least` or that fits."""
-    largest = _largest(length, least, fits)
-    return ceil(length / ceil(length / largest))
-
-
-def _largest(length: int, least: int, fits: Callable[[int], bool]) -> int:
-    """Return the largest size up to `length` that is not above `least` or that fits, as all smaller ones then do."""
-    return bisect_left(range(length), True, lo=min(length, least), key=lambda size: not fits(size + 1))
-
-
-def _height(axis: AxisReads, heights: range, width: int, halo: int, shape: Shape) -> int:
-    """Return the height of boxes that take least work, the largest of those that take the same."""
-    lanes = shape.lanes if shape.positions_in_lanes else 1
-    each = np.arange(heights.start, heights.stop)
-    boxes, rest = np.divmod(axis.positions, each)
-    vectors = boxes * _vectors(each, width, width + halo, lanes)
-    vectors += np.where(rest > 0, _vectors(rest, width, width + halo, lanes), 0)
-    rows = axis.positions + (boxes + (rest > 0)) * axis.halo
-    work = vectors + _COPY * (rows * width / lanes)
-    # Rounded, so that of heights that take the same work the order of additions does not choose.
-    few = np.flatnonzero(work <= work.min() + 0.002)
-    return int(min(each[few], key=lambda size: (round(float(work[size - heights.start]), 3), -size)))
-
-
-def _vectors(rows: Any, width: int, pitch: int, lanes: int) -> Any:
-    """Return the fewest vectors that cover rows: each row its own, or rows that flow into each other."""
-    return np.minimum(-(-((rows - 1) * pitch + width) // lanes), rows * ceil(width / lanes))
-
-
-def idle_lanes(geometry: Geometry, lanes: int) -> float:
-    """Return how many numbers the vectors have that a convolution's positions take, for each of these."""
-    _, height, width = reads(geometry)
-    vectors = _vectors(height.positions, width.positions, width.positions + width.halo, lanes)
-    return float(vectors) * lanes / (height.positions * width.positions)
+    return max(1, min(4, blocks, isa.BLOCK_SUMS_BYTES // max(1, block_bytes))) if tile.positions_in_lanes else 1
 
 
 class _Layout:
     """Where the positions of a box lie in the buffer, and their sums in the scratch memory."""
 
-    def __init__(self, shape: Shape, axes: tuple[AxisReads, ...], extents: list[int], sample_size: int) -> None:
-        self._shape, self._axes, self._extents, self._sample_size = shape, axes, extents, sample_size
+    def __init__(self, tile: RegisterTile, axes: tuple[AxisReads, ...], extents: list[int], sample_size: int) -> None:
+        self._tile, self._axes, self._extents, self._sample_size = tile, axes, extents, sample_size
         self._places: list[Table] = []
         self._count = 0
         self.most_sums = 0
 
     def boxes(self, box: tuple[int, ...], samples: int) -> tuple[Table, Table]:
-        """Return firsts, sizes, first place, places and pitches of each box, and the places."""
+        """Return the table of boxes, and the places of their vectors."""
         lengths = (samples, *(axis.positions for axis in self._axes))
         firsts, sizes, _ = divided(lengths, box)
         # Boxes are whole along an axis, or have what others leave.
@@ -210,17 +210,17 @@ class _Layout:
         for each in np.flatnonzero(np.bincount(kind)):
             layouts[each] = self._add(*map(int, sizes[np.argmax(kind == each)]))
         places = np.concatenate(self._places or [np.zeros(0, np.int64)]).astype(np.int32)
-        return table(*firsts.T, *sizes.T, *layouts[kind].T), places
+        return table_of(BOX, *firsts.T, *sizes.T, *layouts[kind].T), places
 
     def _add(self, samples: int, depth: int, height: int, width: int) -> tuple[int, ...]:
-        _, rows, pitch = self._extents
-        lanes = self._shape.lanes if self._shape.positions_in_lanes else 1
+        _, extent, pitch = self._extents
+        lanes = self._tile.lanes if self._tile.positions_in_lanes else 1
         # Rows flow into each other unless vectors fit them better one by one.
         flat = ceil(((height - 1) * pitch + width) / lanes) * lanes
         apart = ceil(width / lanes) * lanes
         flows = lanes > 1 and flat < height * apart
         row_sums, slice_sums = (pitch, flat) if flows else (apart, height * apart)
-        slices = np.add.outer(np.arange(samples) * self._sample_size, np.arange(depth) * (rows * pitch))
+        slices = np.add.outer(np.arange(samples) * self._sample_size, np.arange(depth) * (extent * pitch))
         if flows:
             places = np.add.outer(slices, np.arange(0, flat, lanes))
         else:
@@ -229,7 +229,7 @@ class _Layout:
         self._places.append(places.ravel())
         self._count += places.size
         sums = samples * depth * slice_sums
-        # Rows of whole lines, an odd number of them, and whole vectors where numbers are turned into rows.
+        # Rows of whole lines, an odd number of them, and whole vectors where sums are transposed.
         columns = (ceil(sums / 16) | 1) * 16
         self.most_sums = max(self.most_sums, columns)
         return first, places.size, depth * slice_sums, slice_sums, row_sums
@@ -244,7 +244,7 @@ class _Taps(NamedTuple):
 
 
 def _taps(axes: tuple[AxisReads, AxisReads, AxisReads], extents: list[int], phase_size: int) -> _Taps:
-    """Return the taps of all classes: the products of those of the axes."""
+    """Return the taps of all classes: each is one tap of each axis."""
     depth, height, width = axes
     _, rows, pitch = extents
     slices, numbers, lines = (
@@ -274,15 +274,15 @@ def _rows(axes: tuple[AxisReads, AxisReads, AxisReads]) -> Table:
     depth, height, width = axes
     z, y = _pairs(depth.firsts, height.firsts)
     first = np.arange(len(z)) * len(width.firsts)
-    return table(depth.firsts[z], depth.lengths[z], height.firsts[y], height.lengths[y], first)
+    return table_of(ROW, depth.firsts[z], depth.lengths[z], height.firsts[y], height.lengths[y], first)
 
 
 def _classes(axes: tuple[AxisReads, AxisReads, AxisReads], taps: _Taps, channels: int) -> Table:
     """Return first output and positions along a row, first offset, offsets and place of the packed weight of each."""
     counts = taps.counts * channels
     begin = np.cumsum(counts) - counts
-    rows = len(counts) // len(axes[2].firsts)
-    return table(np.tile(axes[2].firsts, rows), np.tile(axes[2].lengths, rows), begin, counts, begin)
+    times = len(counts) // len(axes[2].firsts)
+    return table_of(CLASS, np.tile(axes[2].firsts, times), np.tile(axes[2].lengths, times), begin, counts, begin)
 
 
 def _of_channels(taps: _Taps, channels: int, channel_size: int) -> Table:
@@ -291,6 +291,6 @@ def _of_channels(taps: _Taps, channels: int, channel_size: int) -> Table:
     counts = taps.counts
     if len(counts) == 1:
         return np.add.outer(starts, taps.offsets).ravel().astype(np.int32)
-    rows = np.repeat(counts, channels)
-    places = ranges(np.repeat(np.cumsum(counts) - counts, channels), rows)
-    return (taps.offsets[places] + np.repeat(np.tile(starts, len(counts)), rows)).astype(np.int32)
+    runs = np.repeat(counts, channels)
+    places = ranges(np.repeat(np.cumsum(counts) - counts, channels), runs)
+    return (taps.offsets[places] + np.repeat(np.tile(starts, len(counts)), runs)).astype(np.int32)

@@ -1,117 +1,111 @@
-"""Weights in the order in which microkernels read them, transposed by squares in registers."""
+"""Laying out weights in the order in which micro-kernels read them, transposed by squares in registers.
+
+A task is a block of output channels. Lines of the weight are copied to scratch memory, transposed there, and copied on
+to each filter element's place, so that both the weight and the packed one are read and written line by line.
+"""
 
 # Numba finds out the types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..cache import inner, whole
-from ..implicit_gemm.kernel import turn
-from ..tasks import take
+from ..atomics import fetch_add
+from ..cache import inlined
+from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
+from ..transpose import transpose_lines
 from ..vector_ops import add_multiple, clear, copy, prefetch
+from .plan import COMBINE, PACK, PART
 
-# Numbers of an output channel that are transposed at once where more than one input channel's are side by side.
-_RUN = 128
-# Numbers of a line that are combined at once: the elements of a 4x4 filter stay in the first cache, or the second.
-PART = 512
+_PART = PART
+_unpack_pack, _unpack_combine = unpacker(PACK), unpacker(COMBINE)
 
 
-@inner
-def _pack_few(weight, start, strides, places, firsts, steps, channels, full, width, packed, first):
+@inlined
+def _pack_few(task, arrays, start, full, first):
     """Pack a block number by number: of few filter elements a square would be mostly empty."""
-    for c in range(channels):
-        row = start + c * strides[1]
-        for e in range(places.size):
-            source, to = row + places[e], first + firsts[e] + c * steps[e]
+    weight, packed, elements = arrays.weight, arrays.packed, arrays.elements
+    count, block, in_stride, out_stride = task.elements_count, task.block, task.in_stride, task.out_stride
+    for c in range(task.channels):
+        row = start + c * in_stride
+        for e in range(count):
+            source, to = row + elements[e].source, first + elements[e].first + c * elements[e].step
             for m in range(full):
-                packed[to + m] = weight[source + m * strides[2]]
-            clear(packed, to + full, width - full)
+                packed[to + m] = weight[source + m * out_stride]
+            clear(packed, to + full, block - full)
 
 
-@inner
-def _pack_squares(
-    weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes, scratch, turned
-):  # fmt: skip
-    """Pack a block: `scratch` has room for a run of all of its output channels, and at `turned` for as many again."""
-    # Of one input channel all output channels are side by side, or all input channels of one output channel.
-    outputs_beside = strides[2] == kernel
-    held = 1 if outputs_beside else max(1, _RUN // kernel)
-    pitch = (width + lanes - 1) // lanes * lanes
-    for c in range(0, channels, held):
-        run = min(held, channels - c) * kernel
-        row = start + c * strides[1]
-        if outputs_beside:
-            prefetch(weight, row + strides[1], full * kernel)
+@inlined
+def _pack_squares(task, arrays, start, full, first, scratch):
+    """Pack a block: the scratch memory has a run of all of its output channels, and the same transposed."""
+    weight, packed, elements = arrays.weight, arrays.packed, arrays.elements
+    count, block, lanes, kernel, channels = task.elements_count, task.block, task.lanes, task.kernel, task.channels
+    in_stride, out_stride, batch, transposed = task.in_stride, task.out_stride, task.run, task.transposed_at
+    pitch = (block + lanes - 1) // lanes * lanes
+    for c in range(0, channels, batch):
+        run = min(batch, channels - c) * kernel
+        row = start + c * in_stride
+        if out_stride == kernel:
+            prefetch(weight, row + in_stride, full * kernel)
             copy(weight, row, scratch, 0, full * kernel)
         else:
             for m in range(full):
-                prefetch(weight, row + m * strides[2] + run, run)
-                copy(weight, row + m * strides[2], scratch, m * run, run)
+                prefetch(weight, row + m * out_stride + run, run)
+                copy(weight, row + m * out_stride, scratch, m * run, run)
         # Never written to an output, but what memory held may be slow to multiply.
-        clear(scratch, full * run, (width - full) * run)
-        turn(scratch, 0, run, turned, pitch, width, run, lanes)
+        clear(scratch, full * run, (block - full) * run)
+        transpose_lines(scratch, 0, run, transposed, pitch, block, run, lanes)
         for i in range(0, run, kernel):
-            for e in range(places.size):
-                to = first + firsts[e] + (c + i // kernel) * steps[e]
-                copy(scratch, turned + (i + places[e]) * pitch, packed, to, width)
+            for e in range(count):
+                to = first + elements[e].first + (c + i // kernel) * elements[e].step
+                copy(scratch, transposed + (i + elements[e].source) * pitch, packed, to, block)
 
 
-@whole
-def pack(
-    weight, strides, elements, packed, groups, channels, out_channels, blocks, width, of_group, kernel, lanes, counter
-):  # fmt: skip
-    """Lay out the weights in the order in which the microkernels read them, zeros where a block is not full.
-
-    `strides` are the weight's of group, input channel, output channel and filter element, by axes.
-    """
-    tasks, count = groups * blocks, elements.shape[0]
-    # Of each filter element: its place in the weight, in the packed weight, and how far channels are apart there.
-    places, firsts, steps = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
-    for e in range(count):
-        places[e] = elements[e, 0] * strides[3] + elements[e, 1] * strides[4] + elements[e, 2] * strides[5]
-        firsts[e] = (elements[e, 3] + elements[e, 5]) * width
-        steps[e] = elements[e, 4] * width
-    few = strides[2] == kernel and 4 * kernel * min(width, lanes) < lanes * lanes
-    # In whole squares.
-    turned = 0 if few else (max(kernel, _RUN) + lanes) * (width + 2 * lanes)
-    scratch = np.empty(2 * turned, weight.dtype)
+def pack(tasks, thread):
+    """Do tasks, a block of output channels each, until none is left."""
+    task, counter = task_at(tasks), address_of(tasks)
+    arrays = _unpack_pack(task)
+    scratch = array_at(task.scratch + thread * task.scratch_bytes, task.element)
+    blocks, block_size, out_channels, last = task.blocks, task.block, task.out_channels, task.tasks
+    group_stride, out_stride, block_weights, few = task.group_stride, task.out_stride, task.block_weights, task.few
     while True:
-        task = take(counter)
-        if task >= tasks:
+        number = fetch_add(counter, 1)
+        if number >= last:
             return
-        group, block = task // blocks, task % blocks
-        full = min(width, out_channels - block * width)
-        start = group * strides[0] + block * width * strides[2]
-        first = task * (of_group // blocks)
+        group, block = number // blocks, number % blocks
+        full = min(block_size, out_channels - block * block_size)
+        start = group * group_stride + block * block_size * out_stride
         if few:
-            _pack_few(weight, start, strides, places, firsts, steps, channels, full, width, packed, first)
+            _pack_few(task, arrays, start, full, number * block_weights)
         else:
-            _pack_squares(
-                weight, start, strides, kernel, places, firsts, steps, channels, full, width, packed, first, lanes,
-                scratch, turned,
-            )  # fmt: skip
+            _pack_squares(task, arrays, start, full, number * block_weights, scratch)
 
 
-@whole
-def combine(packed, elements, ends, combined, blocks, kernel, size, counter):
-    """Set the weights of products for each block of output channels: lines of `size` numbers, sums of elements' lines.
+def combine(tasks, thread):
+    """Set the transformed weights of products: signed sums of lines, each of a filter element in a block.
 
-    Each product has filter elements of its own, of `kernel`, with signs, which end in the table where `ends` says.
+    A line is combined part by part, so that a part stays in a cache while all elements are added to it.
     """
-    products = ends.size
-    # Lines are combined in parts that stay in a cache while all elements are added.
-    parts = (size + PART - 1) // PART
+    task, counter = task_at(tasks), address_of(tasks)
+    arrays = _unpack_combine(task)
+    packed, combined, elements, ends = arrays.packed, arrays.combined, arrays.elements, arrays.ends
+    products, kernel, line, last = task.products, task.kernel, task.line, task.tasks
+    one = task.element + 1
+    parts = (line + _PART - 1) // _PART
     while True:
-        task = take(counter)
-        if task >= blocks * parts:
+        number = fetch_add(counter, 1)
+        if number >= last:
             return
-        block, first = task // parts, task % parts * PART
-        some = min(PART, size - first)
+        block, first = number // parts, number % parts * _PART
+        some = min(_PART, line - first)
+        begin = 0
         for p in range(products):
-            to = (block * products + p) * size + first
+            to = (block * products + p) * line + first
             clear(combined, to, some)
-            for e in range(ends[p - 1] if p else 0, ends[p]):
-                line = (block * kernel + elements[e, 0]) * size + first
-                add_multiple(packed, line, packed.dtype.type(elements[e, 1]), combined, to, some)
+            end = ends[p]
+            for e in range(begin, end):
+                at = (block * kernel + elements[e].element) * line + first
+                add_multiple(packed, at, one if elements[e].sign > 0 else -one, combined, to, some)
+            begin = end
+
+
+RUN_PACK, RUN_COMBINE = EntryPoint(PACK, pack), EntryPoint(COMBINE, combine)

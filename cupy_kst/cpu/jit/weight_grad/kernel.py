@@ -1,4 +1,13 @@
-"""The gradient of a weight: the correlation of the two maps, with channels of the small map in lanes."""
+"""The gradient of a weight: the correlation of the two maps, with channels of the small map in lanes.
+
+For each box the inputs of the large map are copied once (`gather`). A few positions of the small map are gathered by
+channel and transposed, so that a vector of channels lies at each position; they stay in the first cache while all
+filter elements of some channels of the large map meet them. MR filter elements are summed at once by a vector, or
+several, of channels. The sums of CHAIN chains are added to totals, so that rounding errors do not grow with the map.
+
+A task sums over its share of the boxes, in their order. Each share has a gradient of its own, and these are added up in
+their order, whichever thread made them.
+"""
 
 # Numba finds out the types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call"
@@ -6,50 +15,52 @@
 from __future__ import annotations
 
 from ...sums import CHAIN
-from ..cache import inner, whole
-from ..implicit_gemm.kernel import fill, turn
-from ..microkernel import microkernel, registers
-from ..tasks import take
+from ..atomics import fetch_add
+from ..cache import inlined
+from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
+from ..gather import gather
+from ..isa import GRADIENT_KC, GRADIENT_LINE, blocking
+from ..microkernel import TableInputs, micro_kernel
+from ..transpose import transpose_lines
 from ..vector_ops import accumulate, clear, copy
+from .plan import TASK
 
-# Filter elements that are summed at once with channels in so many vectors: as many sums as fill the registers, or as
-# hide the latency of adding to them where there are addresses for no more.
-ONE, TWO, THREE, FOUR = (8, 8, 8, 6) if registers() >= 32 else (8, 4, 4, 2)
-_sum_1, _sum_2 = microkernel(ONE, 1, False), microkernel(TWO, 2, False)
-_sum_3, _sum_4 = microkernel(THREE, 3, False), microkernel(FOUR, 4, False)
-MOST_SUMMED = 8
-# Positions whose turned channels stay in the first cache while all filter elements meet them, and how far apart the
-# channels' lines of these are: an odd number of cache lines.
-DEPTH, LINE = 128, 144
+_CHAIN, _KC, _LINE = CHAIN, GRADIENT_KC, GRADIENT_LINE
+# Filter elements that are summed at once, by vectors of channels.
+_SUMMED = blocking().summed
+_multiply = micro_kernel(
+    {vectors: (elements, vectors) for vectors, elements in enumerate(_SUMMED, 1)},
+    TableInputs(),
+    positions_in_lanes=False,
+)
+_unpack = unpacker(TASK)
 
 
-@inner
-def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, lanes):
-    """Copy `some` positions of a box of the small map from the `first` on, for as many channels as a vector has lanes.
-
-    Samples are `sample` numbers apart.
-    """
-    line = axes[2, 1]
-    plane = axes[1, 1] * line
-    depth, height, run = box[5], box[6], box[7]
+@inlined
+def _gather_channels(small, origin, count, sample_stride, axes, box, first, some, sums, lines, lanes):
+    """Copy `some` positions of a box of the small map from the `first` on, for as many channels as there are lanes."""
+    line = axes[2].outputs
+    plane = axes[1].outputs * line
+    channel_stride = axes[0].outputs * plane
+    depth, height, run = box.depth, box.height, box.width
     # Rows and slices that follow each other in the map are one.
     if run == line:
         height, run = 1, height * run
     if run == plane:
         depth, run = 1, depth * run
-    origin += box[0] * sample + box[1] * plane + box[2] * line + box[3]
+    origin += box.first_sample * sample_stride + box.first_depth * plane + box.first_height * line + box.first_width
     runs, begun = first // run, first % run
     first_n, first_d, first_h = runs // height // depth, runs // height % depth, runs % height
     for m in range(lanes):
-        to = lines + m * LINE
+        to = lines + m * _LINE
         if m >= count:
             clear(sums, to, some)
             continue
         n, d, h, past, done = first_n, first_d, first_h, begun, 0
-        of_channel = origin + m * axes[0, 1] * plane
+        of_channel = origin + m * channel_stride
         while done < some:
             length = min(run - past, some - done)
-            copy(small, of_channel + n * sample + d * plane + h * line + past, sums, to + done, length)
+            copy(small, of_channel + n * sample_stride + d * plane + h * line + past, sums, to + done, length)
             done, past, h = done + length, 0, h + 1
             if h == height:
                 h, d = 0, d + 1
@@ -57,97 +68,103 @@ def _gather(small, origin, count, sample, axes, box, first, some, sums, lines, l
                     d, n = 0, n + 1
 
 
-@inner
-def _sum(count, buffer, rows, places, first, depth, panel, sums, to, width, resume, lanes):
-    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads.
-
-    If `resume` their sums are added to those that are there.
-    """
-    if width == lanes:
-        for i in range(0, count, ONE):
-            _sum_1(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
-    elif width == 2 * lanes:
-        for i in range(0, count, TWO):
-            _sum_2(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
-    elif width == 3 * lanes:
-        for i in range(0, count, THREE):
-            _sum_3(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
-    else:
-        for i in range(0, count, FOUR):
-            _sum_4(buffer, 0, rows, i, places, first, depth, sums, panel, sums, to + i * width, width, resume)
+@inlined
+def _sum(count, inputs, panel, to, width, lanes, depth, sums, resume):
+    """Add up the products at `depth` places for `count` filter elements, or some more that nobody reads."""
+    buffer, offsets, places, first = inputs
+    vectors = width // lanes
+    step = _SUMMED[vectors - 1]
+    for i in range(0, count, step):
+        # The roles of places and offsets change: filter elements are broadcast, positions are steps.
+        given = buffer, 0, offsets, i, places, first
+        _multiply(vectors, given, (sums, panel), (sums, to + i * width, width), depth, resume)
 
 
-@inner
-def _put_aside(sums, totals, size, resume):
-    """Add sums to the totals, which are theirs unless `resume`."""
-    if resume:
-        accumulate(sums, 0, sums, totals, size)
-    else:
-        copy(sums, 0, sums, totals, size)
+@inlined
+def _add_box(task, arrays, tables, box, group, channel, count, blocks, buffer, sums, resume):
+    """Add the products of a box of the large map, which is copied, to the sums of blocks `first` to `last`."""
+    small, axes, (places, offsets) = arrays.small, arrays.axes, tables
+    first, last, channels = blocks
+    lanes, width, taps, of_block = task.lanes, task.block, task.taps, task.block_sums
+    lines, panel = task.lines_at, task.panel_at
+    of_small = axes[0].outputs * axes[1].outputs * axes[2].outputs
+    of_sample = task.gather.groups * channels * of_small
+    first_place, positions = box.first_place, box.places
+    for block in range(first, last):
+        some = min(width, channels - block * width)
+        wide = (some + lanes - 1) // lanes * lanes
+        origin = (group * channels + block * width) * of_small
+        for k in range(0, positions, _KC):
+            deep = min(_KC, positions - k)
+            for lane in range(0, wide, lanes):
+                start = origin + lane * of_small
+                _gather_channels(small, start, some - lane, of_sample, axes, box, k, deep, sums, lines, lanes)
+                transpose_lines(sums, lines, _LINE, panel + lane, wide, lanes, deep, lanes)
+            inputs = buffer, offsets, places, first_place + k
+            to, again = (block - first) * of_block, resume or k > 0
+            _sum(count * taps, inputs, panel, to, wide, lanes, deep, sums, again)
 
 
-@whole
-def correlate(
-    small, large, out, lanes, width, stack, small_channels, large_channels, held, taps, shares, numbers, axes, phases,
-    boxes, places, rows, buffer, sums, counter,
-):  # fmt: skip
-    """Do tasks: for `stack` blocks of `width` channels of the small map, all taps of `held` channels of the large one.
+@inlined
+def _write(task, out, share, group, channel, count, blocks, sums):
+    """Transpose the sums of blocks, and set their part of a share's gradient."""
+    first, last, channels = blocks
+    lanes, width, taps, of_block = task.lanes, task.block, task.taps, task.block_sums
+    transposed, pitch, columns = task.transposed_at, task.block_sums // task.block, task.large_channels
+    for block in range(first, last):
+        some = min(width, channels - block * width)
+        wide = (some + lanes - 1) // lanes * lanes
+        transpose_lines(sums, (block - first) * of_block, wide, transposed, pitch, count * taps, wide, lanes)
+        for m in range(some):
+            row = (share * task.gather.groups + group) * channels + block * width + m
+            copy(sums, transposed + m * pitch, out, (row * columns + channel) * taps, count * taps)
 
-    One task sums over its share of the boxes, in their order, and each share has a gradient of its own. The sums of
-    `CHAIN` chains are added to totals. The scratch memory holds the sums of each block, those of one turned, a few
-    positions of the small map by channel, these turned, and the totals, if there are so many chains.
-    """
-    groups = numbers[1]
-    blocks, parts = (small_channels + width - 1) // width, (large_channels + held - 1) // held
+
+def correlate(tasks, thread):
+    """Do tasks: for some blocks of channels of the small map, all taps of some channels of the large one."""
+    task, counter = task_at(tasks), address_of(tasks)
+    arrays = _unpack(task)
+    memory = task.scratch + thread * task.scratch_bytes
+    buffer, sums = array_at(memory, task.element), array_at(memory + task.sums_at, task.element)
+    spans = array_at(memory + task.spans_at, task.tasks)
+    axes, boxes, tables = arrays.axes, arrays.boxes, (arrays.places, arrays.offsets)
+    groups, large_channels, channels = task.gather.groups, task.large_channels, task.small_channels
+    cached, stack, width, of_block, totals = task.cached, task.stack, task.block, task.block_sums, task.totals_at
+    shares, of_boxes, last_task = task.shares, task.boxes_count, task.tasks
+    blocks, parts = (channels + width - 1) // width, (large_channels + cached - 1) // cached
     stacks = (blocks + stack - 1) // stack
-    of_large, of_small = axes[0, 0] * axes[1, 0] * axes[2, 0], axes[0, 1] * axes[1, 1] * axes[2, 1]
-    of_sample = groups * small_channels * of_small
-    # Room for sums that nobody reads.
-    turned_pitch = (held * taps + MOST_SUMMED + lanes - 1) // lanes * lanes
-    of_block = turned_pitch * width
-    turned = stack * of_block
-    lines = turned + of_block
-    panel = lines + lanes * LINE
-    totals = panel + width * DEPTH
+    of_large = axes[0].size * axes[1].size * axes[2].size
     while True:
-        task = take(counter)
-        if task >= shares * groups * stacks * parts:
+        number = fetch_add(counter, 1)
+        if number >= last_task:
             return
-        part, first, group = task % parts, task // parts % stacks * stack, task // parts // stacks % groups
-        share = task // parts // stacks // groups
-        begin = share * boxes.shape[0] // shares
-        channel, last = part * held, min(first + stack, blocks)
-        count = min(held, large_channels - channel)
+        part, first, group = number % parts, number // parts % stacks * stack, number // parts // stacks % groups
+        share = number // parts // stacks // groups
+        channel, last = part * cached, min(first + stack, blocks)
+        count, size = min(cached, large_channels - channel), (last - first) * of_block
         # Chains whose sums are in the totals, and of which the others are.
         added, chains = 0, 0
-        for b in range(begin, (share + 1) * boxes.shape[0] // shares):
+        for b in range(share * of_boxes // shares, (share + 1) * of_boxes // shares):
             box = boxes[b]
-            more = (box[9] + DEPTH - 1) // DEPTH
-            if chains > 0 and chains + more > CHAIN:
-                _put_aside(sums, totals, (last - first) * of_block, added > 0)
+            more = (box.places + _KC - 1) // _KC
+            if chains > 0 and chains + more > _CHAIN:
+                if added > 0:
+                    accumulate(sums, 0, sums, totals, size)
+                else:
+                    copy(sums, 0, sums, totals, size)
                 added, chains = added + chains, 0
             origin = (group * large_channels + channel) * of_large
-            fill(large, origin, count, large_channels, numbers, axes, phases, box, buffer, lanes)
-            for block in range(first, last):
-                some = min(width, small_channels - block * width)
-                wide = (some + lanes - 1) // lanes * lanes
-                origin = (group * small_channels + block * width) * of_small
-                to = (block - first) * of_block
-                for k in range(0, box[9], DEPTH):
-                    deep = min(DEPTH, box[9] - k)
-                    for lane in range(0, wide, lanes):
-                        start = origin + lane * of_small
-                        _gather(small, start, some - lane, of_sample, axes, box, k, deep, sums, lines, lanes)
-                        turn(sums, lines, LINE, panel + lane, wide, lanes, deep, lanes)
-                    again = chains > 0 or k > 0
-                    _sum(count * taps, buffer, rows, places, box[8] + k, deep, panel, sums, to, wide, again, lanes)
+            gather(
+                arrays.large, origin, count, task.gather, axes, arrays.phases, box,
+                box.first_sample, box.samples, buffer, spans,
+            )  # fmt: skip
+            _add_box(
+                task, arrays, tables, box, group, channel, count, (first, last, channels), buffer, sums, chains > 0
+            )
             chains += more
         if added > 0:
-            accumulate(sums, totals, sums, 0, (last - first) * of_block)
-        for block in range(first, last):
-            some = min(width, small_channels - block * width)
-            wide = (some + lanes - 1) // lanes * lanes
-            turn(sums, (block - first) * of_block, wide, turned, turned_pitch, count * taps, wide, lanes)
-            for m in range(some):
-                row = (share * groups + group) * small_channels + block * width + m
-                copy(sums, turned + m * turned_pitch, out, (row * large_channels + channel) * taps, count * taps)
+            accumulate(sums, totals, sums, 0, size)
+        _write(task, arrays.out, share, group, channel, count, (first, last, channels), sums)
+
+
+RUN = EntryPoint(TASK, correlate)

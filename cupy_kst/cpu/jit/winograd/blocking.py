@@ -1,4 +1,9 @@
-"""How minimal filtering divides maps into boxes of tiles, and what a thread's memory holds of one."""
+"""How minimal filtering divides maps into boxes of tiles, and what a thread's memory has room for.
+
+A box of more tiles reads the weight less often, and fewer tiles of inputs twice. Its size is bounded by its sums of one
+block of output channels, which stay in the second cache, by its transformed inputs, and by the memory of a thread. All
+widths that fit are compared, each with the largest height that fits beside it.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....geometry import Geometry
-from ..isa import Shape, odd_lines
+from .. import isa
+from ..isa import RegisterTile, odd_lines
 from .transform import POINTS, AxisTiles, axes_in_tiles
 
 Table = NDArray[Any]
 
-# A box's sums of a block of output channels stay in the second cache. Its planes need not: for a block of output
-# channels each is read once for a product, at all tiles.
-_SUMS_BYTES, _INPUTS_BYTES = 600 << 10, 2 << 20
-# Tiles that take as long as what is done once a box.
+# What is done once a box takes as long as so many tiles.
 _BEGIN = 16
-# Numbers of a thread's inputs, or of all its scratch memory, and those that maps may be smaller than.
+# The most numbers of a thread's memory, and the least that it may have, however small the maps are.
 _MOST_ROOM, LEAST_ROOM = 4 << 20, 1 << 18
-# Outputs of a channel that are put in their order at once.
-RUN = 64
+# Outputs of a channel that are transposed before they are written.
+RUN_LENGTH = 64
 
 
 def room(geometry: Geometry, least: int = LEAST_ROOM) -> int:
@@ -63,7 +66,9 @@ class Pass(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """What a box of an operation takes.
+    """The sizes of a box: of its inputs, of what each step makes of them, and of its sums.
+
+    Sizes may be arrays, by which several boxes are compared at once.
 
     Attributes
     ----------
@@ -75,8 +80,8 @@ class Space:
         Channels of a group.
     sums : int
         Points that a slice of outputs is made of.
-    shape : Shape
-        What microkernels multiply at once.
+    tile : RegisterTile
+        What micro-kernels make at once.
     itemsize : int
         Bytes of a number.
     """
@@ -85,17 +90,17 @@ class Space:
     box: Box
     channels: int
     sums: int
-    shape: Shape
+    tile: RegisterTile
     itemsize: int
 
     @property
     def pitch(self) -> Size:
-        """Numbers from one position's channels to those of the next."""
+        """Numbers from the channels of a position to the channels of the next one."""
         return odd_lines(self.channels, self.itemsize)
 
     @property
     def tiles(self) -> list[Size]:
-        """Tiles of inputs along each axis."""
+        """Tiles of inputs along each axis: those of the box, and a halo of tiles that its last positions read."""
         return [size + axis.halo for size, axis in zip(self.box[1:], self.axes, strict=True)]
 
     @property
@@ -105,26 +110,26 @@ class Space:
 
     @property
     def plane(self) -> Size:
-        """Numbers of the inputs of one kind."""
+        """Numbers of a plane: all tiles of one kind of transformed inputs."""
         return prod(self.tiles) * self.pitch
 
     @property
     def sample(self) -> Size:
-        """Numbers of the inputs of all kinds."""
+        """Numbers of all planes of a sample."""
         return self.plane * prod(len(axis.starts) for axis in self.axes)
 
     @property
     def line(self) -> Size:
         """Numbers of a channel's inputs as they lie, in whole squares."""
-        return odd_lines(-(-prod(self.extents) // self.shape.lanes) * self.shape.lanes, self.itemsize)
+        return odd_lines(-(-prod(self.extents) // self.tile.lanes) * self.tile.lanes, self.itemsize)
 
     @property
     def passes(self) -> list[Pass]:
-        """How inputs are combined, from the last axis on, along those where that is more than to copy them."""
+        """The transforms along axes, the last axis first. An axis whose tiles are its inputs needs none."""
         passes = []
         outer, inner = prod(self.extents), self.pitch
         for axis, extent, count in list(zip(self.axes, self.extents, self.tiles, strict=True))[::-1]:
-            # Not in place: sizes may be arrays, which passes keep.
+            # An array that a pass keeps must not be changed in place.
             outer = outer // extent
             if not axis.is_plain:
                 passes.append(Pass(outer, extent, inner, axis, count))
@@ -134,19 +139,19 @@ class Space:
 
     @property
     def stages(self) -> tuple[Size, Size]:
-        """Numbers of what passes leave to the next ones, in turn: at first inputs, in whole squares."""
-        sizes = [-(-prod(self.extents) // self.shape.lanes) * self.shape.lanes * self.pitch]
+        """Numbers of two stages, which passes read and write in turn. The first stage begins with the inputs."""
+        sizes = [-(-prod(self.extents) // self.tile.lanes) * self.tile.lanes * self.pitch]
         sizes += [one.outer * len(one.axis.starts) * one.tiles * one.inner for one in self.passes[:-1]]
         return reduce(np.maximum, sizes[::2]), reduce(np.maximum, sizes[1::2], 0)
 
     @property
     def point(self) -> Size:
         """Numbers of the sums of a point."""
-        return self.box.tiles * self.shape.block
+        return self.box.tiles * self.tile.block
 
     @property
     def strides(self) -> tuple[int, Size, Size]:
-        """How many sums an output is made of, and how far those of neighbouring points are apart along two axes."""
+        """The sums that an output is made of, and how far neighbouring points' sums are apart along two axes."""
         _, height, width = self.axes
         across = POINTS if width.outputs > 1 else 1
         apart = [each for each, axis in ((across, height), (1, width)) if axis.outputs > 1]
@@ -154,37 +159,36 @@ class Space:
 
     @property
     def sizes(self) -> list[Size]:
-        """Numbers of the parts of a thread's memory.
+        """Numbers of the parts of a thread's memory, in their order.
 
-        They are the inputs of some channels as they lie, two stages of what passes make of them, the planes of all
-        kinds, sums, and outputs in their order.
+        The parts are the inputs of some channels, two stages, the planes of all samples, sums, and transposed outputs.
         """
-        # Rows are copied by whole vectors, which may end in the next line, and the last ones behind it.
-        inputs = [self.shape.lanes * (self.line + 1), *self.stages, self.box.samples * self.sample]
-        return [*inputs, self.sums * self.point, self.shape.block * RUN]
+        # Rows are copied by whole vectors, which overrun a line into the next one, and the last line by a part.
+        inputs = [self.tile.lanes * (self.line + 1), *self.stages, self.box.samples * self.sample]
+        return [*inputs, self.sums * self.point, self.tile.block * RUN_LENGTH]
 
     def _with(self, **sizes: Size) -> Space:
         """Return the same with other sizes of the box."""
         return replace(self, box=self.box._replace(**sizes))
 
     def _grown(self, name: str, length: int, room: int) -> Space:
-        """Return that with the largest part of `length` that fits."""
+        """Return a box with the largest part of `length` that fits."""
         sizes = _parts(length)
         count = bisect_left(sizes, True, key=lambda size: not self._with(**{name: size})._fits(room))
         return self._with(**{name: int(sizes[count - 1])}) if count else self
 
     @property
     def _read(self) -> Size:
-        """Tiles that are read for each that is made."""
+        """Tiles that are read, for each tile that is made."""
         return self.box.samples * prod(self.tiles) / self.box.tiles
 
     def _fits(self, room: int) -> Size:
         *_, planes, sums, _ = self.sizes
-        fits = (sums * self.itemsize <= _SUMS_BYTES) & (planes * self.itemsize <= _INPUTS_BYTES)
+        fits = (sums * self.itemsize <= isa.WINOGRAD_SUM_BYTES) & (planes * self.itemsize <= isa.WINOGRAD_INPUT_BYTES)
         return fits & (sum(self.sizes) <= room)
 
     def best(self, samples: int, room: int) -> Space:
-        """Return that of the box that reads least beside its own tiles, where as many numbers have room."""
+        """Return the sizes of the box that takes least effort for each tile, in the room that a thread has."""
         depth, height, width = (axis.tiles for axis in self.axes)
         heights, widths = self._highest(height, width, room)
         if not len(widths):
@@ -196,7 +200,7 @@ class Space:
             space = self._with(height=height, width=width)._grown("depth", depth, room)
             whole = space._grown("samples", samples, room) if space.box.depth == depth else space
             effort[-1] = whole._read + _BEGIN / whole.box.tiles
-        # Rounded, so that of boxes that take the same effort the order of additions does not choose.
+        # Rounded, so that the order of additions does not choose between boxes of the same effort.
         few = np.flatnonzero(effort <= effort.min() + 0.002)
         found = min(few, key=lambda number: (round(float(effort[number]), 3), -widths[number]))
         if whole is not None and found == len(widths) - 1:
@@ -205,7 +209,7 @@ class Space:
 
     def _highest(self, height: int, width: int, room: int) -> tuple[Table, Table]:
         """Return for each width of a box that fits the largest height that fits beside it."""
-        most = _SUMS_BYTES // (self.sums * self.shape.block * self.itemsize)
+        most = isa.WINOGRAD_SUM_BYTES // (self.sums * self.tile.block * self.itemsize)
         heights, widths = (sizes[: np.searchsorted(sizes, most, "right")] for sizes in map(_parts, (height, width)))
         which, other = np.nonzero(np.multiply.outer(widths, heights) <= most)
         fits = self._with(height=heights[other], width=widths[which])._fits(room)
@@ -216,11 +220,11 @@ class Space:
 
 
 @lru_cache(maxsize=1024)
-def space_of(geometry: Geometry, shape: Shape, itemsize: int) -> Space:
+def space_of(geometry: Geometry, tile: RegisterTile, itemsize: int) -> Space:
     """Return how a map is divided, so that a thread's memory has room for a box unless it is of one tile."""
     axes, channels = axes_in_tiles(geometry), geometry.in_channels // geometry.groups
     sums = prod(axis.counts.size for axis in axes[1:])
-    return Space(axes, Box(1, 1, 1, 1), channels, sums, shape, itemsize).best(geometry.samples, room(geometry))
+    return Space(axes, Box(1, 1, 1, 1), channels, sums, tile, itemsize).best(geometry.samples, room(geometry))
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,12 @@
-"""Minimal filtering: products of combined inputs by combined weights, fewer than there are taps, added up to outputs.
+"""Winograd's minimal filtering: products of transformed inputs by transformed weights, fewer than there are taps.
 
-Numbers of a position's channels lie side by side, so that inputs are combined line by line. Each plane of combined
-inputs is multiplied with output channels in lanes, so that no lane idles, whatever the map's rows are.
+For a box of tiles the inputs are gathered with the channels of a position side by side, so that transforms along rows
+and columns are sums of whole lines. They make a plane of tiles for each kind of transformed input. A point of a class
+is a sum of products of planes with transformed weights, with output channels in lanes, so that no lane idles, whatever
+the map's rows are. The inverse transform adds up the sums of two or four points while they are transposed to rows of
+outputs.
+
+A task is some blocks of output channels in one box; a thread that has transformed a box does not do so again.
 """
 
 # Numba finds out the types.
@@ -9,157 +14,161 @@ inputs is multiplied with output channels in lanes, so that no lane idles, whate
 
 from __future__ import annotations
 
-import numpy as np
-
-from ..atomics import store
-from ..cache import inner, whole
-from ..implicit_gemm.kernel import fill, sum_by_channels, turn
-from ..microkernel import DEPTH
+from ..atomics import fetch_add, store
+from ..cache import inlined
+from ..channels_in_lanes import sum_by_channels
+from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
+from ..gather import gather
+from ..isa import KC
 from ..task import OVERFLOWED
-from ..tasks import take
-from ..vector_ops import add_watched, clear, copy, subtract, turn_sums
+from ..transpose import transpose_lines, transpose_sums
+from ..vector_ops import add_watched, clear, copy, subtract
+from .plan import TASK
 
-_DEPTH = DEPTH
+_KC = KC
 # In bytes.
 _OVERFLOWED = 8 * OVERFLOWED
-_turn_sums_2, _turn_sums_4 = turn_sums(1), turn_sums(2)
+_transpose_pair, _transpose_square = transpose_sums(1), transpose_sums(2)
+_unpack = unpacker(TASK)
 
 
-@inner
-def _gather(source, origin, channels, size, lanes, numbers, axes, phases, box, scratch, line_pitch, to, pitch):
-    """Copy a box of the input, with zeros where it reaches beyond the map, so that channels lie side by side."""
-    positions = axes[0, 4] * axes[1, 4] * axes[2, 4]
+@inlined
+def _gather_channels(task, arrays, box, sample, origin, scratch, spans):
+    """Copy one sample of a box, with zeros where it reaches beyond the map, so that channels lie side by side."""
+    channels, lanes, size, axes = task.channels, task.lanes, task.map_size, arrays.axes
+    line_pitch, to, pitch = task.line_pitch, task.stage_at, task.pitch
+    positions = axes[0].extent * axes[1].extent * axes[2].extent
     for c in range(0, channels, lanes):
         some = min(lanes, channels - c)
-        fill(source, origin + c * size, some, channels, numbers, axes, phases, box, scratch, lanes)
+        gather(arrays.source, origin + c * size, some, task.gather, axes, arrays.phases, box, sample, 1, scratch, spans)
         # Multiplied by nothing, but what memory held may be slow to subtract.
         clear(scratch, some * line_pitch, (lanes - some) * line_pitch)
-        turn(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)
+        transpose_lines(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)
 
 
-@inner
-def _combine(scratch, start, outer, size, inner, kinds, first, count, tiles, to):
+@inlined
+def _transform_axis(one, kinds, start, to, scratch):
     """Set planes of tiles, one of each kind, to inputs or to differences of inputs along one axis."""
+    outer, size, inner_size, first, count, tiles = one.outer, one.size, one.inner, one.first_kind, one.kinds, one.tiles
     for k in range(count):
         kind = kinds[first + k]
+        begin, step, apart = kind.start, kind.step, kind.apart
         for o in range(outer):
             for t in range(tiles):
-                line = start + (o * size + kind[0] + t * kind[1]) * inner
-                into = to + ((k * outer + o) * tiles + t) * inner
-                if kind[2]:
-                    subtract(scratch, line, line + kind[2] * inner, scratch, into, inner)
+                line = start + (o * size + begin + t * step) * inner_size
+                into = to + ((k * outer + o) * tiles + t) * inner_size
+                if apart:
+                    subtract(scratch, line, line + apart * inner_size, scratch, into, inner_size)
                 else:
-                    copy(scratch, line, scratch, into, inner)
+                    copy(scratch, line, scratch, into, inner_size)
 
 
-@inner
-def _transform(scratch, passes, kinds, stage, other, to):
-    """Combine inputs along axis after axis, between two stages; those of the last axis arrive at `to`."""
-    last = passes.shape[0] - 1
+@inlined
+def _transform(task, passes, kinds, to, scratch):
+    """Transform inputs along axis after axis, between two stages; those of the last axis arrive at `to`."""
+    stage, other, last = task.stage_at, task.other_stage_at, task.passes_count - 1
     for p in range(last + 1):
-        one = passes[p]
         into = to if p == last else other
-        _combine(scratch, stage, one[0], one[1], one[2], kinds, one[3], one[4], one[5], into)
+        _transform_axis(passes[p], kinds, stage, into, scratch)
         stage, other = into, stage
 
 
-@inner
-def _multiply(
-    scratch, planes, places, box, points, first, count, offsets, channels, packed, weight, width, sums, plane
-):  # fmt: skip
-    """Set the sums of `count` points at all tiles of a box."""
-    for p in range(count):
-        begin, products = points[first + p, 0], points[first + p, 1]
-        at = sums + p * plane
+@inlined
+def _multiply(task, tables, box, first, weight, scratch):
+    """Set the sums of a slice's points at all tiles of a box."""
+    points, places, offsets, packed = tables
+    channels, block_size, planes, plane = task.channels, task.block, task.planes_at, task.plane
+    first_place, count = box.first_place, box.places
+    for p in range(task.points_of_slice):
+        begin, products = points[first + p].first_product, points[first + p].products
+        at = task.sums_at + p * plane
         if products == 0:
-            clear(scratch, at, box[9] * width)
+            clear(scratch, at, count * block_size)
         # The inputs of a point's products follow each other in the table of offsets, as their weights do.
         depth = products * channels
-        for k in range(0, depth, _DEPTH):
+        for k in range(0, depth, _KC):
             start = begin * channels + k
-            sum_by_channels(
-                box[9], scratch, planes, places, box[8], offsets, start, min(_DEPTH, depth - k), packed,
-                weight + start * width, scratch, at, width, k > 0,
-            )  # fmt: skip
+            inputs = scratch, planes, places, first_place, offsets, start
+            weights = packed, weight + start * block_size
+            sum_by_channels(count, inputs, weights, (scratch, at, block_size), min(_KC, depth - k), k > 0)
 
 
-@inner
-def _write(
-    scratch, sums, width, lanes, terms, apart, pairs_apart, table, box, turned, run, bias, channel, count, out, to,
-    size, across,
-):  # fmt: skip
+@inlined
+def _write(task, arrays, box, sums, channel, count, to, scratch):
     """Set the outputs of a slice in a box, of `count` channels from `channel` on.
 
     Return whether the sums are finite that they are made of. What is read beside them for whole squares is not asked.
     """
-    beside, finite = box[14], True
-    for r in range(0, box[13], beside):
-        line = to + box[15] + r // beside * across
-        for i in range(0, beside, run):
-            some = min(run, beside - i)
+    bias, out, table = arrays.bias, arrays.out, arrays.outputs
+    lanes, terms, stride, pair_stride = task.lanes, task.terms, task.term_stride, task.pair_stride
+    transposed, run_length, map_size, across = task.transposed_at, task.run, task.out_size, task.out_width
+    contiguous, corner, first_output = box.contiguous, box.corner, box.first_output
+    finite = True
+    for r in range(0, box.outputs, contiguous):
+        line = to + corner + r // contiguous * across
+        for i in range(0, contiguous, run_length):
+            some = min(run_length, contiguous - i)
             for c in range(0, count, lanes):
                 for j in range(0, some, lanes):
-                    first, into = box[12] + r + i + j, turned + c * run + j
+                    first, into = first_output + r + i + j, transposed + c * run_length + j
                     if terms == 2:
-                        _turn_sums_2(scratch, sums + c, apart, pairs_apart, table, first, scratch, into, run)
+                        _transpose_pair(scratch, sums + c, stride, pair_stride, table, first, scratch, into, run_length)
                     else:
-                        _turn_sums_4(scratch, sums + c, apart, pairs_apart, table, first, scratch, into, run)
+                        _transpose_square(
+                            scratch, sums + c, stride, pair_stride, table, first, scratch, into, run_length
+                        )
             for m in range(count):
-                finite &= add_watched(scratch, turned + m * run, bias[channel + m], out, line + m * size + i, some)
+                at, number = transposed + m * run_length, bias[channel + m]
+                finite &= add_watched(scratch, at, number, out, line + m * map_size + i, some)
     return finite
 
 
-@whole
-def filter_boxes(
-    source, packed, bias, out, numbers, fill_numbers, fill_axes, phases, passes, kinds, boxes, places, slices, points,
-    inputs, table, offsets, lanes, width, scratch, counter,
-):  # fmt: skip
-    """Do tasks, some blocks of output channels in one box each, until none is left.
+@inlined
+def _write_box(task, arrays, box, slice_, group, block, counter, scratch):
+    """Set the outputs of a block of output channels, for one class of slices in a box."""
+    groups, out_channels, block_size = task.groups, task.out_channels, task.block
+    plane_size, map_size, sums = task.out_height * task.out_width, task.out_size, task.sums_at
+    count, channel = min(block_size, out_channels - block * block_size), group * out_channels + block * block_size
+    slices, of_slice = box.slices, box.slice_places * block_size
+    for each in range(box.samples * slices):
+        n, q = box.first_sample + each // slices, box.first_slice + each % slices
+        if q >= slice_.positions:
+            continue
+        of_channel = (n * groups * out_channels + channel) * map_size
+        to = of_channel + (slice_.first + q * slice_.step) * plane_size
+        if not _write(task, arrays, box, sums + each * of_slice, channel, count, to, scratch):
+            store(counter + _OVERFLOWED, 1)
 
-    The scratch memory holds the inputs of some channels as they lie, two stages of inputs, their planes, sums, and
-    outputs in their order.
-    """
-    groups, channels, out_channels, blocks, parts = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    size, pitch, sample_size, plane, per_slice = numbers[5], numbers[6], numbers[7], numbers[8], numbers[9]
-    line_pitch, stage, other, planes, sums = numbers[10], numbers[11], numbers[12], numbers[13], numbers[14]
-    turned, run, terms, apart, pairs_apart = numbers[15], numbers[16], numbers[17], numbers[18], numbers[19]
-    depth, height, across = numbers[20], numbers[21], numbers[22]
-    of_block, map_size = inputs.size * channels * width, depth * height * across
-    one, held = np.empty(boxes.shape[1], np.int64), -1
+
+def winograd(tasks, thread):
+    """Do tasks, some blocks of output channels in one box each, until none is left."""
+    task, counter = task_at(tasks), address_of(tasks)
+    arrays = _unpack(task)
+    memory = task.scratch + thread * task.scratch_bytes
+    scratch, spans = array_at(memory + task.numbers_at, task.element), array_at(memory, task.groups)
+    boxes, slices = arrays.boxes, arrays.slices
+    tables = arrays.points, arrays.places, arrays.offsets, arrays.weight
+    groups, channels, blocks, parts = task.groups, task.channels, task.blocks, task.parts
+    size, points, of_slices, last = task.map_size, task.points_of_slice, task.slices_count, task.tasks
+    of_block = task.products * channels * task.block
+    transformed = -1
     while True:
-        task = take(counter)
-        if task >= boxes.shape[0] * groups * parts:
+        number = fetch_add(counter, 1)
+        if number >= last:
             return
-        part, group = task % parts, task // parts % groups
-        box = boxes[task // parts // groups]
-        if task // parts != held:
-            held = task // parts
-            one[:] = box
-            one[4] = 1
-            for n in range(box[4]):
-                one[0] = box[0] + n
-                _gather(
-                    source, group * channels * size, channels, size, lanes, fill_numbers, fill_axes, phases, one,
-                    scratch, line_pitch, stage, pitch,
-                )  # fmt: skip
-                _transform(scratch, passes, kinds, stage, other, planes + n * sample_size)
+        part, group = number % parts, number // parts % groups
+        box = boxes[number // parts // groups]
+        if number // parts != transformed:
+            transformed = number // parts
+            for n in range(box.samples):
+                sample = box.first_sample + n
+                _gather_channels(task, arrays, box, sample, group * channels * size, scratch, spans)
+                _transform(task, arrays.passes, arrays.kinds, task.planes_at + n * task.sample_size, scratch)
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             weight = (group * blocks + block) * of_block
-            count, channel = min(width, out_channels - block * width), group * out_channels + block * width
-            for z in range(slices.shape[0]):
-                _multiply(
-                    scratch, planes, places, box, points, z * per_slice, per_slice, offsets, channels, packed, weight,
-                    width, sums, plane,
-                )  # fmt: skip
-                for each in range(box[4] * box[10]):
-                    n, q = box[0] + each // box[10], box[16] + each % box[10]
-                    if q >= slices[z, 2]:
-                        continue
-                    of_channel = (n * groups * out_channels + channel) * map_size
-                    to = of_channel + (slices[z, 0] + q * slices[z, 1]) * height * across
-                    finite = _write(
-                        scratch, sums + each * box[11] * width, width, lanes, terms, apart, pairs_apart, table, box,
-                        turned, run, bias, channel, count, out, to, map_size, across,
-                    )  # fmt: skip
-                    if not finite:
-                        store(counter.ctypes.data + _OVERFLOWED, 1)
+            for z in range(of_slices):
+                _multiply(task, tables, box, z * points, weight, scratch)
+                _write_box(task, arrays, box, slices[z], group, block, counter, scratch)
+
+
+RUN = EntryPoint(TASK, winograd)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from itertools import accumulate
 from math import ceil, prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....geometry import Geometry
-from ...taps import combinations, crossed, divided, ranges, table
-from ..isa import Shape
-from .blocking import RUN, Space
+from ...taps import combinations, divided, table
+from ..box import AXIS, BOX_COLUMNS, GATHER, PHASE
+from ..isa import RegisterTile
+from ..memory import partition
+from ..task import Task, table_of, table_type
+from .blocking import RUN_LENGTH, Space
+from .products import POINT, products_of
 from .transform import AxisTiles
 
 Table = NDArray[Any]
@@ -22,30 +25,73 @@ Table = NDArray[Any]
 # More tasks than threads, so that one that is held up does not hold up the others.
 _TASKS = 2
 
+# A pass of the transform: `kinds` planes of `tiles` tiles, of `outer` times `size` lines of `inner` numbers.
+PASS = table_type("outer", "size", "inner", "first_kind", "kinds", "tiles")
+# A kind of transformed inputs. Tile t has the input at ``start + t*step``; unless `apart` is 0, the input that is so
+# far behind it is subtracted.
+KIND = table_type("start", "step", "apart")
+# A box of tiles: where they find their inputs, slices of outputs and the tiles of one, rows of the table of outputs,
+# how many outputs are side by side in the map, where the first one is, and the first slice.
+BOX = table_type(
+    *(*BOX_COLUMNS, "first_place", "places", "slices", "slice_places", "first_output", "outputs", "contiguous"),
+    *("corner", "first_slice"),
+)
+# A class of slices: its first output along the depth, how far apart its outputs are, and how many it has.
+SLICE = table_type("first", "step", "positions")
+
+TASK = Task(
+    "winograd",
+    arrays={
+        **dict.fromkeys(("source", "weight", "bias", "out")),
+        "axes": AXIS,
+        "phases": PHASE,
+        "passes": PASS,
+        "kinds": KIND,
+        "boxes": BOX,
+        "places": np.int32,
+        "slices": SLICE,
+        "points": POINT,
+        "outputs": np.int32,
+        "offsets": np.int32,
+    },
+    fields=(
+        *("lanes", "block", "tasks", "groups", "channels", "out_channels", "blocks", "parts", "map_size", "pitch"),
+        *("sample_size", "plane", "points_of_slice", "products", "line_pitch", "passes_count", "slices_count"),
+        *("numbers_at", "stage_at", "other_stage_at", "planes_at", "sums_at", "transposed_at", "run"),
+        *("terms", "term_stride", "pair_stride", "out_size", "out_height", "out_width"),
+    ),
+    parts={"gather": GATHER},
+)
+
 
 @dataclass(frozen=True)
-class MinimalPlan:
-    """Tables for `minimal.filter_boxes`, which names their columns where it reads them. `scratch` is in numbers.
+class WinogradPlan:
+    """Tables and numbers of `TASK`, and what a call and its packed weight need to know beside.
 
-    `elements` has filter elements and their signs, those of one product after those of another, and `ends` where the
-    elements of each product end. `order` is what a packed weight depends on beside the shape.
+    Attributes
+    ----------
+    tile : RegisterTile
+        What micro-kernels make at once.
+    order : tuple
+        What a packed weight depends on beside the tile.
+    gather : ndarray
+        The part of the record that `gather` takes.
+    tables, numbers : dict
+        Arrays and fields of the record.
+    inputs : ndarray
+        For each product where its inputs are in the planes.
+    elements, ends : ndarray
+        Signed filter elements, product by product, and where the elements of each product end.
+    tasks, scratch, weights, macs : int
+        Tasks, numbers of a thread's memory, of the packed weight, and products.
     """
 
-    shape: Shape
+    tile: RegisterTile
     order: tuple[object, ...]
-    numbers: Table
-    fill_numbers: Table
-    fill_axes: Table
-    phases: Table
-    passes: Table
-    kinds: Table
-    boxes: Table
-    places: Table
-    slices: Table
-    points: Table
+    gather: Table
+    tables: dict[str, Table]
+    numbers: dict[str, int]
     inputs: Table
-    outputs: Table
-    offsets: Table
     elements: Table
     ends: Table
     tasks: int
@@ -56,107 +102,97 @@ class MinimalPlan:
     @property
     def layout(self) -> tuple[object, ...]:
         """What a packed weight depends on."""
-        return self.shape, self.order
+        return self.tile, self.order
+
+    def memory(self, itemsize: int) -> tuple[list[int], int]:
+        """Return where the spans and the numbers are in the memory of a thread, and its bytes."""
+        return partition(2 * 8, self.scratch * itemsize)
 
 
-def minimal_plan(geometry: Geometry, space: Space, threads: int) -> MinimalPlan:
+def winograd_plan(geometry: Geometry, space: Space, threads: int) -> WinogradPlan:
     """Return the tables of a call, the same for all calls of this geometry."""
-    axes, of, shape = space.axes, geometry.axes, space.shape
+    axes, of, tile = space.axes, geometry.axes, space.tile
     groups, samples, channels = geometry.groups, geometry.samples, space.channels
     out_channels = geometry.out_channels // groups
-    blocks = ceil(out_channels / shape.block)
-    products = _products(axes, space, tuple(axis.kernel for axis in of))
+    blocks = ceil(out_channels / tile.block)
+    products = products_of(axes, space, tuple(axis.kernel for axis in of))
     read = [axis.small if geometry.transposed else axis.large for axis in of]
     made = [axis.large if geometry.transposed else axis.small for axis in of]
     outputs = _Outputs(space, made)
     boxes = outputs.boxes(samples)
     parts = min(blocks, ceil(_TASKS * threads / max(1, len(boxes) * groups)))
-    _, *starts, scratch = accumulate(space.sizes, initial=0)
-    numbers = [groups, channels, out_channels, blocks, parts, prod(read), space.pitch, space.sample, space.point]
-    numbers += [space.sums, space.line, *starts, RUN, *space.strides, *made]
-    return MinimalPlan(
-        shape,
+    tasks = len(boxes) * groups * parts
+    _, stage, other, planes, sums, transposed, scratch = accumulate(space.sizes, initial=0)
+    terms, term_stride, pair_stride = space.strides
+    passes, kinds = _passes(space)
+    offsets = (products.inputs[:, None] + np.arange(channels)).ravel()
+    tables = {
+        "axes": _fill_axes(space, read),
+        "phases": np.zeros(1, PHASE),
+        "passes": passes,
+        "kinds": kinds,
+        "boxes": boxes,
+        "places": outputs.places,
+        "slices": table_of(SLICE, axes[0].firsts, np.full_like(axes[0].firsts, axes[0].output_step), axes[0].lengths),
+        "points": products.points,
+        "outputs": np.concatenate([*outputs.table, np.zeros(tile.lanes, np.int32)]).astype(np.int32),
+        "offsets": offsets.astype(np.int32),
+    }
+    numbers = {
+        "lanes": tile.lanes,
+        "block": tile.block,
+        "tasks": tasks,
+        "groups": groups,
+        "channels": channels,
+        "out_channels": out_channels,
+        "blocks": blocks,
+        "parts": parts,
+        "map_size": prod(read),
+        "pitch": space.pitch,
+        "sample_size": space.sample,
+        "plane": space.point,
+        "points_of_slice": space.sums,
+        "products": len(products.inputs),
+        "line_pitch": space.line,
+        "passes_count": len(passes),
+        "slices_count": len(tables["slices"]),
+        "stage_at": stage,
+        "other_stage_at": other,
+        "planes_at": planes,
+        "sums_at": sums,
+        "transposed_at": transposed,
+        "run": RUN_LENGTH,
+        "terms": terms,
+        "term_stride": term_stride,
+        "pair_stride": pair_stride,
+        "out_size": prod(made),
+        "out_height": made[1],
+        "out_width": made[2],
+    }
+    gather = table_of(GATHER, *([each] for each in (samples, groups, channels, 1, tile.lanes, 0, space.line, 0)))
+    return WinogradPlan(
+        tile,
         tuple(axis.order for axis in axes),
-        np.array(numbers, np.int64),
-        np.array([samples, groups, channels, 0, 0, space.line, 0], np.int64),
-        _fill_axes(space, read),
-        np.zeros((1, 3), np.int64),
-        *_passes(space),
-        boxes,
-        outputs.places,
-        table(axes[0].firsts, np.full_like(axes[0].firsts, axes[0].output_step), axes[0].lengths),
-        products.points,
+        gather,
+        tables,
+        numbers,
         products.inputs,
-        np.concatenate([*outputs.table, np.zeros(shape.lanes, np.int32)]).astype(np.int32),
-        (products.inputs[:, None] + np.arange(channels)).ravel().astype(np.int32),
         products.elements,
         products.ends,
-        tasks=len(boxes) * groups * parts,
-        scratch=scratch + shape.lanes,
-        weights=groups * blocks * len(products.inputs) * channels * shape.block,
+        tasks=tasks,
+        scratch=scratch + tile.lanes,
+        weights=groups * blocks * len(products.inputs) * channels * tile.block,
         macs=samples * groups * channels * out_channels * prod(axis.tiles for axis in axes) * len(products.inputs),
     )
 
 
-class _Products(NamedTuple):
-    """For each point its first product and how many it has, for each product where its inputs begin, and its elements.
-
-    `elements` and `ends` are those of the plan.
-    """
-
-    points: Table
-    inputs: Table
-    elements: Table
-    ends: Table
-
-
-def _products(axes: tuple[AxisTiles, AxisTiles, AxisTiles], space: Space, kernel: tuple[int, ...]) -> _Products:
-    """Return the points of all classes, and what each multiplies."""
-    # Classes of all axes come before their points.
-    each = combinations(*(np.arange(size) for part in (0, 1) for size in (axis.counts.shape[part] for axis in axes)))
-    depth, height, width = (each[:, at] * axis.counts.shape[1] + each[:, 3 + at] for at, axis in enumerate(axes))
-    of_depth, of_height, of_width = (axis.counts.ravel() for axis in axes)
-    counts, first, second = crossed(of_depth, of_height, depth, height)
-    counts, both, third = crossed(counts, of_width, np.arange(len(counts)), width)
-    terms = first[both], second[both], third
-    inputs = reduce(np.add, (place[term] for place, term in zip(_places(space), terms, strict=True)))
-    elements, ends = _elements(axes, terms, kernel)
-    return _Products(table(np.cumsum(counts) - counts, counts), inputs, elements, ends)
-
-
-def _places(space: Space) -> list[Table]:
-    """Return for each term of each axis how far the inputs of its products are from the first ones."""
-    places = []
-    planes, tiles = space.plane, space.pitch
-    for axis, count in list(zip(space.axes, space.tiles, strict=True))[::-1]:
-        places.append(axis.terms.kinds * planes + (axis.terms.shifts - axis.lowest) * tiles)
-        planes, tiles = planes * len(axis.starts), tiles * count
-    return places[::-1]
-
-
-def _elements(axes: tuple[AxisTiles, ...], terms: tuple[Table, ...], kernel: tuple[int, ...]) -> tuple[Table, Table]:
-    """Return signed filter elements, products of those of an axis's terms, and where those of each product end."""
-    several = [(axis.terms.signs[term, 1] != 0) for axis, term in zip(axes, terms, strict=True)]
-    counts = reduce(np.multiply, (1 + each for each in several))
-    product, left = np.repeat(np.arange(len(counts)), counts), ranges(np.zeros_like(counts), counts)
-    places, signs, apart = np.zeros_like(left), np.ones_like(left), 1
-    for axis, term, two, size in list(zip(axes, terms, several, kernel, strict=True))[::-1]:
-        # The last axis's elements go first.
-        which = left * two[product] % 2
-        left = np.where(two[product], left // 2, left)
-        places += axis.terms.elements[term[product], which] * apart
-        signs *= axis.terms.signs[term[product], which]
-        apart *= size
-    return table(places, signs), np.cumsum(counts)
-
-
 def _fill_axes(space: Space, read: list[int]) -> Table:
-    """Return the axes that `kernels.fill` knows: every input is of one phase."""
+    """Return the axes that `gather` knows: every input is of one phase."""
     rows = [
         (size, 0, 1, axis.step * axis.lowest, extent, 0, extent - axis.step * count)
         for size, axis, extent, count in zip(read, space.axes, space.extents, space.box[1:], strict=True)
     ]
-    return np.array(rows, np.int64)
+    return table_of(AXIS, *zip(*rows, strict=True))
 
 
 def _passes(space: Space) -> tuple[Table, Table]:
@@ -167,9 +203,9 @@ def _passes(space: Space) -> tuple[Table, Table]:
     for one in space.passes:
         axis = one.axis
         passes.append((one.outer, one.size, one.inner, first, len(axis.starts), one.tiles))
-        kinds.append(table(axis.starts, np.full_like(axis.starts, axis.step), axis.aparts))
+        kinds.append(table_of(KIND, axis.starts, np.full_like(axis.starts, axis.step), axis.aparts))
         first += len(axis.starts)
-    return np.array(passes, np.int64).reshape(-1, 6), np.concatenate(kinds or [np.zeros((0, 3), np.int64)])
+    return np.array(passes, PASS), np.concatenate(kinds or [np.zeros(0, KIND)])
 
 
 class _Outputs:
@@ -189,7 +225,7 @@ class _Outputs:
     def boxes(self, samples: int) -> Table:
         """Return a row for each box.
 
-        Firsts and sizes as `kernels.fill` knows them, first place, places, slices, places of a slice, first row of the
+        Firsts and sizes as `gather` knows them, first place, places, slices, places of a slice, first row of the
         table of outputs, outputs of a slice, those that are side by side, where the first one is, the first slice.
         """
         space, axes = self._space, self._space.axes
@@ -202,11 +238,12 @@ class _Outputs:
         for each in np.flatnonzero(np.bincount(kind)):
             some = np.argmax(kind == each)
             layouts[each] = self._add(*map(int, sizes[some]), *map(int, ends[some, 2:]))
-        # Positions of a class and the next one are as far apart as those of any.
+        # Neighbouring positions are as far apart in all classes.
         _, down, across = (axis.outputs * axis.output_step for axis in axes)
         corners = firsts[:, 2] * down * self._made[2] + firsts[:, 3] * across
         inputs, extents = firsts[:, 1:] * steps, sizes[:, 1:] * steps
-        return table(firsts[:, 0], *inputs.T, sizes[:, 0], *extents.T, *layouts[kind].T, corners, firsts[:, 1])
+        columns = firsts[:, 0], *inputs.T, sizes[:, 0], *extents.T, *layouts[kind].T, corners, firsts[:, 1]
+        return table_of(BOX, *columns)
 
     def _add(self, samples: int, depth: int, height: int, width: int, bottom: int, right: int) -> tuple[int, ...]:
         space, first, row = self._space, self._tiles, self._rows
@@ -220,7 +257,7 @@ class _Outputs:
         of_class = down[:, None, 1] * classes + across[None, :, 1]
         point = (of_class * points[0] + down[:, None, 3]) * points[1] + across[None, :, 3]
         tile = down[:, None, 2] * width + across[None, :, 2]
-        self.table.append((point * space.point + tile * space.shape.block).ravel())
+        self.table.append((point * space.point + tile * space.tile.block).ravel())
         self._rows += point.size
         beside = point.size if len(across) == self._made[2] else len(across)
         return first, samples * depth * height * width, depth, height * width, row, point.size, beside

@@ -202,7 +202,7 @@ def _minimal(read: AxisReads, axis: Axis, transposed: bool) -> AxisTiles:
 
 
 def _minimal_terms(runs: _Runs, transposed: bool, kinds: Table) -> Terms:
-    """Return the terms of runs; `kinds` numbers those of a place in the tile, a phase, and of what subtracts."""
+    """Return the terms of runs; `kinds` is indexed by place in the tile, phase, and whether the kind subtracts."""
     number, points = np.arange(len(runs.lengths)), np.arange(POINTS)
     # Terms go by class, point and run, where each class has one run, or the only class has all.
     run, point = combinations(number, points).T if transposed else combinations(points, number).T[::-1]

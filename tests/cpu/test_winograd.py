@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry
-from cupy_kst.cpu import jit as compiled
 from cupy_kst.cpu import reference
-from cupy_kst.cpu.jit import template as frames
+from cupy_kst.cpu.jit import engine, template
+from cupy_kst.cpu.jit.pack.weight import pack as pack_plain
+from cupy_kst.cpu.jit.pack.weight import pack_winograd
 from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 from tests.support.bounds import assert_within
@@ -29,17 +30,17 @@ _BESIDE = 1000
 _LIMITS = {"max_channels": 150, "max_kernel": 5, "max_elements": 3000}
 
 
-def _run(geometry: Geometry, input: Any, weight: Any, bias: Any, pack: Any = compiled.pack_minimal) -> Any:
+def _run(geometry: Geometry, input: Any, weight: Any, bias: Any, pack: Any = pack_winograd) -> Any:
     shape = geometry.full_small_shape if geometry.transposed else geometry.full_large_shape
     size = prod(geometry.output_shape)
     # What is written beside the outputs would be seen.
     room = np.full(size + 2 * _BESIDE, np.nan, input.dtype)
     out = room[_BESIDE : _BESIDE + size].reshape(geometry.output_shape)
     packed = pack(weight.reshape(geometry.groups, -1, *geometry.full_weight_shape[1:]))
-    operation = compiled.conv_transpose if geometry.transposed else compiled.conv
+    operation = engine.conv_transpose if geometry.transposed else engine.conv
     overflowed = operation(geometry, input.reshape(shape), packed, bias, out)
     # What memory holds beside the outputs is not asked.
-    assert overflowed == (pack is compiled.pack_minimal and not np.isfinite(out).all())
+    assert overflowed == (pack is pack_winograd and not np.isfinite(out).all())
     assert np.isnan(room[:_BESIDE]).all()
     assert np.isnan(room[_BESIDE + size :]).all()
     return out
@@ -47,7 +48,7 @@ def _run(geometry: Geometry, input: Any, weight: Any, bias: Any, pack: Any = com
 
 def _run_plain(geometry: Geometry, input: Any, weight: Any, bias: Any) -> Any:
     """Return the same by all products."""
-    return _run(geometry, input, weight, bias, compiled.pack)
+    return _run(geometry, input, weight, bias, pack_plain)
 
 
 class _Calls:
@@ -175,7 +176,7 @@ def test_same_bits_from_any_number_of_threads(layer: Any, transposed: bool, monk
 def test_a_4x4_filter_of_stride_2_takes_36_products_in_place_of_64() -> None:
     geometry = _geometry(((2, 16, 8, 8), (16, 64, 4, 4), 2, 1, 1))
     for each in (geometry, Geometry.conv(geometry.large_shape, geometry.weight_shape, 2, 1)):
-        assert frames.minimal(each, "f", 2).plan.macs == 2 * 4 * 4 * 36 * 16 * 64
+        assert template.winograd(each, "f", 2).plan.macs == 2 * 4 * 4 * 36 * 16 * 64
 
 
 @pytest.mark.parametrize("transposed", [True, False], ids=["transposed", "forward"])
@@ -233,16 +234,18 @@ def test_tables_lead_to_numbers_of_a_box(layer: Any) -> None:
     """Also where whole squares are read of fewer outputs, and products of more positions than there are."""
     geometry = _geometry(layer)
     for each in (geometry, Geometry.conv(geometry.large_shape, geometry.weight_shape, *layer[2:4], 1, layer[4])):
-        space, plan = frames.space(each, 4), frames.minimal(each, "f", 2).plan
-        lanes, planes, sums = space.shape.lanes, space.box.samples * space.sample, space.sums * space.point
+        space, plan = template.space(each, 4), template.winograd(each, "f", 2).plan
+        lanes, planes, sums = space.tile.lanes, space.box.samples * space.sample, space.sums * space.point
         terms, apart, pairs_apart = space.strides
-        last = plan.outputs.max() + apart + (pairs_apart if terms == 4 else 0) + space.shape.block
+        last = plan.tables["outputs"].max() + apart + (pairs_apart if terms == 4 else 0) + space.tile.block
         assert (
-            last + (space.box.depth * space.box.samples - 1) * space.box.height * space.box.width * space.shape.block
+            last + (space.box.depth * space.box.samples - 1) * space.box.height * space.box.width * space.tile.block
             <= sums
         )
-        assert plan.places.max() + plan.inputs.max() + space.channels <= planes
-        for box in plan.boxes:
-            assert box[8] + box[9] <= len(plan.places)
+        assert plan.tables["places"].max() + plan.inputs.max() + space.channels <= planes
+        for box in plan.tables["boxes"]:
+            assert box["first_place"] + box["places"] <= len(plan.tables["places"])
             # The last square of a run of outputs side by side.
-            assert box[12] + box[13] - box[14] + -(-box[14] // lanes) * lanes <= len(plan.outputs)
+            run = box["contiguous"]
+            last = box["first_output"] + box["outputs"] - run
+            assert last + -(-run // lanes) * lanes <= len(plan.tables["outputs"])
