@@ -68,7 +68,7 @@ def command(threads: int, quick: bool) -> None:
             bar.advance(task)
     amounts = np.array([amount for forms in measured for amount, _ in forms])
     times = np.array([seconds for forms in measured for _, seconds in forms])
-    # Of relative errors the least squares: short calls count as much as long ones.
+    # Relative errors are squared, so that short calls count as much as long ones.
     prices, _ = nnls(amounts / times[:, None], np.ones(len(times)))
     found = WorkCounts(*prices.tolist())
     for name, prices_ in (("now in cupy_kst/cpu/cost_model.py", PRICES), ("measured here", found)):

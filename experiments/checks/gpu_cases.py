@@ -132,7 +132,7 @@ def _of_forms(cupy: Any, chosen: list[GpuCase]) -> Iterator[GpuCase]:
     shapes = list(SHAPES)
     for number, case in enumerate(case for case in chosen if case.shape == shapes[0]):
         names = _form_names(cupy, case)
-        # Of methods with one form, this is the one that was chosen.
+        # The only form of a method is the one that was chosen above.
         for turn, name in enumerate(names if len(names) > 1 else (), number):
             yield replace(case, shape=shapes[turn % len(shapes)], form=name)
 

@@ -56,7 +56,7 @@ def record(device: Device, packages: Mapping[str, str] = MappingProxyType({})) -
         "blas": library,
         "thread_pools": _thread_pools(),
         "settings": {name: os.environ[name] for name in (CORETYPE,) if name in os.environ},
-        # Of the last minute: above 1 or so, other programs had a share in the times.
+        # That of the last minute: above 1 or so, other programs had a share in the times.
         "load_average": os.getloadavg()[0],
     }
     if device.cupy is not None:

@@ -25,7 +25,7 @@ class Photo(NamedTuple):
 def load(path: Path | None, side: int, option: str = "--image") -> Photo:
     """Return the central `side` x `side` pixels of a picture, or of the bundled photograph if `path` is None.
 
-    Of a picture with a shorter edge the central square is enlarged to that size. `option` is the one that named the
+    The central square of a picture with a shorter edge is enlarged to that size. `option` is the one that named the
     picture, for errors.
     """
     if path is None:

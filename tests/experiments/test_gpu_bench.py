@@ -560,7 +560,7 @@ def test_pytorch_convolves_with_its_settings_changed() -> None:
 
 
 def test_what_the_machine_calls_exists() -> None:
-    """Of the installed versions, whose names differ from release to release."""
+    """The names are those of the installed versions, which differ from release to release."""
     cupy, torch = pytest.importorskip("cupy"), pytest.importorskip("torch")
     for name in ("begin_capture", "end_capture", "is_capturing"):
         assert callable(getattr(cupy.cuda.Stream, name))

@@ -20,7 +20,7 @@ class Ceilings:
     Attributes
     ----------
     bytes_per_s : float
-        Of a large copy on the device, read and written bytes added up.
+        The rate of a large copy on the device, read and written bytes added up.
     flops_per_s : dict of str to float
         Products and sums of a large matrix product by cuBLAS, by kind. That of tf32x3 is a third of tf32's, of which
         it takes three.

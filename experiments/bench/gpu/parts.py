@@ -65,7 +65,7 @@ KINDS = {
 # Where the baseline with inserted zeros runs too: it is slow, and its ratio is known from few.
 _BASELINE_KINDS, _BASELINE_BATCH = ("ieee", "bfloat16"), 16
 
-# Of different shapes, filters and ranks, for what need not run on all layers.
+# Layers of different shapes, filters and ranks, for what need not run on all.
 EIGHT = ("DCGAN 2", "DCGAN-5x5 3", "DiscoGAN 4", "EB-GAN 5", "FST 1", "MDE 4", "Vocoder-1D 2", "U-Net-3D 1")
 
 

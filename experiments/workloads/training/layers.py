@@ -65,7 +65,7 @@ def conv_transpose(
     init: Init, inputs: int, outputs: int, size: int, stride: int = 1, padding: int = 0, passes: Passes | None = None
 ) -> Convolution:
     """Return a transposed convolution with a square kernel."""
-    # Of the taps of a kernel, one in stride**2 meets an output.
+    # One in stride**2 taps of a kernel meets an output.
     kernel = init.kaiming_uniform((inputs, outputs, size, size), max(1, inputs * size**2 // stride**2))
     return Convolution(kernel, init.zeros(outputs), stride, padding, passes or ConvTransposePasses())
 

@@ -69,7 +69,7 @@ class Rule(NamedTuple):
 
     version: str
     above: float
-    # Of stride 1, version 1.2 compares with the speed of another kernel (Winograd's) instead.
+    # With stride 1 version 1.2 compares with the speed of another kernel (Winograd's) instead.
     least_stride: int = 1
 
     def trims(self, scale_up: float, stride: int) -> bool | None:

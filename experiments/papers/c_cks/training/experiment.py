@@ -2,9 +2,9 @@
 
 The abstract of the paper (arXiv 2306.15951) says that its operators were compared with PyTorch and cuDNN in speed and
 convergence. With which networks, data and figures is not known here, for the paper's tables were not at hand, so no
-number below is the paper's. Of the framework that the operators belong to, Dragon-Alpha, a paper of its own (arXiv
-2305.08819) reports that training networks on CIFAR-10 with an RTX 3060 Ti takes 75 % to 97 % of PyTorch's time and 29 %
-to 66 % of its GPU memory; that is the framework's doing as a whole, not these operators'.
+number below is the paper's. The framework that the operators belong to, Dragon-Alpha, has a paper of its own (arXiv
+2305.08819), which reports that training networks on CIFAR-10 with an RTX 3060 Ti takes 75 % to 97 % of PyTorch's time
+and 29 % to 66 % of its GPU memory; that is the framework's doing as a whole, not these operators'.
 
 Here a network of four convolutions of stride 2 and a fully connected layer, with LeakyReLU and Adam as in the
 framework's experiments, trains three times from the same weights on the same batches: with the C-K-S operators (ConvV2
@@ -58,7 +58,7 @@ QUICK_STAGES, QUICK_BATCH = ((8, 5), (16, 3), (16, 3)), 64
 # By element type.
 EPOCHS, QUICK_EPOCHS = {"float32": 30, "float64": 10}, {"float32": 3, "float64": 2}
 
-# Of an epoch: so a large folder takes no longer than the photographs.
+# Images of an epoch: so a large folder takes no longer than the photographs.
 MOST, QUICK_MOST = 3 * BATCH, QUICK_BATCH
 
 # What rounding explains: of a gradient from float64's, over its largest element; of losses in float64.

@@ -19,7 +19,7 @@ HELP = (
     "photographs of scikit-learn."
 )
 
-# Of a folder's pictures the central square of so many pixels is cut into patches; at most so many pictures of a class.
+# The central square of so many pixels of a picture is cut into patches; at most so many pictures of a class.
 _SQUARE, _MOST = 128, 60
 
 # Every so many-th patch or picture of a class is for testing.
