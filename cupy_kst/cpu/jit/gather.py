@@ -10,7 +10,7 @@ reaches beyond the map there are zeros, so that no kernel asks where the map end
 
 from __future__ import annotations
 
-from .cache import inlined
+from .cache import inlined, inner
 from .overrunning_copy import overrunning_copy, overrunning_zeros
 from .vector_ops import copy_strided
 
@@ -31,7 +31,7 @@ def _set_spans(axis, phases, count, first, width, spans):
         spans[2 * f + 1] = max(begin, min(width, (size - 1 - low) // step + 1))
 
 
-@inlined
+@inner
 def gather(source, origin, count, layout, axes, phases, box, sample, samples, buffer, spans):
     """Copy some samples and `count` channels of a box, phase by phase, with zeros where it reaches beyond the map.
 

@@ -16,7 +16,7 @@ Where a map has too few positions to fill a vector, vectors hold rows of the wei
 from __future__ import annotations
 
 from ..atomics import fetch_add
-from ..cache import inlined
+from ..cache import inlined, inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..isa import CHANNELS, ROWS_KC, ROWS_NC, WIDE, blocking
 from ..microkernel import EvenInputs, micro_kernel, sizes
@@ -34,7 +34,7 @@ _multiply_few = micro_kernel(sizes((FEW_MR, FEW_VECTORS), False), EvenInputs(), 
 _unpack = unpacker(TASK)
 
 
-@inlined
+@inner
 def _pack_panel(weight, first, row_pitch, channels, rows, width, scratch, panel, panel_pitch):
     """Copy rows of some channels, each channel's a line of the weight, block by block of `width` rows."""
     whole = rows // width
@@ -101,7 +101,7 @@ def _multiply_rows(task, source, start, positions, weight, first, rows, scratch)
     transpose_lines(scratch, stage, stage_pitch, sums, pitch, positions, rows, lanes)
 
 
-@inlined
+@inner
 def _gather(task, source, start, lines, width, vectors, scratch):
     """Copy the inputs of a part, tile of vectors by tile, with zeros around its rows."""
     lanes, channels, channel_pitch = task.lanes, task.channels, task.map_size
@@ -122,7 +122,7 @@ def _gather(task, source, start, lines, width, vectors, scratch):
             done += now
 
 
-@inlined
+@inner
 def _make_exact(task, rows, lines, width, scratch):
     """Set to zero what weights that are not finite made of the zeros around the rows of the input."""
     pitch, left, gap, sums = task.pitch, task.left, task.gap, task.sums_at

@@ -11,7 +11,7 @@ columns stay in the second cache while all output channels are made of them, the
 from __future__ import annotations
 
 from ..atomics import fetch_add
-from ..cache import inlined
+from ..cache import inlined, inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..isa import ROWS_KC, WIDE, blocking
 from ..microkernel import EvenInputs, RowWeights, micro_kernel, sizes
@@ -24,7 +24,7 @@ _multiply = micro_kernel(sizes((MR, VECTORS), True), EvenInputs(), RowWeights(),
 _unpack = unpacker(TASK)
 
 
-@inlined
+@inner
 def _gather(task, arrays, start, samples, channels, scratch, width):
     """Set a line for each channel and tap to the inputs of all samples' outputs.
 

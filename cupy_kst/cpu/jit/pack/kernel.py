@@ -10,7 +10,7 @@ to each filter element's place, so that both the weight and the packed one are r
 from __future__ import annotations
 
 from ..atomics import fetch_add
-from ..cache import inlined
+from ..cache import inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..transpose import transpose_lines
 from ..vector_ops import add_multiple, clear, copy, prefetch
@@ -20,7 +20,7 @@ _PART = PART
 _unpack_pack, _unpack_combine = unpacker(PACK), unpacker(COMBINE)
 
 
-@inlined
+@inner
 def _pack_few(task, arrays, start, full, first):
     """Pack a block number by number: of few filter elements a square would be mostly empty."""
     weight, packed, elements = arrays.weight, arrays.packed, arrays.elements
@@ -34,7 +34,7 @@ def _pack_few(task, arrays, start, full, first):
             clear(packed, to + full, block - full)
 
 
-@inlined
+@inner
 def _pack_squares(task, arrays, start, full, first, scratch):
     """Pack a block: the scratch memory has a run of all of its output channels, and the same transposed."""
     weight, packed, elements = arrays.weight, arrays.packed, arrays.elements

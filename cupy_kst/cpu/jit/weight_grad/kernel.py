@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ...sums import CHAIN
 from ..atomics import fetch_add
-from ..cache import inlined
+from ..cache import inlined, inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..gather import gather
 from ..isa import GRADIENT_KC, GRADIENT_LINE, blocking
@@ -36,7 +36,7 @@ _multiply = micro_kernel(
 _unpack = unpacker(TASK)
 
 
-@inlined
+@inner
 def _gather_channels(small, origin, count, sample_stride, axes, box, first, some, sums, lines, lanes):
     """Copy `some` positions of a box of the small map from the `first` on, for as many channels as there are lanes."""
     line = axes[2].outputs

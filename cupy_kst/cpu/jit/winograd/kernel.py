@@ -15,7 +15,7 @@ A task is some blocks of output channels in one box; a thread that has transform
 from __future__ import annotations
 
 from ..atomics import fetch_add, store
-from ..cache import inlined
+from ..cache import inlined, inner
 from ..channels_in_lanes import sum_by_channels
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..gather import gather
@@ -32,7 +32,7 @@ _transpose_pair, _transpose_square = transpose_sums(1), transpose_sums(2)
 _unpack = unpacker(TASK)
 
 
-@inlined
+@inner
 def _gather_channels(task, arrays, box, sample, origin, scratch, spans):
     """Copy one sample of a box, with zeros where it reaches beyond the map, so that channels lie side by side."""
     channels, lanes, size, axes = task.channels, task.lanes, task.map_size, arrays.axes
@@ -46,7 +46,7 @@ def _gather_channels(task, arrays, box, sample, origin, scratch, spans):
         transpose_lines(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)
 
 
-@inlined
+@inner
 def _transform_axis(one, kinds, start, to, scratch):
     """Set planes of tiles, one of each kind, to inputs or to differences of inputs along one axis."""
     outer, size, inner_size, first, count, tiles = one.outer, one.size, one.inner, one.first_kind, one.kinds, one.tiles
