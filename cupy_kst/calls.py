@@ -11,10 +11,10 @@ from . import arrays, dispatch, dtypes
 from .arrays import Engine
 from .dtypes import DType, Precision
 from .geometry import AXES, Geometry
+from .geometry.options import check_choice, counted
 from .hints.words import stride_of_bias
 from .labels import Labels, ShapeError
 from .methods import Operation, Role
-from .options import check_choice, counted
 from .problem import Choice, Problem
 
 

@@ -11,15 +11,14 @@ from typing import Any
 
 from . import dtypes
 from .arrays import Engine
-from .axis import Axis, AxisClass
 from .costs import Cost, OnCpu, count
 from .dtypes import Precision
-from .geometry import Geometry
+from .geometry import Axis, AxisClass, Geometry
+from .geometry.options import check_choice
 from .gpu.engine import form_taken, tuned_form
 from .gpu.select.device import REFERENCE, Device
 from .labels import DataFormat, shape_in_format
 from .methods import OPERATION_OF, Method, Op, auto, geometry_of, methods_of
-from .options import check_choice
 from .problem import Choice, Problem
 
 # Sizes of sub-kernels, and classes, that are told.

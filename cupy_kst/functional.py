@@ -9,8 +9,8 @@ from . import arrays
 from .calls import check_bias, check_rank, compute
 from .dtypes import Precision
 from .geometry import Geometry
+from .geometry.options import check_choice, size_in_front
 from .labels import DataFormat, in_both_formats, resolve
-from .options import check_choice, size_in_front
 
 IntOrAxes = int | Sequence[int]
 

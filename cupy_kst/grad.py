@@ -19,10 +19,10 @@ from .calls import check_rank, compute
 from .cpu import sums as cpu_sums
 from .dtypes import Precision
 from .geometry import Geometry, check_output
+from .geometry.options import check_choice, is_sequence, shape
 from .gpu import sums as gpu_sums
 from .hints.words import option_of_word
 from .labels import DataFormat, Labels, ShapeError, channels_first_shape, in_both_formats, resolve
-from .options import check_choice, is_sequence, shape
 
 IntOrAxes = int | Sequence[int]
 P = ParamSpec("P")

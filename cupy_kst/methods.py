@@ -9,10 +9,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .arrays import Engine
-from .geometry import Geometry, too_many
+from .geometry import Geometry
+from .geometry.options import check_choice, shape_or_array, size_in_front
+from .geometry.refusals import too_many
 from .hints.words import bias_gradient, question
 from .labels import DataFormat, Labels, resolve
-from .options import check_choice, shape_or_array, size_in_front
 
 Operation = Literal["conv_transpose", "conv", "conv_weight"]
 Op = Literal["conv_transpose", "conv", "conv_input", "conv_weight", "conv_transpose_input", "conv_transpose_weight"]

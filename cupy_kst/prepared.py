@@ -16,11 +16,11 @@ from .dispatch import WeightCall
 from .dtypes import Precision
 from .explain import describe
 from .geometry import AXES, Geometry
+from .geometry.options import check_choice, is_sequence, shape_or_array
+from .geometry.prepared import SMALLEST, PreparedGeometry
 from .hints.words import bias_gradient
 from .labels import DataFormat
 from .methods import OPERATION_OF, Operation
-from .options import check_choice, is_sequence, shape_or_array
-from .prepared_geometry import SMALLEST, PreparedGeometry
 from .problem import Choice, Problem
 from .weight_cache import WeightCache
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import arrays
 from .dtypes import spelt
-from .options import per_axis
+from .geometry.options import per_axis
 
 IntOrAxes = int | Sequence[int]
 Residues = tuple[int, ...]

@@ -8,11 +8,11 @@ from typing import Any
 
 from . import dtypes
 from .dtypes import Precision
+from .geometry.options import check_choice, shape_or_array
 from .gpu.tuning.search import Tuning
 from .install import from_extra
 from .labels import DataFormat
 from .methods import OPERATION_OF, Op, geometry_of
-from .options import check_choice, shape_or_array
 from .problem import Choice, Problem
 
 

@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import Axis
-from ..geometry import AXES, Geometry
+from ..geometry import AXES, Axis, Geometry
 from .arguments import Setting, grouped_shapes
 from .im2col import Index, block_shape, blocks, slices
 from .parallel import parallel_for

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from ..geometry import Geometry, too_many
+from ..geometry import Geometry
+from ..geometry.refusals import too_many
 from .sums import add_up, matrix_product
 
 Array = NDArray[Any]

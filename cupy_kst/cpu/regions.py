@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..axis import Axis, AxisClass
+from ..geometry import Axis, AxisClass
 from .taps import valid_pairs
 
 

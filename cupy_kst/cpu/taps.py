@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..axis import Axis, AxisClass
-from ..geometry import Geometry
+from ..geometry import Axis, AxisClass, Geometry
 
 Table = NDArray[Any]
 

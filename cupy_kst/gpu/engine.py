@@ -8,9 +8,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, Literal
 
-from ..axis import Axis
 from ..dtypes import DType, Precision
-from ..geometry import Geometry
+from ..geometry import Axis, Geometry
 from ..hints.words import question
 from ..methods import Role
 from ..problem import Choice, Problem

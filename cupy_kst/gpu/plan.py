@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..axis import Axis
-from ..geometry import Geometry
+from ..geometry import Axis, Geometry
 from .build import params
 from .select.cost_model import Product
 from .select.form import Form

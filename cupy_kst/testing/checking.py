@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from ..geometry.options import whole_number
 from ..methods import Op
-from ..options import whole_number
 from . import wording
 from .arrays import examples, integer_arrays, real_arrays
 from .axes import USUAL

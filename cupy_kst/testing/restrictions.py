@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
+from ..geometry.options import whole_number
 from ..methods import Op
-from ..options import whole_number
 from . import wording
 from .operations import OPERATIONS
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..dtypes import DTYPES, supported
+from ..geometry.options import whole_number
 from ..hints import words
-from ..options import whole_number
 
 T = TypeVar("T")
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cupy_kst.cpu import reference
 from cupy_kst.geometry import Geometry
+from cupy_kst.geometry.trimming import trims_classes, trims_windows
 from cupy_kst.gpu.engine import Engine
 from cupy_kst.gpu.select.cost_model import needs_wide
 from cupy_kst.problem import Choice
-from cupy_kst.trimming import trims_classes, trims_windows
 from tests.emulator import Emulator, Kernel, require
 from tests.support.engines import TRANSPOSED
 from tests.support.problems import problem_of

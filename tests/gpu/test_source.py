@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cupy_kst.axis import Axis
+from cupy_kst.geometry import Axis
 from cupy_kst.gpu.build import source
 
 FOUR = Axis(kernel=4, stride=2, dilation=3)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from itertools import cycle
 from typing import NamedTuple
 
-from cupy_kst.axis import Axis
 from cupy_kst.dtypes import DTYPES, DType
+from cupy_kst.geometry import Axis
 from cupy_kst.gpu.build import source
 from cupy_kst.gpu.methods import REGISTRY
 from cupy_kst.gpu.select.tiles import Defines

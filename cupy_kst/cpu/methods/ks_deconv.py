@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...geometry import Geometry
-from ...trimming import trims_classes
+from ...geometry.trimming import trims_classes
 from .. import cost_model
 from ..arguments import Setting
 from ..form import Form

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
-from ...geometry import Geometry
+from ...geometry import Axis, Geometry
 from ..arguments import Setting, grouped_shapes
 from ..form import Form
 from ..im2col import Axes, Index, convolve, convolve_bytes, pad, pad_bytes, padded_shape

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
-from ...geometry import Geometry
+from ...geometry import Axis, Geometry
 from ..arguments import Setting, grouped_shapes
 from ..form import Form
 from ..im2col import Window, correlate, correlate_bytes, slices

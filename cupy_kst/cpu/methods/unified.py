@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...axis import Axis
-from ...geometry import AXES, Geometry
+from ...geometry import AXES, Axis, Geometry
 from .. import col2im
 from ..arguments import Setting, grouped_shapes
 from ..form import Form

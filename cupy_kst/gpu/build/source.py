@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 
-from ...axis import Axis
 from ...dtypes import DTYPES
+from ...geometry import Axis
 from .params import THREADS
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[\w.]+)"$')

@@ -6,7 +6,7 @@ from math import prod
 
 from ...dtypes import DType
 from ...geometry import Geometry
-from ...trimming import trims_windows
+from ...geometry.trimming import trims_windows
 from ..counts import Counts, tiled_counts, valid_macs, window_macs
 from ..plan import Plan
 from ..registry import GpuMethod, register

@@ -7,7 +7,7 @@ from math import prod
 
 from ...dtypes import DType
 from ...geometry import Geometry
-from ...trimming import trims_classes
+from ...geometry.trimming import trims_classes
 from ..counts import Counts, class_macs, tiled_counts, valid_macs
 from ..plan import Plan
 from ..registry import GpuMethod, register

@@ -7,8 +7,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
-from ...axis import Axis
-from ...geometry import Geometry
+from ...geometry import Axis, Geometry
 from .context import PlanContext
 from .form import Form
 from .microkernel import micro_kernels

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cupy_kst import Geometry
-from cupy_kst.axis import Axis
+from cupy_kst.geometry import Axis
 from cupy_kst.gpu.build import source
 from cupy_kst.gpu.build.runtime import Runtime
 from cupy_kst.gpu.plan import per_position

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....axis import Axis
-from ....geometry import Geometry
+from ....geometry import Axis, Geometry
 from ...taps import AxisReads, table, transposed_reads
 from .. import isa
 from ..task import Task, table_of, table_type

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....axis import Axis
-from ....geometry import Geometry
+from ....geometry import Axis, Geometry
 from .. import isa
 from ..memory import lines
 from ..task import Task

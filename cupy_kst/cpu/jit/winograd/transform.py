@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ....axis import Axis
-from ....geometry import Geometry
+from ....geometry import Axis, Geometry
 from ...taps import AxisReads, combinations, ranges, reads, table
 
 Table = NDArray[Any]

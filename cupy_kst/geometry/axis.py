@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from .floor_sums import floor_sum
 
+# Axes that engines see, whatever the rank: those of size 1 stand in front.
+AXES = 3
+
 
 class AxisClass(NamedTuple):
     """The outputs of one axis that share their taps: ``first, first + stride, ...``.

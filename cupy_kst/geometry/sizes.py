@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..hints.channels import are_swapped, swapped
+from ..hints.sizes import Sizing, transposed_options
+from ..labels import ShapeError
 from .axis import Axis
-from .hints.channels import are_swapped, swapped
-from .hints.sizes import Sizing, transposed_options
-from .labels import ShapeError
 from .options import Padding, Rule
 
 Sizes = tuple[int, ...]

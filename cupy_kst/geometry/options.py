@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 
-from .hints.sizes import pads_in_a_row
-from .hints.words import option_of_word, question
-from .labels import channels_first_shape
+from ..hints.sizes import pads_in_a_row
+from ..hints.words import option_of_word, question
+from ..labels import channels_first_shape
 
 Rule = Literal["valid", "same", "same_lower"]
 Padding = tuple[tuple[int, int], ...] | Rule

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import product
 from math import prod
 from typing import Any
 
-from .axis import Axis, AxisClass
-from .hints.channels import channels_hint, other_layout
-from .hints.sizes import Sizing, conv_options
-from .labels import Labels, ShapeError, shape_in_format
+from ..hints.channels import other_layout
+from ..hints.sizes import Sizing, conv_options
+from ..labels import Labels, ShapeError, shape_in_format
+from .axis import AXES, Axis, AxisClass
 from .options import Padding, counted, is_sequence, per_axis, per_axis_padding, shape, spatial_size, whole_number
+from .refusals import another_output, channels_differ, check_shapes, options_of, too_many
 from .sizes import conv_axes, conv_transpose_axes
-
-AXES = 3
-# An array has at most 2**63 - 1 bytes, so that it has fewer elements than this, where an element has 16.
-_ELEMENTS = 2**59
-
-
-def too_many(sizes: Iterable[int]) -> str:
-    """Return why there can be no array of these sizes, "" where there can."""
-    # A batch of zero makes no memory of all the rest, but NumPy reckons with it.
-    elements = prod(max(size, 1) for size in sizes)
-    return f"{elements} elements, more than the 2**59 - 1 of any array" if elements >= _ELEMENTS else ""
 
 
 @dataclass(frozen=True)
@@ -272,13 +262,6 @@ class Geometry:
         return shape if self.batch is None else (self.batch, *shape)
 
 
-def check_weight(weights: tuple[int, ...], channels: str) -> None:
-    """Raise a ShapeError unless a weight of this shape has one to three spatial axes."""
-    rank = len(weights) - 2
-    if not 1 <= rank <= AXES:
-        raise ShapeError(f"{{weight_is}}: expected 3, 4 or 5 dimensions ({channels}, *kernel)", rank, weight=weights)
-
-
 def check_output(geometry: Geometry, outputs: tuple[int, ...]) -> Geometry:
     """Return a geometry whose output has this shape, or raise a ShapeError."""
     made, rank = geometry.output_shape, geometry.rank
@@ -300,7 +283,7 @@ def check_output(geometry: Geometry, outputs: tuple[int, ...]) -> Geometry:
         return asked or labels.forward
 
     raise ShapeError(
-        f"{{output_is}}: {{input}} and {{weight}} give shape {{made_shape}} with {_options(axes)}",
+        f"{{output_is}}: {{input}} and {{weight}} give shape {{made_shape}} with {options_of(axes)}",
         rank,
         hint,
         input=geometry.input_shape,
@@ -308,13 +291,6 @@ def check_output(geometry: Geometry, outputs: tuple[int, ...]) -> Geometry:
         output=outputs,
         made=made,
     )
-
-
-def _options(axes: Sequence[Axis]) -> str:
-    """Return the options that axes have, as callers would write them."""
-    stride, dilation = (tuple(getattr(axis, name) for axis in axes) for name in ("stride", "dilation"))
-    pads = tuple((axis.pad_lo, axis.pad_hi) for axis in axes)
-    return f"stride={stride}, padding={pads}, dilation={dilation}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -347,7 +323,7 @@ def _resolve(
     """Return the geometry of a transposed convolution."""
     inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
     rank = len(weights) - 2
-    _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
     return _conv_transpose(
         inputs,
         weights,
@@ -367,7 +343,7 @@ def _resolve_conv(
     """Return the geometry of a convolution."""
     inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
     rank = len(weights) - 2
-    _check_shapes(inputs, weights, rank, "out_channels, in_channels // groups")
+    check_shapes(inputs, weights, rank, "out_channels, in_channels // groups")
     return _conv(
         inputs,
         weights,
@@ -386,7 +362,7 @@ def _resolve_to(
     inputs, weights = shape("input_shape", input_shape), shape("weight_shape", weight_shape)
     outputs = shape("output_shape", output_shape)
     rank = len(weights) - 2
-    _check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
+    check_shapes(inputs, weights, rank, "in_channels, out_channels // groups")
     if len(outputs) != len(inputs):
         raise ShapeError("{output_is}: expected as many dimensions as {input} has", rank, input=inputs, output=outputs)
     pads = per_axis_padding(padding, rank)
@@ -403,21 +379,6 @@ def _resolve_to(
         any_extra=True,
     )
     return check_output(geometry, outputs)
-
-
-def _check_shapes(inputs: tuple[int, ...], weights: tuple[int, ...], rank: int, channels: str) -> None:
-    check_weight(weights, channels)
-    if len(inputs) not in (rank + 1, rank + 2):
-        raise ShapeError(
-            f"{{input_is}}: {{weight}} takes {rank + 2} dimensions ({{axes}}), or {rank + 1} without the batch",
-            rank,
-            input=inputs,
-            weight=weights,
-        )
-    if 0 in inputs[-rank - 1 :]:
-        raise ShapeError("{input_is}: only the batch may be of size zero", rank, input=inputs)
-    if 0 in weights:
-        raise ShapeError("{weight_is}: no dimension may be of size zero", rank, weight=weights)
 
 
 def _output_size(output_size: Any, rank: int, inputs: tuple[int, ...], weights: tuple[int, ...]) -> tuple[int, ...]:
@@ -455,7 +416,7 @@ def _conv_transpose(
     rank = len(stride)
     channels = inputs[-rank - 1]
     if channels != weights[0]:
-        raise _channels_differ(
+        raise channels_differ(
             inputs, weights, rank, f"takes {weights[0]}", lambda of_map, rows, _: of_map == rows and not of_map % groups
         )
     if channels % groups:
@@ -470,7 +431,7 @@ def _conv_transpose(
             )
     made = (*inputs[: -rank - 1], weights[1] * groups)
     if output is not None and len(output) > rank and output[:-rank] != made:
-        raise _another_output(inputs, weights, rank, groups, output, made)
+        raise another_output(inputs, weights, rank, groups, output, made)
     axes = conv_transpose_axes(inputs, weights, stride, padding, output_padding, dilation, output, any_extra)
     return _possible(Geometry(True, rank, _batch(inputs, rank), channels, made[-1], groups, _three(axes)))
 
@@ -487,7 +448,7 @@ def _conv(
     rank = len(stride)
     channels = inputs[-rank - 1]
     if channels != weights[1] * groups:
-        raise _channels_differ(
+        raise channels_differ(
             inputs,
             weights,
             rank,
@@ -505,46 +466,6 @@ def _conv(
     return _possible(Geometry(False, rank, _batch(inputs, rank), weights[0], channels, groups, _three(axes)))
 
 
-def _channels_differ(
-    inputs: tuple[int, ...],
-    weights: tuple[int, ...],
-    rank: int,
-    takes: str,
-    fits: Callable[[int, int, int], bool],
-    groups: int = 0,
-) -> ShapeError:
-    return ShapeError(
-        f"{{input}} has {counted(inputs[-rank - 1], 'channel')}, but {{weight}} {takes}",
-        rank,
-        lambda labels: channels_hint(labels, inputs, weights, rank, fits, groups),
-        input=inputs,
-        weight=weights,
-    )
-
-
-def _another_output(
-    inputs: tuple[int, ...],
-    weights: tuple[int, ...],
-    rank: int,
-    groups: int,
-    output: tuple[int, ...],
-    made: tuple[int, ...],
-) -> ShapeError:
-    """Return the error for an output whose batch or channels are not those that a call makes."""
-    if output[: -rank - 1] != made[:-1]:
-        wrong = f"its batch is {output[0]}, but that of {{input}} is {made[0]}"
-    else:
-        wrong = f"it has {counted(output[-rank - 1], 'channel')}, but {{weight}} with groups={groups} makes {made[-1]}"
-
-    def hint(labels: Labels) -> str:
-        channels, place = (output[-rank], "last") if labels.data_format == "channels_last" else (output[-1], "first")
-        if not labels.data_format or channels != made[-1]:
-            return ""
-        return f"; with data_format={labels.data_format!r} the channels are {place}"
-
-    return ShapeError(f"{{output_is}}: {wrong}", rank, hint, input=inputs, weight=weights, output=output)
-
-
 def _possible(geometry: Geometry) -> Geometry:
     """Return a geometry whose maps can exist, or raise a ShapeError."""
     inputs, weights, made = geometry.input_shape, geometry.weight_shape, geometry.output_shape
@@ -553,7 +474,7 @@ def _possible(geometry: Geometry) -> Geometry:
     if why := too_many(weights):
         raise ShapeError(f"{{weight_is}}: {why}", geometry.rank, weight=weights)
     if why := too_many(made):
-        options = _options(geometry.axes[-geometry.rank :])
+        options = options_of(geometry.axes[-geometry.rank :])
         raise ShapeError(
             f"{{makes}}, {why}: {{input}} and {{weight}} with {options}",
             geometry.rank,

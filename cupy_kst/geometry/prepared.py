@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .geometry import Geometry, check_weight
-from .labels import Labels, ShapeError, resolve, shape_in_format
+from ..labels import Labels, ShapeError, resolve, shape_in_format
+from .geometry import Geometry
 from .options import counted, is_sequence, per_axis, per_axis_padding, size_in_front, spatial_size, whole_number
+from .refusals import check_weight
 
 Sizes = tuple[int, ...]
 # What errors call an input that no caller passed.
