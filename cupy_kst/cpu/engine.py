@@ -16,7 +16,7 @@ from ..hints.words import question
 from ..methods import Role
 from ..problem import Choice, Problem
 from ..weight_cache import WeightCache
-from . import jit as compiled
+from . import jit
 from .arguments import Setting, grouped_shapes
 from .form import Form
 from .im2col import Index
@@ -35,7 +35,7 @@ FORMS: dict[str, dict[str, Form]] = {
 def form_names(problem: Problem, method: str, prepared: bool = False) -> tuple[str, ...]:
     """Return the names of the forms of a method that can compute a problem, the one that takes least time first."""
     geometry, compute = problem.geometry, problem.dtype.compute
-    there = (form for form in FORMS[method].values() if not form.compiled or compiled.available(compute))
+    there = (form for form in FORMS[method].values() if not form.compiled or jit.available(compute))
     able = tuple(form for form in there if form.suits(geometry, problem.operation))
     return tuple(form.name for form in ranked(able, geometry, prepared))
 
@@ -51,8 +51,8 @@ def check_form(method: str, dtype: DType, name: object) -> None:
     if name not in FORMS[method]:
         there = ", ".join(map(repr, FORMS[method]))
         raise ValueError(f"form={name!r}: in NumPy {method} has {there}{question(name, FORMS[method])}")
-    if is_compiled(method, str(name)) and not compiled.available(dtype.compute):
-        raise ValueError(f"form={name!r}: {compiled.problem() or f'is of real numbers, not of {dtype.name}'}")
+    if is_compiled(method, str(name)) and not jit.available(dtype.compute):
+        raise ValueError(f"form={name!r}: {jit.problem() or f'is of real numbers, not of {dtype.name}'}")
 
 
 class Memory(NamedTuple):
@@ -103,7 +103,7 @@ def memory(
             copies += copied(role, True) + copied(role, False)
         elif role != "bias" and not (prepared and role == "weight"):
             copies += copied(role, converts or swapped)
-    setting = Setting(dtype.compute.itemsize, compiled.threads.count(), prepared)
+    setting = Setting(dtype.compute.itemsize, jit.threads.count(), prepared)
     return Memory(name, copies + FORMS[choice.method][name].workspace(geometry, setting))
 
 

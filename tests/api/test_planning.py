@@ -19,7 +19,7 @@ import pytest
 
 import cupy_kst
 from cupy_kst import Geometry, costs, cpu, explain, merge, prepare, segregate
-from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import jit
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.gpu.engine import plan
 from cupy_kst.gpu.methods import REGISTRY
@@ -236,7 +236,7 @@ def test_large_filters_and_strides_are_planned_in_a_moment(name: str) -> None:
         template.gemm_col2im(template.with_direction(geometry, True), "f", 2)
         weight_grad._template(geometry, "f")
 
-    assert compiled.available(np.float32)
+    assert jit.available(np.float32)
     settle()
     for cache in _caches():
         cache.cache_clear()

@@ -26,8 +26,8 @@ from cupy_kst.cpu.jit.weight_grad import call as weight_grad
 from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 
-from .compiled_forms import PLANNING, Form, Layer, small_parts
-from .compiled_layers import FORMS
+from .jit_forms import PLANNING, Form, Layer, small_parts
+from .jit_layers import FORMS
 
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 _GAP = 1 << 12

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from cupy_kst import Geometry, cpu, prepare
-from cupy_kst.cpu import FORMS, cost_model, reference, registry
-from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import FORMS, cost_model, jit, reference, registry
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import METHODS, OPERATIONS
 from cupy_kst.problem import Choice
@@ -90,19 +89,19 @@ def test_gradients_of_weights_are_compiled() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forms_are_those_that_can_compute(method: str, dtype: str) -> None:
     names = cpu.form_names(problem_of(method, geometry(2, 8, 9, 8), dtype), method)
-    able = DTYPES[dtype].compute.kind == "f" and not compiled.problem()
+    able = DTYPES[dtype].compute.kind == "f" and not jit.problem()
     assert set(names) == {name for name, form in FORMS[method].items() if not form.compiled or able}
 
 
 @pytest.mark.parametrize("method", FORMS)
 def test_without_numba_there_are_those_that_it_does_not_compile(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "available", lambda dtype: False)
+    monkeypatch.setattr(jit, "available", lambda dtype: False)
     cpu.form_names.cache_clear()
     found = cpu.form_names(problem_of(method, geometry(2, 8, 9, 8)), method)
     cpu.form_names.cache_clear()
     # What Numba compiles is in the module that says whether it does.
     run = {name: inspect.unwrap(form.run).__module__ for name, form in FORMS[method].items()}
-    assert set(found) == {name for name, module in run.items() if not module.startswith(compiled.__name__)}
+    assert set(found) == {name for name, module in run.items() if not module.startswith(jit.__name__)}
 
 
 EXACT = [

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from .compiled_forms import met
-from .compiled_layers import FORMS
 from .fences import begin, check_drawn, check_layers
+from .jit_forms import met
+from .jit_layers import FORMS
 
 every_form = pytest.mark.parametrize("name", FORMS)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import cupy_kst
 from cupy_kst import cpu, grad, merge, methods, prepare, segregate
-from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import jit
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import OPERATION_OF, Op
 from cupy_kst.testing import Case, real_arrays
@@ -98,7 +98,7 @@ def test_every_form_of_prepared_calls(op: Any, dtype: str) -> None:
     transposed = OPERATION_OF[op] == "conv_transpose"
     for method in methods(op):
         for form in cpu.FORMS[method].values():
-            if form.compiled and not compiled.available(of.compute):
+            if form.compiled and not jit.available(of.compute):
                 continue
             for kind in KINDS:
                 weight, x = values(kind, (4, 4, 4, 4), dtype), values(kind, (2, 4, 9, 8), dtype)

@@ -22,7 +22,7 @@ from cupy_kst.prepared import PreparedOp
 from tests.support.engines import first, last
 from tests.support.problems import problem_of
 
-from .compiled_calls import boxes_of_few_tiles, poisoned, several_threads
+from .jit_calls import boxes_of_few_tiles, poisoned, several_threads
 
 __all__ = ["poisoned", "several_threads"]
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cupy_kst import conv1d, conv_transpose1d, cpu, grad, methods, prepare
-from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import jit
 from cupy_kst.cpu.sums import CHAIN, add_up, matrix_product
 from cupy_kst.dtypes import DTYPES
 
@@ -183,7 +183,7 @@ def forms_of(op: str, dtype: str) -> list[tuple[str, str]]:
     found = []
     for method in methods(op):
         for form in cpu.FORMS[method].values():
-            if not form.compiled or compiled.available(dtype):
+            if not form.compiled or jit.available(dtype):
                 found.append((method, form.name))
     return found
 

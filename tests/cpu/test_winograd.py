@@ -19,7 +19,7 @@ from cupy_kst.cpu.jit.winograd.transform import filters
 from cupy_kst.testing import check
 from tests.support.bounds import assert_within
 
-from .compiled_calls import boxes_of_few_tiles, integers, poisoned, several_threads
+from .jit_calls import boxes_of_few_tiles, integers, poisoned, several_threads
 
 # What compiled code is given is laid out already.
 _check = partial(check, layouts="contiguous")

@@ -6,7 +6,7 @@ One thread runs at a time, up to a barrier, a collective or its end, and one blo
 - A barrier is known by the line that calls it: two paths into one helper function look like one barrier.
 - Races are what ThreadSanitizer finds between threads that no barrier, collective or __threadfence() orders; it keeps
   a few accesses to each place. It sees races between two blocks if one runs an odd number of blocks after the other.
-- Of an array mapped from a file only the pages around are watched, and nothing tells whether it was written.
+- An array mapped from a file has only the pages around it watched, and nothing tells whether it was written.
 - Memory that was never read or never changed by a fault shows nothing; poison.py says what uninitialised memory shows.
 - Arithmetic is x86's: float32 subnormals are kept, and functions such as expf differ from a device's in the last bits.
 - Time, occupancy, bank conflicts and the number of registers have no meaning here.

@@ -103,7 +103,7 @@ bool next_copy(unsigned pending, bool all, Copy& copy)
     return true;
 }
 
-// Of a launch: multiply-adds, and those of them in which neither factor was zero.
+// The multiply-adds of a launch, and those of them in which neither factor was zero.
 struct Products {
     Word all, without_zeros;
 };

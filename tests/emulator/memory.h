@@ -52,7 +52,7 @@ inline Block allocate(size_t bytes, size_t alignment, size_t offset)
     return block;
 }
 
-// A file's bytes in place, for arrays larger than memory. Of its bounds only the pages around are watched.
+// A file's bytes in place, for arrays larger than memory. Only the pages around it are watched.
 inline Block map_file(const char* path, size_t bytes, size_t offset, bool writable)
 {
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), before = mapped_guard + offset % page;

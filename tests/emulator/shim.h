@@ -9,7 +9,7 @@
 
 #define KST_EMULATOR 1
 
-// Of the kernels of a text only the one that is run is compiled.
+// Only the kernel that is run is compiled, and no other one of its text.
 #define __global__ inline
 #define __device__
 #define __host__

@@ -208,7 +208,7 @@ def test_a_device_stands_beside_the_papers_of_its_kind(kind: str, own: int, othe
         ("average speed-up, RTX 2070 GPU", "2.03x"),
         ("average speed-up, Intel Xeon CPU", "3.89x"),
     ]
-    # Of unified 8/3, 8/3 and 8/6.
+    # The ratios of unified are 8/3, 8/3 and 8/6.
     assert sheet.rows[own][2:] == ("4.00x", f"{8 / 3 / 2 ** (1 / 3):.2f}x")
     assert sheet.rows[other][2:] == ("-", "-")
     assert [row[0] for row in sheet.rows[2:]] == ["of this: a", "of this: b"]

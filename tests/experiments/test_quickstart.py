@@ -188,7 +188,7 @@ def test_upsampled_photograph_resembles_the_photograph() -> None:
     assert source.std() > 0.1
     for case in filters.cases(pixels):
         output = cupy_kst.conv_transpose2d(case.input, case.weight, **case.options)[0]
-        # Of the sizes 447 every other pixel lies on an input pixel; of 448 an input pixel lies amid four.
+        # In 447 pixels every other one lies on an input pixel; in 448 an input pixel lies amid four.
         halved = (output[:, ::2, ::2] + output[:, 1::2, 1::2]) / 2 if case.label == "4x4" else output[:, ::2, ::2]
         difference = np.abs(halved - source)[:, 2:-2, 2:-2].mean()
         assert difference < (1e-7 if case.label == "3x3" else 0.03)

@@ -13,7 +13,7 @@ def assert_within(result: Any, exact: Any, bound: Any) -> None:
     Parameters
     ----------
     result, exact : ndarray
-        Of one shape.
+        Arrays of one shape.
     bound : ndarray or float
         The largest error of each element, or of all.
     """

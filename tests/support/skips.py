@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from cupy_kst.cpu import jit as compiled
+from cupy_kst.cpu import jit
 
 
 def skip_or_fail(reason: str) -> NoReturn:
@@ -19,5 +19,5 @@ def skip_or_fail(reason: str) -> NoReturn:
 
 def need_compiled() -> None:
     """Skip the running test, or the module that is being imported, where Numba compiles nothing; in CI fail it."""
-    if reason := compiled.problem():
+    if reason := jit.problem():
         skip_or_fail(reason)

@@ -40,7 +40,7 @@ def test_files_are_whole_or_divided() -> None:
 def test_one_worker_begins_with_what_is_compiled() -> None:
     scheduling = pytest_xdist_make_scheduler(_config("load"), None)
     first, second = nodes = [_Node(), _Node()]
-    names = ("api/test_geometry", "cpu/test_compiled", "gpu/test_source", "cpu/test_winograd")
+    names = ("api/test_geometry", "cpu/test_jit", "gpu/test_source", "cpu/test_winograd")
     files = [f"tests/{name}.py" for name in names]
     for node in nodes:
         scheduling.assigned_work[node] = {}

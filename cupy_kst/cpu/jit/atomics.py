@@ -1,4 +1,8 @@
-"""What threads share: atomic words, arrays at addresses, and calls of functions at addresses, for compiled code."""
+"""What threads share: atomic words, arrays at addresses, and calls of functions at addresses, for compiled code.
+
+Atomic operations are sequentially consistent: all threads see them in one order. The tests that run the pool's text in
+every order of its steps take this for granted, and a call has so few of them that weaker ones would save nothing.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from .cache import inner
 from .isa import CHANNELS, blocking
-from .microkernel import TableInputs, micro_kernel, sizes
+from .microkernel import micro_kernel, sizes
+from .operands import TableInputs
 
 MR, VECTORS = blocking().tiles[CHANNELS]
 _multiply = micro_kernel(sizes((MR, VECTORS), False), TableInputs(), positions_in_lanes=False, prefetch=True)

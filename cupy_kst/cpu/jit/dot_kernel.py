@@ -15,7 +15,8 @@ from numba.core import cgutils
 from .intrinsics import intrinsic
 from .isa import DOT_CHANNELS, DOT_TAPS
 from .llvm import as_vector, broadcast, size_of, sum_product
-from .microkernel import Code, Operand, index_at, switch, tuple_type
+from .microkernel import Code, switch
+from .operands import Operand, index_at, tuple_type
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 

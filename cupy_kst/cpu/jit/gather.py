@@ -50,6 +50,7 @@ def gather(source, origin, count, layout, axes, phases, box, sample, samples, bu
     rows, pitch = axes[1].extent, axes[2].extent
     plane = size_h * line
     size = layout.samples * groups * group_channels * size_d * plane
+    # What whole vectors read of a row.
     reach = (width + lanes - 1) // lanes * lanes * step
     _set_spans(axes[2], phases, of_phases, box.first_width, width, spans)
     for n in range(samples):
@@ -62,6 +63,7 @@ def gather(source, origin, count, layout, axes, phases, box, sample, samples, bu
                 for d in range(depth):
                     at_d = low_d + d * step_d
                     to = to_phase + d * rows * pitch
+                    # A slice beyond the map is zeros, all of its rows at once.
                     if at_d < 0 or at_d >= size_d:
                         overrunning_zeros(buffer, to, height * pitch)
                         continue
@@ -71,6 +73,7 @@ def gather(source, origin, count, layout, axes, phases, box, sample, samples, bu
                         start = of_slice + at_h * line
                         if at_h < 0 or at_h >= size_h:
                             overrunning_zeros(buffer, to, width)
+                        # Whole vectors would read before the map or behind it, or more numbers than are taken.
                         elif step > 2 or start < 0 or start + reach > size:
                             overrunning_zeros(buffer, to, begin)
                             copy_strided(source, start + begin * step, step, buffer, to + begin, end - begin)

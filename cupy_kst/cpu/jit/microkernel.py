@@ -4,7 +4,7 @@ Left to its vectoriser, LLVM keeps the sums in memory. Here each step broadcasts
 and adds their products to one register for each pair. A chain of KC steps is made at once, then the sums are stored, or
 added to those that an earlier chain has stored.
 
-Kernels differ in where they find their operands, which are objects of their own:
+Kernels differ in where they find their operands, which `operands` tells:
 
 - inputs are at places of a table plus offsets of another one (`TableInputs`), or evenly apart (`EvenInputs`);
 - weights are packed in the order of the steps (`PackedWeights`), or rows of the weight as it lies (`RowWeights`);
@@ -16,8 +16,7 @@ of the size that a call asks for, and a size that there is no code for ends the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llvmlite import ir
@@ -27,93 +26,15 @@ from numba.core import cgutils
 from .intrinsics import intrinsic
 from .isa import KC, lanes_of
 from .llvm import as_vector, broadcast, element, load_vector, prefetch_line, size_of, sum_product
+from .operands import PACKED, SUMS, EvenInputs, Operand, PackedWeights, RowWeights, TableInputs, tuple_type
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-
-# What compiled code passes of each kind of operand, as a tuple: an array, where it begins in it, and so on.
-_TABLE = ("source", "base", "places", "first_place", "offsets", "first_offset")
-_EVEN = ("source", "base", "pitch")
-_PACKED = ("weights", "base")
-_ROWS = ("weights", "base", "pitch", "rows")
-SUMS = ("sums", "base", "pitch")
-
-
-def tuple_type(given: Any) -> Any:
-    """Return the type of an operand: arrays as they are given, and integers of 64 bits."""
-    return types.Tuple([each if isinstance(each, types.Array) else types.int64 for each in given])
-
-
-class Operand:
-    """The members of a tuple by name: of an array the pointer to its data."""
-
-    def __init__(self, context: Any, builder: ir.IRBuilder, names: Sequence[str], kind: Any, value: Any) -> None:
-        self.dtype = kind[0].dtype
-        for number, (name, each) in enumerate(zip(names, kind, strict=True)):
-            member = builder.extract_value(value, number)
-            if isinstance(each, types.Array):
-                member = context.make_array(each)(context, builder, member).data
-            setattr(self, name, member)
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
-
-
-@dataclass(frozen=True)
-class TableInputs:
-    """Inputs at ``base + places[first_place + i] + offsets[first_offset + k]`` for place ``i`` in step ``k``."""
-
-    names = _TABLE
-
-    def starts(self, builder: ir.IRBuilder, of: Any, count: int, stride: int) -> list[Any]:
-        source = builder.gep(of.source, [of.base])
-        places = builder.gep(of.places, [of.first_place])
-        return [builder.gep(source, [index_at(builder, places, _I64(i))]) for i in range(count)]
-
-    def offset(self, builder: ir.IRBuilder, of: Any) -> Callable[[Any], Any]:
-        offsets = builder.gep(of.offsets, [of.first_offset])
-        return lambda step: index_at(builder, offsets, step)
-
-
-@dataclass(frozen=True)
-class EvenInputs:
-    """Inputs at ``base + i*stride + k*pitch`` for place ``i`` in step ``k``; the stride is a vector's numbers, or 1."""
-
-    names = _EVEN
-
-    def starts(self, builder: ir.IRBuilder, of: Any, count: int, stride: int) -> list[Any]:
-        source = builder.gep(of.source, [of.base])
-        return [builder.gep(source, [_I64(i * stride)]) for i in range(count)]
-
-    def offset(self, builder: ir.IRBuilder, of: Any) -> Callable[[Any], Any]:
-        return lambda step: builder.mul(step, of.pitch)
-
-
-@dataclass(frozen=True)
-class PackedWeights:
-    """Weights from `base` on, step by step."""
-
-    names = _PACKED
-
-
-@dataclass(frozen=True)
-class RowWeights:
-    """Weight ``k`` of row ``i`` at ``base + i*pitch + k``; rows beyond the last of `rows` are that one again."""
-
-    names = _ROWS
-
-    def begins(self, builder: ir.IRBuilder, of: Any, count: int) -> list[Any]:
-        weights, last = builder.gep(of.weights, [of.base]), builder.sub(of.rows, _I64(1))
-        begins = []
-        for i in range(count):
-            beyond = builder.icmp_signed("<", last, _I64(i))
-            begins.append(builder.gep(weights, [builder.mul(builder.select(beyond, last, _I64(i)), of.pitch)]))
-        return begins
 
 
 def micro_kernel(
     tiles: Mapping[int, tuple[int, int]],
     inputs: TableInputs | EvenInputs,
-    weights: PackedWeights | RowWeights = PackedWeights(),
+    weights: PackedWeights | RowWeights = PACKED,
     *,
     positions_in_lanes: bool,
     prefetch: bool = False,
@@ -162,6 +83,7 @@ def sizes(tile: tuple[int, int], positions_in_lanes: bool) -> dict[int, tuple[in
 
 def switch(builder: ir.IRBuilder, size: Any, tiles: Mapping[int, Any], case: Callable[[Any], None]) -> None:
     """Generate the code of each size, and a trap for all others."""
+    # Without the trap, a size that is not there would run past the room that its caller has made.
     wrong, after = builder.append_basic_block("wrong_size"), builder.append_basic_block("multiplied")
     cases = builder.switch(size, wrong)
     for number, tile in tiles.items():
@@ -201,7 +123,8 @@ class Code:
         if isinstance(weights, RowWeights):
             rows = weights.begins(builder, weight, self.mr)
 
-            # A pointer that moves would take an addition for each row.
+            # Rows are far apart, so there is a pointer for each, and the step is the index of all of them. Pointers
+            # that move would take an addition for each row.
             def step(at: Any, _: Any, totals: list[Any]) -> list[Any]:
                 places = [builder.gep(start, [offset(at)]) for start in starts]
                 return self._products([builder.gep(row, [at]) for row in rows], places, totals)
@@ -222,7 +145,7 @@ class Code:
             return self._products([builder.gep(weights, [_I64(i)]) for i in range(self.mr)], inputs, totals)
         places = [builder.gep(weights, [_I64(v * width)]) for v in range(self.vectors)]
         if prefetch:
-            # Other threads may not have read them either.
+            # Packed weights are read once by each thread, so that no other one has brought the next into a cache.
             for each in places:
                 prefetch_line(builder, builder.gep(each, [_I64(KC * self._taken)]))
         return self._products(inputs, places, totals)
@@ -230,6 +153,8 @@ class Code:
     def _products(self, numbers: list[Any], places: list[Any], totals: list[Any]) -> list[Any]:
         """Return the sums with the products of numbers and vectors at these pointers."""
         builder = self.builder
+        # The vectors are loaded first, and each broadcast number meets all of them. So the registers hold MR times the
+        # vectors of NR sums, these vectors, and one number more.
         vectors = [load_vector(builder, each, self.vector) for each in places]
         found = []
         for i, number in enumerate(numbers):
@@ -249,10 +174,13 @@ class Code:
     def store(self, sums: list[Any], targets: list[Any], resume: Any) -> None:
         """Store sums, added to what is there if `resume`."""
         builder, before = self.builder, self.builder.block
+        # A sum is added to what an earlier chain has stored, never begun with it. So a rounding error is that of one
+        # chain, and of as many additions as there are chains.
         with builder.if_then(builder.trunc(resume, ir.IntType(1)) if resume.type.width > 1 else resume):
             held = (load_vector(builder, to, self.vector) for to in targets)
             totals = [builder.fadd(there, each) for there, each in zip(held, sums, strict=True)]
             inside = builder.block
+        # Both ways lead to the same stores. A phi is the value of the way that was taken.
         values = [builder.phi(self.vector) for _ in sums]
         for value, each, total, target in zip(values, sums, totals, targets, strict=True):
             value.add_incoming(each, before)
@@ -264,9 +192,11 @@ class Code:
         builder = self.builder
         initial = [ir.Constant(self.vector, [0.0] * self.vector.count)] * (self.mr * self.vectors)
         before = builder.block
+        # The loop asks at its end whether it goes on, so that no depth at all has to pass it by.
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
         builder.position_at_end(body)
+        # A phi of a loop is what it was given before the first step, and what the step before has made of it later.
         step = builder.phi(_I64)
         weight = None if weights is None else builder.phi(weights.type)
         sums = [builder.phi(self.vector) for _ in initial]
@@ -280,6 +210,7 @@ class Code:
             phi.add_incoming(again, body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
         builder.position_at_end(after)
+        # Whoever passed the loop by has sums of nothing.
         finals = []
         for start, total in zip(initial, totals, strict=True):
             final = builder.phi(self.vector)
@@ -287,8 +218,3 @@ class Code:
             final.add_incoming(total, body)
             finals.append(final)
         return finals
-
-
-def index_at(builder: ir.IRBuilder, table: Any, index: Any) -> Any:
-    """Return a number of 32 bits of a table."""
-    return builder.sext(builder.load(builder.gep(table, [index])), _I64)

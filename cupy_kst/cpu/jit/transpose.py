@@ -26,6 +26,8 @@ def _store_transposed(builder: Any, line: Line, rows: list[Any], pointer: Any, p
     """Store the columns of as many vectors as a vector has lanes."""
     size, step = len(rows), 1
     while step < size:
+        # Lines `i` and `i + step` exchange blocks of `step` lanes, those off the diagonal of squares of twice as many.
+        # Once `step` was each power of two, line `i` is column `i`.
         low = [j if not j & step else size + j - step for j in range(size)]
         high = [j + step if not j & step else size + j for j in range(size)]
         for i in range(size):
@@ -88,6 +90,7 @@ def transpose_sums(pairs: int) -> Any:
             def sum_of(i: int) -> Any:
                 total, at = None, builder.sext(builder.load(builder.gep(table, [_I64(i)])), _I64)
                 for _ in range(pairs):
+                    # The pairs of a sum are `pairs_apart`, and the two lines of a pair `apart`.
                     both = [line.load(inputs, index, line.lanes) for index in (at, builder.add(at, args[2]))]
                     pair = builder.fadd(*both)
                     total = pair if total is None else builder.fadd(total, pair)

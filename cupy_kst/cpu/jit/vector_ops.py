@@ -35,6 +35,7 @@ class Line:
     def each(self, length: Any, move: Callable[[int, Any], None]) -> None:
         """Call `move` with each vector's width and where in the line it begins."""
         builder, width = self._builder, self.lanes
+        # Widths are powers of two, so that the bits of the length tell which parts there are and where they begin.
         whole = builder.and_(length, _I64(-width))
         with cgutils.for_range_slice(builder, _I64(0), whole, _I64(width), _I64) as (index, _):
             move(width, index)
@@ -44,6 +45,7 @@ class Line:
                 move(width, builder.and_(length, _I64(-2 * width)))
 
     def load(self, pointer: Any, index: Any, width: int) -> Any:
+        # A line may begin at any number, so that its vectors are aligned as numbers are.
         at = self._builder.gep(pointer, [index])
         return self._builder.load(self._cast(at, width), align=size_of(self.element))
 

@@ -19,7 +19,8 @@ from ..atomics import fetch_add
 from ..cache import inlined, inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..isa import CHANNELS, ROWS_KC, ROWS_NC, WIDE, blocking
-from ..microkernel import EvenInputs, micro_kernel, sizes
+from ..microkernel import micro_kernel, sizes
+from ..operands import EvenInputs
 from ..transpose import transpose_lines
 from ..vector_ops import clear, copy, prefetch
 from .plan import TASK
@@ -37,6 +38,7 @@ _unpack = unpacker(TASK)
 @inner
 def _pack_panel(weight, first, row_pitch, channels, rows, width, scratch, panel, panel_pitch):
     """Copy rows of some channels, each channel's a line of the weight, block by block of `width` rows."""
+    # A panel has block after block, and a block channel after channel: the order in which the micro-kernel reads it.
     whole = rows // width
     rest = rows - whole * width
     for c in range(channels):
@@ -57,6 +59,7 @@ def _multiply_positions(task, weight, first, rows, vectors, scratch):
     lanes, depth, pitch = task.lanes, task.channels, task.pitch
     row_pitch, panel, sums = task.out_channels * task.kernel, task.panel_at, task.sums_at
     tiles, most = (vectors + VECTORS - 1) // VECTORS, _NC // MR * MR
+    # Channels outside, rows of the weight inside: a panel is packed once, and meets all positions of the part.
     for c in range(0, depth, _KC):
         deep = min(_KC, depth - c)
         # A vector more than a power of two, so that blocks do not share sets of the first cache.
@@ -67,6 +70,7 @@ def _multiply_positions(task, weight, first, rows, vectors, scratch):
             for m in range(r, r + some, MR):
                 at, done = panel + (m - r) // MR * block, 0
                 for tile in range(tiles):
+                    # As even as can be. `_gather` has laid out the inputs by the same tiles.
                     now = vectors * (tile + 1) // tiles - done
                     wide, to = now * lanes, sums + m * pitch + done * lanes
                     # Inputs lie tile by tile, at the beginning of the scratch memory.
@@ -81,6 +85,7 @@ def _multiply_rows(task, source, start, positions, weight, first, rows, scratch)
     lanes, depth, pitch, channel_pitch = task.lanes, task.channels, task.pitch, task.map_size
     row_pitch, panel, sums, stage = task.out_channels * task.kernel, task.panel_at, task.sums_at, task.stage_at
     tiles, width = (positions + FEW_MR - 1) // FEW_MR, FEW_VECTORS * lanes
+    # Sums lie position by position, so that a line of a stage has all rows, in whole tiles.
     stage_pitch = (rows + width - 1) // width * width
     # In whole blocks, whose last one would reach into the rows that are packed next.
     most = _NC // width * width
@@ -110,11 +115,13 @@ def _gather(task, source, start, lines, width, vectors, scratch):
     clear(scratch, stage, vectors * lanes)
     for c in range(channels):
         at = start + c * channel_pitch
+        # Without zeros around its rows, a part is one run of the map.
         if gap == 0:
             copy(source, at, scratch, stage, lines * width)
         else:
             for h in range(lines):
                 copy(source, at + h * width, scratch, stage + left + h * (width + gap), width)
+        # A tile's inputs of all channels lie together, so that the micro-kernel reads them one behind the other.
         done = 0
         for tile in range(tiles):
             now = vectors * (tile + 1) // tiles - done
@@ -128,6 +135,7 @@ def _make_exact(task, rows, lines, width, scratch):
     pitch, left, gap, sums = task.pitch, task.left, task.gap, task.sums_at
     for m in range(rows):
         at = sums + m * pitch
+        # Behind the products of the part's first row, or in front of them, there is one of zeros alone.
         zero = at if left else at + width
         # A sum of products with zero: NaN if one of the weights is not finite.
         if scratch[zero] != 0:
@@ -159,6 +167,7 @@ def gemm_col2im(tasks, thread):
         depth, rows, columns = part.depth, part.height, part.width
         at = sample_group * channels * size
         at += (depth.first_input * height + rows.first_input) * line + columns.first_input
+        # Only the first axis that is longer than 1 is divided, so that the rows of a part follow each other in the map.
         lines = (depth.end_input - depth.first_input) * (rows.end_input - rows.first_input)
         width = columns.end_input - columns.first_input
         positions = left + lines * (width + gap)
@@ -169,6 +178,7 @@ def gemm_col2im(tasks, thread):
         if few:
             _multiply_rows(task, source, at, positions, weight, row, count * kernel, scratch)
         else:
+            # Shares of the output channels in one part follow each other.
             if number // shares != gathered:
                 gathered = number // shares
                 _gather(task, source, at, lines, width, vectors, scratch)

@@ -68,11 +68,14 @@ def col2im_plan(geometry: Geometry, itemsize: int, threads: int) -> Col2imPlan:
     few = pixels <= lanes and out_channels * kernel >= few_tile.nr
     parts = _parts(geometry, out_channels * kernel, itemsize, ceil(threads / max(1, samples * groups)), few)
     reads = [transposed_reads(axis) for axis in axes]
+    # The zeros behind a row are those in front of the next one, so that one gap serves both.
     left, right = (0, 0) if few else _border(parts, reads[2])
     gap = max(left, right)
     most = left + int(_positions(parts, gap).max())
+    # An odd number of vectors, so that lines of different taps do not share sets of the cache.
     pitch = (ceil(most / lanes) | 1) * lanes
     least = few_tile.nr * 4 if few else max(rows_tile.mr, _LEAST_ROWS)
+    # Output channels are divided, too, but a share has rows enough to pay for the copy of its inputs.
     shares = max(1, min(out_channels, out_channels * kernel // least))
     # As few tasks as give every thread some, and whose sums fit.
     wanted = max(

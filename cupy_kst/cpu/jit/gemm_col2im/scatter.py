@@ -57,6 +57,7 @@ def _add_taps(task, arrays, part, lines, x, z_y, q_z, rows, scratch):
             continue
         for ty in range(classes[y].first_tap, classes[y].end_tap):
             shift_y = taps[ty].shift
+            # Rows that this tap reaches from inputs of the part.
             begin_y = max(q, first_y - shift_y)
             count = min(q + batch, end_y - shift_y) - begin_y
             if count <= 0:
@@ -72,6 +73,7 @@ def _add_taps(task, arrays, part, lines, x, z_y, q_z, rows, scratch):
                 added += 1
                 shift = taps[tx].shift
                 begin, end = low, high
+                # Without zeros between rows, what lies beside a row is of another one.
                 if not padded:
                     begin, end = max(low, first_x - shift), min(high, end_x - shift)
                 start = products + (of_row + taps[tx].element) * pitch + lead + begin + shift
@@ -112,6 +114,7 @@ def scatter(task, arrays, part, products, number, to, scratch):
     first_x, end_x = axes[2].first_class, axes[2].end_class
     step_z, step_y = axes[0].step, axes[1].step
     large_y, large_x = axes[1].large, axes[2].large
+    # Totals are of one class at a time, so that there is one line of them.
     totals = line + (end_x - first_x) * line_pitch
     for z in range(axes[0].first_class, axes[0].end_class):
         for q_z in range(classes[z].positions):
@@ -122,6 +125,7 @@ def scatter(task, arrays, part, products, number, to, scratch):
                 first = classes[y].first
                 q_first = max(0, (part.height.first_output - first + step_y - 1) // step_y)
                 q_end = min(classes[y].positions, (part.height.end_output - first + step_y - 1) // step_y)
+                # All rows of a slice are one line if there are zeros between them. Their outputs are set row by row.
                 batch = max(1, q_end - q_first) if padded else 1
                 for q in range(q_first, q_end, batch):
                     for x in range(first_x, end_x):

@@ -69,6 +69,7 @@ def im2col_plan(geometry: Geometry, lanes: int, threads: int) -> Im2colPlan:
     outputs, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
     size = prod(axis.large for axis in geometry.axes)
     batch = max(1, min(samples, isa.IM2COL_POSITIONS // outputs, isa.IM2COL_COLUMNS // (kernel * 2 * lanes)))
+    # The pitch is rounded up, so that the columns of so many samples may not fit after all.
     while batch > 1 and kernel * _pitch(batch * outputs, lanes) > isa.IM2COL_COLUMNS:
         batch -= 1
     # A box for each thread, where there are enough positions.
@@ -80,10 +81,12 @@ def im2col_plan(geometry: Geometry, lanes: int, threads: int) -> Im2colPlan:
     pitch = _pitch(batch * outputs, lanes)
     channels_at_once = min(channels, max(1, isa.IM2COL_COLUMNS // (kernel * pitch)))
     parts = max(1, min(ceil(out_channels / _LEAST_ROWS), ceil(threads / max(1, boxes * groups))))
+    # More parts than threads where the sums of all output channels would leave the second cache.
     parts = max(parts, ceil(out_channels / max(1, isa.IM2COL_SUMS // pitch)))
     # The last tile of rows has sums that are not of any.
     mr = isa.blocking().tiles[isa.WIDE][0]
     most = ceil(ceil(out_channels / parts) / mr) * mr
+    # In front there is room for a map, behind the zero that taps beyond the border read.
     columns = ceil((size + 1) / lanes) * lanes
     sums = columns + channels_at_once * kernel * pitch
     numbers = {

@@ -20,7 +20,8 @@ from ..channels_in_lanes import sum_by_channels
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..gather import gather
 from ..isa import CHANNELS, FEW, KC, ONE, WIDE, blocking
-from ..microkernel import RowWeights, TableInputs, micro_kernel, sizes
+from ..microkernel import micro_kernel, sizes
+from ..operands import RowWeights, TableInputs
 from ..transpose import transpose_lines
 from ..vector_ops import add, add_pairs, add_strided
 from .plan import TASK
@@ -63,6 +64,7 @@ def _multiply_tile(filling, now, inputs, weights, sums, depth, resume, weight_pi
     numbers, base = weights
     if filling == _ONE:
         _multiply_one(now, inputs, weights, sums, depth, resume, lanes)
+    # Numba compiles a call of one function, so that which tile is taken is a branch. It is taken once for KC products.
     elif weight_pitch:
         if filling == _WIDE:
             _wide_rows(now, inputs, (numbers, base, weight_pitch, rows), sums, depth, resume)
@@ -85,9 +87,11 @@ def _sum_positions(task, tables, box, row, weight, of_block, some, count, buffer
     filling, lanes, block_size, pitch = task.filling, task.lanes, task.block, task.weight_pitch
     per_row, batch, columns = task.classes_per_row, task.batch, task.columns
     first_place, vectors = box.first_place, box.places
+    # The next product's weight is the next number of a row, or behind those of a block's other channels.
     step = 1 if pitch else block_size
     most = _WIDE_VECTORS if filling == _WIDE else _FEW_VECTORS if filling == _FEW else vectors
     tiles = (vectors + most - 1) // most
+    # Classes differ in their taps. One that has no more products is left out, and the others go on.
     deepest = 0
     for c in range(row, row + per_row):
         deepest = max(deepest, classes[c].products)
@@ -95,15 +99,18 @@ def _sum_positions(task, tables, box, row, weight, of_block, some, count, buffer
     while begun < deepest or begun == 0:
         done = 0
         for tile in range(tiles):
+            # Tiles are as even as can be: one of a single vector would wait for each sum before it adds to it.
             now = vectors * (tile + 1) // tiles - done
             for b in range(some):
                 for c in range(per_row):
                     one = classes[row + c]
                     depth = min(_KC, one.products - begun)
+                    # A class without any products has sums of zero, which become the bias.
                     if depth <= 0 and begun > 0:
                         continue
                     inputs = buffer, 0, places, first_place + done, offsets, one.first_offset + begun
                     weights = numbers, weight + b * of_block + (one.first_weight + begun) * step
+                    # Sums lie class by class, then block by block, and channel by channel.
                     to = sums, (c * batch + b) * block_size * columns + done * lanes, columns
                     rows = min(block_size, count - b * block_size)
                     _multiply_tile(filling, now, inputs, weights, to, depth, begun > 0, pitch, rows, lanes)
@@ -118,6 +125,7 @@ def _sum_channels(task, tables, box, row, weight, buffer, sums):
     lanes, block_size, columns = task.lanes, task.block, task.columns
     per_row, of_class = task.classes_per_row, task.batch * task.block * task.columns
     first_place, count = box.first_place, box.places
+    # Sums position by position have room behind those of all classes.
     scratch = per_row * of_class
     for c in range(per_row):
         depth, first, at = classes[row + c].products, classes[row + c].first_offset, classes[row + c].first_weight
@@ -136,6 +144,7 @@ def _write(task, axes, box, row, classes, first, count, bias, out, sums):
     """Add the bias to the sums of `count` output channels, and set the outputs of all classes of the last axis."""
     all_channels, columns, per_row = task.groups * task.out_channels, task.columns, task.classes_per_row
     of_class = task.batch * task.block * columns
+    # A class may have a position less than others along an axis: boxes are of the largest.
     depth = min(box.depth, row.depth_positions - box.first_depth)
     height = min(box.height, row.height_positions - box.first_height)
     width, first_w = box.width, box.first_width
@@ -154,6 +163,8 @@ def _write(task, axes, box, row, classes, first, count, bias, out, sums):
                     at_h = row.first_height + (box.first_height + h) * step_h
                     to = (plane * outputs_h + at_h) * outputs_w + first_w * step
                     start = m * columns + n * sample_sums + d * slice_sums + h * row_sums
+                    # Outputs of two classes are interleaved in registers. Written class by class, each cache line would
+                    # be read and written twice.
                     if per_row == 2 and step == 2:
                         whole = min(width, classes[first_class].positions - first_w)
                         pairs = max(0, min(width, classes[first_class + 1].positions - first_w))
@@ -194,12 +205,14 @@ def implicit_gemm(tasks, thread):
             return
         part, group = number % parts, number // parts % groups
         box = boxes[number // parts // groups]
+        # Tasks of a box follow each other, so that mostly the thread has its copy already.
         if number // parts != copied:
             copied = number // parts
             gather(
                 arrays.source, group * inputs, channels, task.gather, axes, arrays.phases, box,
                 box.first_sample, box.samples, buffer, spans,
             )  # fmt: skip
+        # Parts of the output channels are as even as blocks allow.
         end = (part + 1) * blocks // parts
         for block in range(part * blocks // parts, end, batch):
             some = min(batch, end - block)
@@ -207,6 +220,7 @@ def implicit_gemm(tasks, thread):
             count = min(some * block_size, out_channels - block * block_size)
             for r in range(of_rows):
                 row = rows[r]
+                # A row that has no position in this box is made in others.
                 if row.depth_positions <= box.first_depth or row.height_positions <= box.first_height:
                     continue
                 if filling == _CHANNELS:

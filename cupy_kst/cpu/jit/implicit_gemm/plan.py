@@ -125,10 +125,12 @@ def plan(geometry: Geometry, tile: RegisterTile, itemsize: int, least: int) -> P
     box = box_size(axes, samples, channels * phases, tile, itemsize, least, most)
     extents = [length + axis.halo for length, axis in zip(box[1:], axes, strict=True)]
     phase_size = prod(extents)
+    # A product reads the same place of channel after channel: a power of two apart, they would share a set of a cache.
     channel_size = odd_lines(phase_size * phases, itemsize)
     layout = _Layout(tile, axes, extents, channels * channel_size)
     boxes, places = layout.boxes(box, samples)
     blocks = ceil(out_channels / tile.block)
+    # Another thread that makes a part of the channels copies the box as well: there are parts where boxes are few.
     parts = min(blocks, ceil(_TASKS / max(1, len(boxes) * groups)))
     taps = _taps(axes, extents, phase_size)
     products = len(taps.offsets) * channels
@@ -256,6 +258,7 @@ def _taps(axes: tuple[AxisReads, AxisReads, AxisReads], extents: list[int], phas
             strict=True,
         )
     )
+    # Two axes are crossed at a time. The order of taps along an axis is that of the packed weight.
     counts, of_depth, of_height = crossed(depth.counts, height.counts, *_pairs(depth.counts, height.counts))
     counts, of_both, of_width = crossed(counts, width.counts, *_pairs(counts, width.counts))
     of_depth, of_height = of_depth[of_both], of_height[of_both]

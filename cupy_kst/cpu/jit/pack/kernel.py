@@ -44,6 +44,7 @@ def _pack_squares(task, arrays, start, full, first, scratch):
     for c in range(0, channels, batch):
         run = min(batch, channels - c) * kernel
         row = start + c * in_stride
+        # The weight of a transposed convolution has the filters of neighbouring output channels side by side.
         if out_stride == kernel:
             prefetch(weight, row + in_stride, full * kernel)
             copy(weight, row, scratch, 0, full * kernel)
@@ -54,6 +55,7 @@ def _pack_squares(task, arrays, start, full, first, scratch):
         # Never written to an output, but what memory held may be slow to multiply.
         clear(scratch, full * run, (block - full) * run)
         transpose_lines(scratch, 0, run, transposed, pitch, block, run, lanes)
+        # A line of the transposed run is one filter element of all output channels of the block.
         for i in range(0, run, kernel):
             for e in range(count):
                 to = first + elements[e].first + (c + i // kernel) * elements[e].step

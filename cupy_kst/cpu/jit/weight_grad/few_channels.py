@@ -36,6 +36,7 @@ def _list_vectors(task, axes, box, places, starts, counts):
     vectors = 0
     for n in range(box.samples):
         for d in range(box.depth):
+            # Vectors begin anew at each row: behind it the small map has the next row, and the copy the halo.
             for h in range(box.height):
                 place = n * sample_size + (d * extent + h) * pitch
                 start = (box.first_sample + n) * sample_stride + (box.first_depth + d) * plane
@@ -52,6 +53,7 @@ def _sum(task, maps, lists, begin, vectors, offsets, elements, sums, resume):
     small, origin, pitch, buffer = maps
     places, starts, counts = lists
     channels, lanes, some = task.small_channels, task.lanes, (counts, begin, vectors)
+    # A few filter elements at a time, whose sums fit the registers with those of all channels.
     for e in range(0, elements, _TAPS):
         last = min(_TAPS, elements - e) - 1
         large = buffer, places, offsets, e, last
@@ -65,6 +67,7 @@ def _write(task, out, row, channel, elements, sums):
     for m in range(channels):
         to = ((row + m) * columns + channel) * taps
         for e in range(elements):
+            # Sums lie by groups of filter elements, then by channels, as the micro-kernel stores them.
             at = ((e // _TAPS * channels + m) * _TAPS + e % _TAPS) * lanes
             total = sums[at]
             for lane in range(1, lanes):
@@ -107,6 +110,7 @@ def correlate_few(tasks, thread):
                 box.first_sample, box.samples, buffer, spans,
             )  # fmt: skip
             vectors = _list_vectors(task, axes, box, places, starts, counts)
+            # A chain is of CHAIN vectors, and each lane adds up one product of each.
             for v in range(0, vectors, _CHAIN):
                 if chains == _CHAIN:
                     if added > 0:

@@ -20,7 +20,8 @@ from ..cache import inlined, inner
 from ..entry import EntryPoint, address_of, array_at, task_at, unpacker
 from ..gather import gather
 from ..isa import GRADIENT_KC, GRADIENT_LINE, blocking
-from ..microkernel import TableInputs, micro_kernel
+from ..microkernel import micro_kernel
+from ..operands import TableInputs
 from ..transpose import transpose_lines
 from ..vector_ops import accumulate, clear, copy
 from .plan import TASK
@@ -49,10 +50,12 @@ def _gather_channels(small, origin, count, sample_stride, axes, box, first, some
     if run == plane:
         depth, run = 1, depth * run
     origin += box.first_sample * sample_stride + box.first_depth * plane + box.first_height * line + box.first_width
+    # Divisions once for a piece, and then counting: the next run may be in the next row, slice or sample.
     runs, begun = first // run, first % run
     first_n, first_d, first_h = runs // height // depth, runs // height % depth, runs % height
     for m in range(lanes):
         to = lines + m * _LINE
+        # Lanes without a channel are zeros, whose sums nobody reads.
         if m >= count:
             clear(sums, to, some)
             continue
@@ -94,6 +97,7 @@ def _add_box(task, arrays, tables, box, group, channel, count, blocks, buffer, s
         some = min(width, channels - block * width)
         wide = (some + lanes - 1) // lanes * lanes
         origin = (group * channels + block * width) * of_small
+        # So few positions that their vectors of channels stay in the first cache while all filter elements meet them.
         for k in range(0, positions, _KC):
             deep = min(_KC, positions - k)
             for lane in range(0, wide, lanes):
@@ -147,6 +151,7 @@ def correlate(tasks, thread):
         for b in range(share * of_boxes // shares, (share + 1) * of_boxes // shares):
             box = boxes[b]
             more = (box.places + _KC - 1) // _KC
+            # Sums of CHAIN chains go to the totals before a box whose chains would be too many.
             if chains > 0 and chains + more > _CHAIN:
                 if added > 0:
                     accumulate(sums, 0, sums, totals, size)

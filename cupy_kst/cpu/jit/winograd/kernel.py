@@ -38,6 +38,7 @@ def _gather_channels(task, arrays, box, sample, origin, scratch, spans):
     channels, lanes, size, axes = task.channels, task.lanes, task.map_size, arrays.axes
     line_pitch, to, pitch = task.line_pitch, task.stage_at, task.pitch
     positions = axes[0].extent * axes[1].extent * axes[2].extent
+    # As many channels as a vector has lanes, so that squares are transposed in registers.
     for c in range(0, channels, lanes):
         some = min(lanes, channels - c)
         gather(arrays.source, origin + c * size, some, task.gather, axes, arrays.phases, box, sample, 1, scratch, spans)
@@ -55,6 +56,7 @@ def _transform_axis(one, kinds, start, to, scratch):
         begin, step, apart = kind.start, kind.step, kind.apart
         for o in range(outer):
             for t in range(tiles):
+                # A line is all that lies inside of this axis: the channels of a position, or those of whole rows.
                 line = start + (o * size + begin + t * step) * inner_size
                 into = to + ((k * outer + o) * tiles + t) * inner_size
                 if apart:
@@ -82,6 +84,7 @@ def _multiply(task, tables, box, first, weight, scratch):
     for p in range(task.points_of_slice):
         begin, products = points[first + p].first_product, points[first + p].products
         at = task.sums_at + p * plane
+        # A point without products is of a class without taps, whose outputs are the bias.
         if products == 0:
             clear(scratch, at, count * block_size)
         # The inputs of a point's products follow each other in the table of offsets, as their weights do.
@@ -109,6 +112,8 @@ def _write(task, arrays, box, sums, channel, count, to, scratch):
         for i in range(0, contiguous, run_length):
             some = min(run_length, contiguous - i)
             for c in range(0, count, lanes):
+                # A square is of as many outputs as lanes. Neighbouring outputs are of different classes and tiles,
+                # so that a table tells where the first sum of each is.
                 for j in range(0, some, lanes):
                     first, into = first_output + r + i + j, transposed + c * run_length + j
                     if terms == 2:
@@ -130,12 +135,14 @@ def _write_box(task, arrays, box, slice_, group, block, counter, scratch):
     plane_size, map_size, sums = task.out_height * task.out_width, task.out_size, task.sums_at
     count, channel = min(block_size, out_channels - block * block_size), group * out_channels + block * block_size
     slices, of_slice = box.slices, box.slice_places * block_size
+    # Slices of outputs are the positions of a class along the depth.
     for each in range(box.samples * slices):
         n, q = box.first_sample + each // slices, box.first_slice + each % slices
         if q >= slice_.positions:
             continue
         of_channel = (n * groups * out_channels + channel) * map_size
         to = of_channel + (slice_.first + q * slice_.step) * plane_size
+        # Several threads may store this. It is the same number.
         if not _write(task, arrays, box, sums + each * of_slice, channel, count, to, scratch):
             store(counter + _OVERFLOWED, 1)
 

@@ -1,6 +1,6 @@
 """Minimal filtering along one axis: F(2,2), two outputs of a filter of two taps by three products in place of four.
 
-Of inputs ``d0, d1, d2`` and taps ``g0, g1`` the outputs ``d0*g0 + d1*g1`` and ``d1*g0 + d2*g1`` are sums of the first
+Outputs ``d0*g0 + d1*g1`` and ``d1*g0 + d2*g1`` of inputs ``d0, d1, d2`` and taps ``g0, g1`` are sums of the first
 two and of the last two of ::
 
     (d0 - d1)*g0    d1*(g0 + g1)    (d1 - d2)*(-g1)

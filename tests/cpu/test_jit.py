@@ -18,7 +18,7 @@ from cupy_kst.cpu import reference
 from cupy_kst.testing import check
 from tests.support.skips import need_compiled
 
-from .compiled_calls import poisoned, several_threads
+from .jit_calls import poisoned, several_threads
 
 need_compiled()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.skips import need_compiled
 
-from .compiled_forms import (
+from .jit_forms import (
     LANES,
     TILES,
     Form,

@@ -254,7 +254,7 @@ def met(form: Form) -> set[str]:
     with form.chosen(), small_parts():
         for layer in form.layers:
             for name, (length, part) in form.divisions(layer.geometry(form.op)).items():
-                # Of tasks the number is given, of others the size.
+                # A division into tasks gives their number, others the size of a part.
                 if 1 < part < length and length % part:
                     found.add(name)
     return found
