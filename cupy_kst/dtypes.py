@@ -63,7 +63,7 @@ DTYPES: dict[str, DType] = {
 
 
 def supported(dtype: Any) -> DType:
-    """Return the element type of a NumPy dtype of any byte order, or raise a TypeError that lists those there are."""
+    """Return the element type of a NumPy dtype of any byte order, or raise a TypeError that lists the dtypes."""
     try:
         # To NumPy None is float64.
         element = dtype if dtype is None else np.dtype(dtype)

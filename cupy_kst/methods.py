@@ -182,7 +182,7 @@ def methods(op: str | None = None) -> dict[str, Method]:
     Raises
     ------
     ValueError
-        If there is no such operation; the message lists those there are.
+        If there is no such operation; the message lists the operations.
 
     Examples
     --------

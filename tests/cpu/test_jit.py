@@ -96,7 +96,7 @@ def _conv_weight(
     return _correlate(geometry, grad_output, input)
 
 
-def _fold(
+def _col2im(
     input: Any, weight: Any, bias: Any, stride: Any, padding: Any, output_padding: Any, groups: int, dilation: Any
 ) -> Any:
     geometry = Geometry.conv_transpose(input.shape, weight.shape, stride, padding, output_padding, groups, dilation)
@@ -105,7 +105,7 @@ def _fold(
     return out
 
 
-def _rows(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def _conv_unpacked(input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     geometry = Geometry.conv(input.shape, weight.shape, stride, padding, dilation, groups)
     out = np.full(geometry.output_shape, np.nan, input.dtype)
     engine.conv_unpacked(geometry, input, weight, bias, out)
@@ -138,17 +138,17 @@ def test_equals_the_definition_in_small_boxes(op: Any) -> None:
     _check(_FUNCTIONS[op], op=op, max_elements=2000)
 
 
-def test_a_fold_equals_the_definition() -> None:
-    _check(_fold, op="conv_transpose", dtypes=_DTYPES)
+def test_col2im_equals_the_definition() -> None:
+    _check(_col2im, op="conv_transpose", dtypes=_DTYPES)
 
 
 @pytest.mark.long
-def test_a_fold_equals_the_definition_with_many_channels() -> None:
+def test_col2im_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
-    _check(_fold, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
+    _check(_col2im, op="conv_transpose", dtypes=_DTYPES, ranks=(1, 2), **limits)
 
 
-def test_a_fold_has_as_many_biases_as_outputs() -> None:
+def test_col2im_has_as_many_biases_as_outputs() -> None:
     """The gradient of a convolution's input has those that the convolution reads."""
     geometry = Geometry.conv((1, 40, 2), (1, 40, 1), 2, 1)
     out = np.full((1, 40, 2), np.nan, "f4")
@@ -170,47 +170,47 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_small_parts", "several_threads")
-def test_a_fold_equals_the_definition_in_small_parts() -> None:
-    _check(_fold, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
+def test_col2im_equals_the_definition_in_small_parts() -> None:
+    _check(_col2im, op="conv_transpose", dtypes=_DTYPES, max_elements=2000)
 
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding): positions in lanes, and rows in lanes.
-_FOLDS = [(1, 300, 70, 1, 9, 5, 2, 2), (3, 300, 70, 1, 4, 4, 2, 1), (2, 40, 6, 2, 21, 3, 2, 0)]
+_COL2IM = [(1, 300, 70, 1, 9, 5, 2, 2), (3, 300, 70, 1, 4, 4, 2, 1), (2, 40, 6, 2, 21, 3, 2, 0)]
 
 
-@pytest.mark.long(but=lambda case, dtype: case == _FOLDS[2] or (case == _FOLDS[0] and dtype == "float32"))
+@pytest.mark.long(but=lambda case, dtype: case == _COL2IM[2] or (case == _COL2IM[0] and dtype == "float32"))
 @pytest.mark.parametrize("dtype", _DTYPES)
-@pytest.mark.parametrize("case", _FOLDS)
-def test_deep_sums_of_a_fold_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
+@pytest.mark.parametrize("case", _COL2IM)
+def test_deep_sums_of_col2im_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
     _, input, weight, bias = _drawn(case, dtype)
     *_, groups, _, _, stride, padding = case
     expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
-    np.testing.assert_array_equal(_fold(input, weight, bias, stride, padding, 0, groups, 1), expected)
+    np.testing.assert_array_equal(_col2im(input, weight, bias, stride, padding, 0, groups, 1), expected)
 
 
 @pytest.mark.usefixtures("several_threads")
-@pytest.mark.parametrize("case", _FOLDS)
-def test_a_fold_has_the_same_bits_from_any_number_of_threads(
+@pytest.mark.parametrize("case", _COL2IM)
+def test_col2im_has_the_same_bits_from_any_number_of_threads(
     case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, input, weight, bias = _drawn(case)
     *_, groups, _, _, stride, padding = case
     args = (input * np.float32(np.pi), weight * np.float32(np.pi), bias, stride, padding, 0, groups, 1)
-    several = [_fold(*args) for _ in range(5)]
+    several = [_col2im(*args) for _ in range(5)]
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
-    alone = _fold(*args)
+    alone = _col2im(*args)
     assert all(np.array_equal(each, alone) for each in several)
 
 
-@pytest.mark.long(but=lambda case: case == _FOLDS[2])
-@pytest.mark.parametrize("case", _FOLDS)
-def test_what_is_not_finite_reaches_from_a_fold_what_it_touches(case: tuple[int, ...]) -> None:
+@pytest.mark.long(but=lambda case: case == _COL2IM[2])
+@pytest.mark.parametrize("case", _COL2IM)
+def test_what_is_not_finite_reaches_by_col2im_what_it_touches(case: tuple[int, ...]) -> None:
     _, input, weight, bias = _drawn(case)
     *_, groups, _, _, stride, padding = case
     weight[3, 1, 0, 2], weight[17, 0, 1, 0], input[0, 5, 1, 1] = np.inf, np.nan, -np.inf
     with np.errstate(all="ignore"):
         expected = reference.conv_transpose(input, weight, bias, stride, padding, groups=groups)
-    found = _fold(input, weight, bias, stride, padding, 0, groups, 1)
+    found = _col2im(input, weight, bias, stride, padding, 0, groups, 1)
     assert not np.isfinite(expected).all() and np.isfinite(expected).any()
     np.testing.assert_array_equal(found, expected)
 
@@ -232,15 +232,15 @@ def _gathered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("_gathered")
-def test_a_convolution_by_rows_equals_the_definition() -> None:
-    _check(_rows, op="conv", dtypes=_DTYPES)
+def test_an_unpacked_convolution_equals_the_definition() -> None:
+    _check(_conv_unpacked, op="conv", dtypes=_DTYPES)
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("_gathered")
-def test_a_convolution_by_rows_equals_the_definition_with_many_channels() -> None:
+def test_an_unpacked_convolution_equals_the_definition_with_many_channels() -> None:
     limits = {"max_channels": 150, "max_kernel": 3, "max_elements": 3000}
-    _check(_rows, op="conv", dtypes=_DTYPES, ranks=(1, 2), **limits)
+    _check(_conv_unpacked, op="conv", dtypes=_DTYPES, ranks=(1, 2), **limits)
 
 
 @pytest.fixture
@@ -256,12 +256,12 @@ def _small_columns(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_small_boxes", "_small_columns", "several_threads", "_gathered")
-def test_a_convolution_by_rows_equals_the_definition_in_small_parts() -> None:
-    _check(_rows, op="conv", dtypes=_DTYPES, max_elements=2000)
+def test_an_unpacked_convolution_equals_the_definition_in_small_parts() -> None:
+    _check(_conv_unpacked, op="conv", dtypes=_DTYPES, max_elements=2000)
 
 
 # (samples, channels, out_channels, groups, size, kernel, stride, padding)
-_ROWS = [
+_UNPACKED = [
     (3, 70, 300, 1, 9, 5, 2, 2),
     (16, 7, 45, 1, 4, 4, 2, 1),
     (5, 6, 40, 2, 21, 3, 2, 0),
@@ -272,39 +272,39 @@ _ROWS = [
 @pytest.mark.long(but=lambda dtype: dtype == "float32")
 @pytest.mark.usefixtures("_gathered")
 @pytest.mark.parametrize("dtype", _DTYPES)
-@pytest.mark.parametrize("case", _ROWS)
-def test_deep_sums_of_a_convolution_by_rows_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
-    input, weight, bias, options = _drawn_rows(case, dtype)
+@pytest.mark.parametrize("case", _UNPACKED)
+def test_deep_sums_of_an_unpacked_convolution_equal_the_definition(case: tuple[int, ...], dtype: str) -> None:
+    input, weight, bias, options = _drawn_unpacked(case, dtype)
     expected = reference.conv(input, weight, bias, **options)
-    np.testing.assert_array_equal(_rows(input, weight, bias, **options), expected)
+    np.testing.assert_array_equal(_conv_unpacked(input, weight, bias, **options), expected)
 
 
 @pytest.mark.usefixtures("several_threads", "_gathered")
-@pytest.mark.parametrize("case", _ROWS)
-def test_a_convolution_by_rows_has_the_same_bits_from_any_number_of_threads(
+@pytest.mark.parametrize("case", _UNPACKED)
+def test_an_unpacked_convolution_has_the_same_bits_from_any_number_of_threads(
     case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    input, weight, bias, options = _drawn_rows(case)
+    input, weight, bias, options = _drawn_unpacked(case)
     input, weight = (each * np.float32(np.pi) for each in (input, weight))
-    several = [_rows(input, weight, bias, **options) for _ in range(5)]
+    several = [_conv_unpacked(input, weight, bias, **options) for _ in range(5)]
     monkeypatch.setenv("CUPY_KST_THREADS", "1")
-    alone = _rows(input, weight, bias, **options)
+    alone = _conv_unpacked(input, weight, bias, **options)
     assert all(np.array_equal(each, alone) for each in several)
 
 
 @pytest.mark.usefixtures("_gathered")
 def test_a_weight_that_is_not_finite_reaches_all_outputs_of_its_channel() -> None:
     """By this `cpu.run` knows it."""
-    input, weight, bias, options = _drawn_rows((2, 6, 9, 1, 5, 3, 2, 1))
+    input, weight, bias, options = _drawn_unpacked((2, 6, 9, 1, 5, 3, 2, 1))
     weight[4, 2, 0, 1] = np.inf
-    found = _rows(input, weight, bias, **options)
+    found = _conv_unpacked(input, weight, bias, **options)
     assert not np.isfinite(found[:, 4]).any()
     weight[4, 2, 0, 1] = 0
     expected = reference.conv(input, weight, bias, **options)
     np.testing.assert_array_equal(np.delete(found, 4, 1), np.delete(expected, 4, 1))
 
 
-def _drawn_rows(case: tuple[int, ...], dtype: str = "float32") -> tuple[Any, Any, Any, dict[str, int]]:
+def _drawn_unpacked(case: tuple[int, ...], dtype: str = "float32") -> tuple[Any, Any, Any, dict[str, int]]:
     samples, channels, out_channels, groups, size, kernel, stride, padding = case
     generator = np.random.default_rng(0)
     shapes = (samples, channels, size, size), (out_channels, channels // groups, kernel, kernel), (out_channels,)

@@ -17,7 +17,7 @@ _MOST_HELPERS = 255
 
 
 def count() -> int:
-    """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else those there are."""
+    """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else all processors."""
     for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
         # OpenMP takes a list as well, whose first number is for the outermost loops.
         value = os.environ.get(name, "").partition(",")[0].strip()
