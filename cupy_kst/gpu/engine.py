@@ -148,7 +148,7 @@ class Engine:
         Parameters
         ----------
         problem, choice
-            What is computed, and how. Without a form a call takes the tuned one, or the one that `gpu/choice.py`
+            What is computed, and how. Without a form a call takes the tuned one, or the one that `select.cost_model`
             estimates to be fastest.
         arrays : mapping of str to array
             The "small" and the "large" map, the "weight" and the "bias", which may be None or missing; all are
