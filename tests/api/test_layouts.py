@@ -186,6 +186,7 @@ def test_a_whole_shape_with_its_channels_last() -> None:
             conv_transpose2d(x, w, stride=2, output_size=size, data_format="channels_last")
 
 
+@pytest.mark.long(but=lambda data_format: data_format == "channels_last")
 @pytest.mark.parametrize("data_format", FORMATS)
 def test_output_size_of_prepared_weights_on_a_gpu(data_format: Any, emulated: FakeCuPy) -> None:
     right = conv_transpose2d(X, W, stride=2, output_size=(12, 9))

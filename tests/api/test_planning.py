@@ -30,6 +30,7 @@ from cupy_kst.methods import METHODS, Operation, Role
 from cupy_kst.problem import Choice
 from tests.support.problems import problem_of
 from tests.support.skips import need_compiled
+from tests.support.turns import has_turn
 
 Sizes = tuple[tuple[int, ...], tuple[int, ...], int | tuple[int, ...], int]
 
@@ -126,6 +127,7 @@ def _arrays(geometry: Geometry, operation: Operation) -> dict[Role, Any]:
     return {role: np.ones(shapes[role], "f4") for role in ("small", "large", "weight")}
 
 
+@pytest.mark.long(but=lambda method, form, name: has_turn(((method, form), _FORMS), (name, _GEOMETRIES)))
 @pytest.mark.parametrize("name", _GEOMETRIES)
 @pytest.mark.parametrize(("method", "form"), _FORMS, ids=map("/".join, _FORMS))
 def test_a_call_on_the_cpu(method: str, form: str, name: str) -> None:
@@ -144,6 +146,7 @@ def test_a_call_on_the_cpu(method: str, form: str, name: str) -> None:
     _assert_linear(make)
 
 
+@pytest.mark.long(but=lambda method, name: has_turn((method, REGISTRY), (name, _GEOMETRIES)))
 @pytest.mark.parametrize("name", _GEOMETRIES)
 @pytest.mark.parametrize("method", REGISTRY)
 def test_a_plan_for_a_gpu(method: str, name: str) -> None:
@@ -156,6 +159,7 @@ def test_a_plan_for_a_gpu(method: str, name: str) -> None:
     _assert_linear(make)
 
 
+@pytest.mark.long(but=lambda name, form: name == "taps" or form is None)
 @pytest.mark.parametrize("form", [None, "jit_implicit_gemm", "jit_winograd", "numpy_im2col"])
 @pytest.mark.parametrize(
     ("op", "name"), [*product(["conv_transpose", "conv_input"], _TRANSPOSED), *product(["conv"], _CONV)]

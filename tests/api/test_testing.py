@@ -66,6 +66,7 @@ def _per_group(case: Case) -> tuple[int, int]:
     return case.weight_shape[0] // case.groups, case.weight_shape[1]
 
 
+@pytest.mark.long(but=lambda wanted: list(WANTED).index(wanted) % 4 == 0)
 @pytest.mark.parametrize("wanted", WANTED)
 def test_cases_have_what_faults_hide_in(wanted: str) -> None:
     find(cases(), WANTED[wanted], settings=SEARCH)
@@ -154,6 +155,7 @@ def test_arrays_have_the_shapes_and_the_dtype_of_their_case(case: Case, data) ->
         assert bias is None or bias.shape == _geometry(case).output_shape[-case.rank - 1 : -case.rank]
 
 
+@pytest.mark.long
 def test_cases_of_bfloat16_sum_no_more_than_it_can_hold() -> None:
     # About every fifth of these cases in float32 sums as much; no filter does so by itself.
     cubes = {"ranks": (3,), "batches": (1,), "max_groups": 1, "max_dilation": 1, "max_stride": 1, "max_kernel": 6}
@@ -219,6 +221,7 @@ def test_a_conjugated_weight_is_found_and_shown() -> None:
     exec(program, {"conjugated": right})
 
 
+@pytest.mark.long
 def test_bfloat16_is_shown_by_a_program_that_runs() -> None:
     def negative(*call):
         return -right(*call)
@@ -234,6 +237,7 @@ def test_bfloat16_is_shown_by_a_program_that_runs() -> None:
     assert "AssertionError: got" in ran.stderr
 
 
+@pytest.mark.long
 def test_an_exception_is_a_failure_with_its_text() -> None:
     with pytest.raises(AssertionError, match="it raises IndexError: negative offset"):
         check(FAULTS["raises_where_pads_exceed_the_filter"])
@@ -249,6 +253,7 @@ def test_nan_is_a_failure() -> None:
         check(lambda *call: right(*call) * np.nan)
 
 
+@pytest.mark.long
 def test_the_program_runs_by_itself_for_a_function_that_can_be_imported(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(
         "from cupy_kst.cpu import reference\n"
@@ -266,6 +271,7 @@ def test_the_program_runs_by_itself_for_a_function_that_can_be_imported(tmp_path
     assert "AssertionError: got" in ran.stderr
 
 
+@pytest.mark.long
 def test_cases_that_raise_not_implemented_are_passed_over() -> None:
     def no_groups(input, weight, bias, stride, padding, output_padding, groups, dilation):
         if groups > 1:
@@ -301,6 +307,7 @@ def test_a_function_that_is_wrong_now_and_then_is_called_so() -> None:
         check(flaky)
 
 
+@pytest.mark.long
 def test_a_function_that_changes_its_inputs_does_not_change_the_report() -> None:
     def doubled(input, weight, bias, *options):
         result = 2 * right(input, weight, bias, *options)

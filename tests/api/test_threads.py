@@ -76,6 +76,7 @@ def test_one_prepared_weight_serves_all_threads_while_it_is_updated() -> None:
     together(call)
 
 
+@pytest.mark.long(but=lambda method: method == "ks_deconv")
 @pytest.mark.parametrize("method", ["unified", "ks_deconv"])
 def test_a_text_is_compiled_once_for_all_threads(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     emulator.require()

@@ -89,6 +89,7 @@ def test_each_source_is_in_the_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyP
         source.write_bytes(text)
 
 
+@pytest.mark.long
 def test_only_entry_points_are_kept(_copy: Path) -> None:
     _run(_copy)
     assert {name.partition(".")[2].rpartition("_")[0] for name in _kept(_copy)} == {*("combine", "lead", "serve")}

@@ -20,6 +20,7 @@ from cupy_kst.cpu import jit
 from cupy_kst.dtypes import DTYPES
 from cupy_kst.methods import OPERATION_OF, Op
 from cupy_kst.testing import Case, real_arrays
+from tests.support.turns import has_turn
 
 Array = NDArray[Any]
 
@@ -82,6 +83,7 @@ def calls(op: Op, rank: int, kind: str, dtype: str, batch: tuple[int, ...]) -> C
     return lambda **more: getattr(cupy_kst, f"{base}{rank}d")(x, weight, bias, **options, **more)
 
 
+@pytest.mark.long(but=lambda op, dtype: has_turn((op, OPERATION_OF), (dtype, DTYPES)))
 @every_dtype
 @pytest.mark.parametrize("op", OPERATION_OF)
 def test_every_method(op: Op, dtype: str) -> None:

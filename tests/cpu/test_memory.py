@@ -26,6 +26,7 @@ from tests.support.checkout import ROOT
 from tests.support.engines import PUBLIC
 from tests.support.problems import problem_of
 from tests.support.skips import need_compiled
+from tests.support.turns import has_turn
 
 # Maps of 30 to 70 MB, several times what gathering in blocks takes.
 LARGE = {
@@ -52,6 +53,7 @@ def peak_beside_output(call: Callable[[], Any]) -> int:
     return peak
 
 
+@pytest.mark.long(but=lambda name: list(LARGE).index(name) % 2 == 0)
 @pytest.mark.parametrize("name", LARGE)
 def test_no_zero_inserted_map_is_built(name: str) -> None:
     input_shape, weight_shape, options = LARGE[name]
@@ -171,7 +173,7 @@ def check_peak(call: Callable[[], Any], said: int, itemsize: int, about: object)
         assert peak >= said / 2, about
 
 
-@pytest.mark.long(but=lambda name: list(SHAPES).index(name) % 2 == 0)
+@pytest.mark.long(but=lambda name, method: list(SHAPES).index(name) % 4 == list(cpu.FORMS).index(method) % 4)
 @pytest.mark.usefixtures("_nothing_held")
 @pytest.mark.parametrize("method", cpu.FORMS)
 @pytest.mark.parametrize("name", SHAPES)
@@ -197,6 +199,7 @@ def test_the_memory_of_a_form_is_what_it_says(name: str, method: str) -> None:
                 check_peak(call, said.workspace_bytes, dtype.compute.itemsize, about)
 
 
+@pytest.mark.long(but=lambda method: method in ("segregated", "sk_dilated"))
 @pytest.mark.usefixtures("_nothing_held")
 @pytest.mark.parametrize(
     ("method", "form", "input_shape", "weight_shape", "stride"),
@@ -219,6 +222,9 @@ def test_sums_that_are_made_in_parts_are_told(
     check_peak(partial(cpu.run, problem, choice, arrays), said.workspace_bytes, 4, said)
 
 
+MEMORY_DTYPES = ("float32", "bfloat16", ">f8", "complex64")
+
+
 def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
     """Return what the public function of an operation makes of an input, a weight and the gradient of the output."""
     x, weight, gradient = arrays["input"], arrays["weight"], arrays["output"]
@@ -229,9 +235,10 @@ def call_of(op: Op, rank: int, arrays: dict[str, Any], **options: Any) -> Any:
     return getattr(grad, f"{name}{rank}d_{of}")(*given, gradient, **options)
 
 
+@pytest.mark.long(but=lambda op, dtype: has_turn((op, get_args(Op)), (dtype, MEMORY_DTYPES)))
 @pytest.mark.usefixtures("_nothing_held")
 @pytest.mark.parametrize("op", get_args(Op))
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", ">f8", "complex64"])
+@pytest.mark.parametrize("dtype", MEMORY_DTYPES)
 def test_costs_and_calls_agree_on_the_memory(op: Op, dtype: str) -> None:
     """The arrays are contiguous, of the dtype and of either format; copies and conjugates count."""
     input_shape, weight_shape, options = SHAPES["a volume"]

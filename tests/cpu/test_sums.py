@@ -157,6 +157,7 @@ def line_of(numbers: Array, data_format: str) -> Array:
     return numbers.reshape((1, 1, -1) if data_format == "channels_first" else (1, -1, 1))
 
 
+@pytest.mark.long(but=lambda dtype: dtype in ("float32", "bfloat16", "complex128"))
 @every_dtype
 def test_every_operation_on_many_terms(dtype: str) -> None:
     one = ones((MANY,), dtype)

@@ -93,6 +93,7 @@ extern "C" __global__ void k(int* y) {
         run(Emulator("tsan"), text.replace("OTHER", "t ^ 32"), ONE, (64, 1, 1), y)
 
 
+@pytest.mark.long(but=lambda bug, kind: list(BUGS).index(bug) % 3 == 0 and kind == bug.builds[0])
 @pytest.mark.parametrize(
     ("bug", "kind"), [pytest.param(bug, kind, id=f"{bug.name}-{kind}") for bug in BUGS for kind in bug.builds]
 )

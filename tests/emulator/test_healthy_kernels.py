@@ -375,6 +375,7 @@ def test_what_a_kernel_prints(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "thread 0\nthread 1\n"
 
 
+@pytest.mark.long
 def test_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPY_KST_EMULATOR_CACHE", str(tmp_path))
     text = 'extern "C" __global__ void k() {}'
@@ -384,7 +385,7 @@ def test_programs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert Emulator().compile(text, "k") == first
 
 
-@pytest.mark.long(but=lambda kind: kind == "asan")
+@pytest.mark.long
 @every_build
 def test_a_program_serves_every_checkout_with_the_same_files(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -193,6 +193,7 @@ def test_rows_of_a_training(mnist: Result) -> None:
     assert [row["method"] for row in training] == [*METHODS, *METHODS[::-1], *METHODS]
 
 
+@pytest.mark.long
 def test_losses_fall_and_coincide(mnist: Result) -> None:
     by_method = [
         {row["epoch"]: row for row in mnist.rows if row["part"] == "epoch" and row["method"] == method}

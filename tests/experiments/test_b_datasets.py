@@ -112,6 +112,7 @@ def test_bad_data_is_one_line(run: Runner, tmp_path: Path, broken: str) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_broken_run_goes_on(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(case: Any, settings: Any) -> Any:
         measured.append(f"{case.label} {case.weight.shape[-1]}")

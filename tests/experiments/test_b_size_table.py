@@ -103,6 +103,7 @@ def test_sizes_of_the_four_sub_kernels(kernel: int, sizes: Any) -> None:
     assert table.nbytes == 32
 
 
+@pytest.mark.long(but=lambda architecture, wide: architecture == "sm_90" and not wide)
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_80", "sm_90", "sm_100"])
 @pytest.mark.parametrize("wide", [False, True])
 def test_the_kernel_compiles_without_spills(architecture: str, wide: bool) -> None:

@@ -255,6 +255,7 @@ def test_quick_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         assert np.asarray(image.convert("L")).std() > 20
 
 
+@pytest.mark.long
 def test_run_without_peer_or_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

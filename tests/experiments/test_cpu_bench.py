@@ -260,6 +260,7 @@ def test_onnxruntime_gets_as_many_threads_as_the_others() -> None:
     assert seen == [3]
 
 
+@pytest.mark.long(but=lambda module: module == "torch")
 @pytest.mark.parametrize(
     ("module", "line"),
     [
@@ -309,6 +310,7 @@ class Stop:
         return self.measure(work, *rest)
 
 
+@pytest.mark.long
 def test_interrupt_keeps_what_was_measured_and_resume_goes_on(
     tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +330,7 @@ def test_interrupt_keeps_what_was_measured_and_resume_goes_on(
     assert len({key(row) for row in after}) == len(after) == 6
 
 
+@pytest.mark.long(but=lambda changes: "commit" in changes)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -364,6 +367,7 @@ def test_save_keeps_the_result_by_device(tmp_path: Path, run: Runner, monkeypatc
     assert all(backend["repeats"] >= 5 for row in result.rows for backend in row["sides"].values())
 
 
+@pytest.mark.long
 def test_what_does_not_fit_is_left_out(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     needs = [measure.bytes_needed(layer, 1, "weight") for layer in layers.unique() if layer.label in cpu_bench.QUICK]
     assert needs[0] < needs[1]

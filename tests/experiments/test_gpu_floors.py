@@ -17,6 +17,7 @@ def test_the_page_is_that_of_the_code(run: Runner) -> None:
     assert run("gpu_floors", "--check").code == 0
 
 
+@pytest.mark.long
 def test_a_page_that_is_not_is_found_and_rewritten(run: Runner, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("old")

@@ -243,6 +243,7 @@ def test_small_picture_is_enlarged_and_the_program_says_so(tmp_path: Path, run: 
     assert result.environment["threads"] == 1
 
 
+@pytest.mark.long
 def test_save_keeps_the_result_by_device(tmp_path: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "RESULTS", tmp_path / "kept")
     assert run("quickstart", "--device", "cpu", "--repeat", 1, "--out", tmp_path, "--save").code == 0
@@ -305,6 +306,7 @@ def test_errors_leave_the_process_with_2() -> None:
     assert (process.returncode, out, err.count("\n")) == (2, "", 1)
 
 
+@pytest.mark.long(but=lambda module: module == "PIL")
 @pytest.mark.parametrize("module", ["click", "sklearn", "matplotlib", "PIL", "rich", "threadpoolctl"])
 def test_missing_dependency_is_one_line(tmp_path: Path, module: str) -> None:
     process = spawn("quickstart", "--device", "cpu", "--out", tmp_path, code=f"sys.modules[{module!r}] = None")
@@ -321,6 +323,7 @@ def test_other_missing_modules_are_no_users_fault() -> None:
         guarded(main)
 
 
+@pytest.mark.long
 def test_interrupt_is_one_line(tmp_path: Path) -> None:
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     with spawn("quickstart", "--device", "cpu", "--repeat", 10_000, "--out", tmp_path, code=code) as process:

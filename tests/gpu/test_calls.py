@@ -92,6 +92,7 @@ def test_a_prepared_weight_takes_kernels_of_its_own_build_at_once(fake: Fake) ->
     assert "#define KW (p.kernel_w)" in texts[-1]
 
 
+@pytest.mark.long(but=lambda method: method == "ks_deconv")
 @pytest.mark.parametrize("method", ["ks_deconv", "split"])
 def test_one_packed_weight_serves_inputs_of_all_sizes(method: str, emulated: FakeCuPy) -> None:
     shapes = [X.shape, (3, 4, 5, 9), (4, 2, 2)]

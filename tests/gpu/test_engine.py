@@ -187,6 +187,9 @@ def test_indices_are_wide_where_a_sample_needs_them(shape: Any, weight: Any, str
     assert needs_wide(Geometry.conv_transpose(shape, weight, stride)) is wide
 
 
+@pytest.mark.long(
+    but=lambda method, build, kernel: method == "unified" and build == ("generic" if kernel % 2 else "specialised")
+)
 @pytest.mark.parametrize("method", ["segregated", "unified"])
 @pytest.mark.parametrize("build", ["generic", "specialised"])
 @pytest.mark.parametrize(

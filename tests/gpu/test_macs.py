@@ -71,6 +71,7 @@ def case_of(
     return Case(op, first, weight_shape, False, "float32", *twos, output_sizes=second[2:])
 
 
+@pytest.mark.long(but=lambda op: op in ("conv_transpose", "conv_weight"))
 @pytest.mark.parametrize("op", get_args(Op))
 def test_useful_macs_are_the_same_for_all_methods(op: Op) -> None:
     @given(cases(op))
@@ -81,7 +82,7 @@ def test_useful_macs_are_the_same_for_all_methods(op: Op) -> None:
 
 
 # Split multiplies for outputs that are cropped.
-@pytest.mark.long(but=lambda method: method in ("split", "unified", "conv_v2"))
+@pytest.mark.long(but=lambda method: method == "unified")
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "split"])
 def test_useful_macs_are_the_products_without_a_zero(method: str) -> None:
     """No drawn number is zero, so zeros are what a method inserts, pads with or fills tiles with."""
@@ -95,6 +96,7 @@ def test_useful_macs_are_the_products_without_a_zero(method: str) -> None:
     useful()
 
 
+@pytest.mark.long(but=lambda method: PER_THREAD.index(method) % 2 == 0)
 @pytest.mark.parametrize("method", PER_THREAD)
 def test_macs_are_what_threads_multiply(method: str) -> None:
     @settings(max_examples=EXAMPLES["emulator"])

@@ -82,6 +82,7 @@ def halves(product: Product, numbers: NDArray[np.int64], runs: list[int]) -> int
     return worst + len(runs) * (len(runs) > 1)
 
 
+@pytest.mark.long(but=lambda parts: parts == 1)
 @pytest.mark.parametrize(("dtype", "parts"), [("float32", 1), ("complex64", 2)])
 def test_no_order_of_stages_breaks_the_bound(dtype: str, parts: int) -> None:
     every = list(products())

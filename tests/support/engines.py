@@ -31,7 +31,7 @@ TRANSPOSED = tuple(name for name in METHODS if TABLE[name].operation == "conv_tr
 RESTRICTIONS: dict[str, dict[str, Any]] = {"split": {"max_dilation": 1}}
 # Drawn cases per test, of which there is one for every method and element type: a case takes the emulator several times
 # as long as NumPy. Continuous integration draws the same ones each time. Others draw new ones, and make do with fewer.
-EXAMPLES = {"cpu": 150, "emulator": 60, "gpu": 150} if PROFILE == "ci" else {"cpu": 50, "emulator": 20, "gpu": 150}
+EXAMPLES = {"cpu": 150, "emulator": 60, "gpu": 150} if PROFILE == "ci" else {"cpu": 30, "emulator": 12, "gpu": 150}
 PUBLIC = {1: cupy_kst.conv_transpose1d, 2: cupy_kst.conv_transpose2d, 3: cupy_kst.conv_transpose3d}
 
 every_engine = pytest.mark.parametrize("engine", ("cpu", "emulator", GPU))
