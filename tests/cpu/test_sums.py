@@ -217,14 +217,32 @@ def test_depths_of_products(op: Any, method: str, form: str, dtype: str, count: 
             check_pairs(op, method, form, numbers, right)
 
 
-def check_taps(op: Any, method: str, form: str, numbers: Array, right: complex, padding: int) -> None:
-    """Compare the one output that takes all taps."""
+def check_taps(op: Any, method: str, form: str, numbers: Array, right: complex, padding: int) -> bool:
+    """Compare the one output that takes all taps, and return whether the form can compute it."""
     count, dtype = numbers.size, numbers.dtype.name
     call = prepare(ones((1, 1, count), dtype), op=op, method=method, form=form, padding=padding)
     x = numbers.reshape(1, 1, count)
-    if can(method, form, call, x):
-        found = call(x)[..., padding if op == "conv" else count - 1 - padding]
-        check(found, right, count, dtype, MULTIPLES.get(form, 1))
+    if not can(method, form, call, x):
+        return False
+    found = call(x)[..., padding if op == "conv" else count - 1 - padding]
+    check(found, right, count, dtype, MULTIPLES.get(form, 1))
+    return True
+
+
+# So many that a running sum of them breaks the bound.
+TAPS = 16_000
+
+
+@pytest.mark.parametrize(("op", "method", "form", "dtype"), [each for each in FORMS if each[-1] == "float32"])
+def test_filters_of_many_taps(op: Any, method: str, form: str, dtype: str) -> None:
+    number = hostile(TAPS, dtype)
+    running = np.add.accumulate(np.full(TAPS, number, dtype))[-1]
+    with pytest.raises(AssertionError, match="times the bound"):
+        check(running, number * TAPS, TAPS, dtype)
+    # Three outputs, of which the one in the middle takes all taps.
+    padding = 1 if op == "conv" else TAPS - 2
+    if not check_taps(op, method, form, np.full(TAPS, number, dtype), number * TAPS, padding):
+        pytest.skip("the form is for fewer taps")
 
 
 def check_pairs(op: Any, method: str, form: str, numbers: Array, right: complex) -> None:
