@@ -25,17 +25,16 @@ def dot_kernel() -> Any:
     """Return the function that adds up the products of vectors of two maps, for up to `DOT_CHANNELS` channels.
 
     ``dot(channels, small, large, vectors, sums, resume)`` takes ``small = (array, base, pitch, starts)``, ``large =
-    (array, places, offsets, first, last)``, ``vectors = (counts, begin, depth)`` and ``sums = (array, base)``. Step
+    (array, places, offsets, first)``, ``vectors = (counts, begin, depth)`` and ``sums = (array, base)``. Step
     ``k``, of `depth` from `begin` on, multiplies ``counts[k]`` numbers at ``base + c*pitch + starts[k]``, for each
-    channel ``c``, by those at ``offsets[first + t] + places[k]``, for each of `DOT_TAPS` filter elements ``t``, or the
-    one that is `last`; nothing else is read. A vector of sums for each follows that of the one before, channel by
-    channel.
+    channel ``c``, by those at ``offsets[first + t] + places[k]``, for each of `DOT_TAPS` filter elements ``t``.
+    Nothing else is read. A vector of sums for each follows the one before, channel by channel.
     """
 
     @intrinsic
     def dot(typingctx: Any, channels: Any, small: Any, large: Any, vectors: Any, sums: Any, resume: Any) -> Any:
         signature = types.void(types.int64, *map(tuple_type, (small, large, vectors, sums)), types.boolean)
-        names = ("source", "base", "pitch", "starts"), ("source", "places", "offsets", "first", "last")
+        names = ("source", "base", "pitch", "starts"), ("source", "places", "offsets", "first")
 
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
             operands = [
@@ -64,8 +63,7 @@ class _DotCode(Code):
         channels = [builder.gep(base, [builder.mul(small.pitch, _I64(c))]) for c in range(self.mr)]
         offsets, taps = builder.gep(large.offsets, [large.first]), []
         for t in range(self.vectors):
-            there = builder.select(builder.icmp_signed("<", large.last, _I64(t)), large.last, _I64(t))
-            taps.append(builder.gep(large.source, [index_at(builder, offsets, there)]))
+            taps.append(builder.gep(large.source, [index_at(builder, offsets, _I64(t))]))
         targets = self.targets(builder.gep(sums.sums, [sums.base]), _I64(self.vectors * width))
         lane = ir.Constant(ir.VectorType(_I32, width), list(range(width)))
 

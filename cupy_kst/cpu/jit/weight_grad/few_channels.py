@@ -53,10 +53,10 @@ def _sum(task, maps, lists, begin, vectors, offsets, elements, sums, resume):
     small, origin, pitch, buffer = maps
     places, starts, counts = lists
     channels, lanes, some = task.small_channels, task.lanes, (counts, begin, vectors)
-    # A few filter elements at a time, whose sums fit the registers with those of all channels.
+    # A few filter elements at a time, whose sums fit the registers with those of all channels. The last ones may be
+    # of no element: there are offsets for them, and room for their sums.
     for e in range(0, elements, _TAPS):
-        last = min(_TAPS, elements - e) - 1
-        large = buffer, places, offsets, e, last
+        large = buffer, places, offsets, e
         _dot(channels, (small, origin, pitch, starts), large, some, (sums, e * channels * lanes), resume)
 
 
