@@ -181,7 +181,7 @@ def _covering(taps: Table) -> slice:
 
 
 def run(geometry: Geometry, how: Plan, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
+    """Write the transposed convolution to `out`; arrays as `cpu.form.Form` has them."""
     if not how.complete:
         out[...] = 0 if bias is None else bias
     row_bytes = prod(weight.shape[3:]) * how.resident * how.inner * input.itemsize

@@ -86,7 +86,7 @@ class Axis:
 
     @cached_property
     def classes_with_taps(self) -> int:
-        """How many of these have taps."""
+        """Number of the classes that have outputs and taps."""
         # The first taps are all of different classes.
         return self._pairs(self.class_count, min(self.kernel, self.tap_step))
 

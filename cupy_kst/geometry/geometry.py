@@ -1,4 +1,4 @@
-"""Geometry: what a convolution's shapes and options come to. Sizes, pads and residue classes; no arrays."""
+"""The record of a convolution's shapes and options: sizes, pads and residue classes, without arrays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ class Geometry:
 
     @cached_property
     def _hash(self) -> int:
-        """Every call looks its geometry up in several caches; pickled, it is the same in another process."""
+        """Return the hash, kept because every call looks its geometry up in several caches.
+
+        None counts as -1, so that a pickled hash is right in another process.
+        """
         return hash(tuple(-1 if (value := getattr(self, field.name)) is None else value for field in fields(self)))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Per-axis options: every form that callers may write, brought to one or refused with the rule that it breaks."""
+"""Options and shapes as callers write them: each is brought to one form, or refused with the rule that it breaks."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
 
 
 def shape_or_array(name: str, value: Any) -> tuple[int, ...]:
-    """Return a shape as a tuple of ints, or that of an array, which has not one axis."""
+    """Return a shape as a tuple of ints; an array stands for its shape, unless it has one axis and so is a shape."""
     return tuple(value.shape) if getattr(value, "ndim", 1) != 1 else shape(name, value)
 
 
 def size_in_front(output_size: Any, rank: int, data_format: str) -> Any:
-    """Return an output size, which if it is a whole shape in a format has its channels in front then."""
-    # What is no shape is told of as it was given.
+    """Return an output size. A whole shape is returned with its channels in front."""
+    # What is no whole shape stays as it was given, so that errors show it so.
     if data_format == "channels_first" or not is_sequence(output_size) or len(output_size) not in (rank + 1, rank + 2):
         return output_size
     return channels_first_shape(shape("output_size", output_size), rank, data_format)
@@ -138,7 +138,7 @@ def _pairs(value: Any, rank: int) -> tuple[tuple[int, int], ...] | None:
 
 
 def is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
-    """Return whether a value holds one for each axis."""
+    """Return whether a value is a sequence of values, such as one for each axis."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray))

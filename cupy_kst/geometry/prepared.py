@@ -1,4 +1,7 @@
-"""The shapes of a prepared weight's calls: their geometry, and the smallest input that they take."""
+"""The shapes of a prepared weight's calls: their geometry, and the smallest input that they take.
+
+`cupy_kst.prepared` is what users call.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,7 @@ class PreparedGeometry:
         return Labels("x", "weight", "output_size", self.data_format)
 
     def _smallest_large(self, rests: list[int]) -> Sizes:
-        """Return the smallest input of a convolution, whose filter spans so much more than the pads."""
+        """Return the smallest input of a convolution; `rests` has how much more the filter spans than the pads."""
         if np.any(self.options["output_padding"]):
             raise ValueError("op='conv': a convolution takes no output_padding")
         if self.options["output_size"] is not None:

@@ -1,4 +1,4 @@
-"""What shapes are refused for, beyond the sizes of one axis: each rule once, as an error that tells it."""
+"""Rules that several shapes or functions break, beyond the sizes of one axis, and the errors that tell them."""
 
 from __future__ import annotations
 

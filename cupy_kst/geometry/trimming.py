@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .geometry import Geometry
 
-# The paper's code asks for as many samples, since the rows of its products are the batch, and for padding that makes
-# the map seem larger by more than this.
+# The paper's code trims batches of at least so many samples, since the rows of its products are the batch, and where
+# taps that meet input are at most this share of all.
 _SAMPLES = 64
 _SHARE = 1 / 1.08
 

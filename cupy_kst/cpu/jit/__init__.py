@@ -18,9 +18,10 @@ are not finite reach outputs that they do not touch, but for `col2im`, which is 
 safe, and threads that helped watch for the next call for a fraction of a millisecond before they sleep. The first call
 of an element type compiles for some seconds, and the result is kept on disk (`cache`).
 
-Two rooms hold what all kernels share: numbers and their places (`isa`, `task`, `box`, `template`, `memory`) need no
-Numba; what is compiled (`entry`, `cache`, `microkernel`, `vector_ops`, `transpose`, `gather`, `pool`) is imported by
-the first call. Each kernel has a folder with its `plan` and its `kernel`.
+What all kernels share is of two kinds. Numbers and their places (`isa`, `task`, `box`, `template`, `memory`, `launch`,
+`threads`) need no Numba. What is compiled is imported by the first call: `entry`, `cache`, `pool`, `atomics`,
+`intrinsics`; `microkernel`, `operands`, `dot_kernel`, `channels_in_lanes`; `gather`, `overrunning_copy`, `vector_ops`,
+`transpose`, `llvm`. Each kernel has a folder with its `plan` and its `kernel`.
 """
 
 from __future__ import annotations

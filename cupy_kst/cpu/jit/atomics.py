@@ -1,7 +1,7 @@
 """What threads share: atomic words, arrays at addresses, and calls of functions at addresses, for compiled code.
 
 Atomic operations are sequentially consistent: all threads see them in one order. The tests that run the pool's text in
-every order of its steps take this for granted, and a call has so few of them that weaker ones would save nothing.
+every order of its steps take this for granted. A call makes so few of them that weaker ones would save little.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.core import cgutils, typing
 from .intrinsics import intrinsic
 
 _I64 = ir.IntType(64)
-# LLVM's names of what says so, and its arguments.
+# LLVM's intrinsic by which a thread says that it waits (`pause`), and its arguments.
 _PAUSES: dict[str, tuple[str, list[Any]]] = {
     "x86_64": ("llvm.x86.sse2.pause", []),
     "aarch64": ("llvm.aarch64.hint", [ir.Constant(ir.IntType(32), 1)]),

@@ -13,6 +13,7 @@ Two kinds of functions are compiled:
 
 Most functions have one caller, into which LLVM is told to put them. Left to its own judgement it calls the large ones,
 and hands over a tuple of arrays by some hundred words on the stack, which takes longer than a short inner loop.
+Functions that are called once a box are `inner`: a call of them costs nothing there, and LLVM decides.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ OUTSIDE = ("sums.py",)
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
-# With one caller, or small.
+# Functions that are called in loops over tiles, and small ones, are put into their callers.
 inlined = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True, **_OPTIONS)
 
 

@@ -1,7 +1,7 @@
 """Products with output channels in lanes, at positions that are found by a table.
 
-No lane idles, whatever the map's rows are: the micro-kernel broadcasts MR inputs and multiplies them by vectors of the
-packed weight. The sums lie position by position, and are transposed before they are written.
+No lane idles at the end of a row, however long the map's rows are: the micro-kernel broadcasts MR inputs and multiplies
+them by vectors of the packed weight. The sums lie position by position, and are transposed before they are written.
 """
 
 # Numba finds out the types.
@@ -25,7 +25,7 @@ def sum_by_channels(count, inputs, weights, sums, depth, resume):
     numbers, to, pitch = sums
     tiles, done = (count + MR - 1) // MR, 0
     for tile in range(tiles):
-        # As even as can be: tiles of one place would read the whole weight for it.
+        # Tiles are as even as can be: one of a single place would read the whole weight for it.
         now = count * (tile + 1) // tiles - done
         at = source, base, places, place + done, offsets, first
         _multiply(now, at, weights, (numbers, to + done * pitch, pitch), depth, resume)

@@ -28,7 +28,8 @@ def dot_kernel() -> Any:
     (array, places, offsets, first)``, ``vectors = (counts, begin, depth)`` and ``sums = (array, base)``. Step
     ``k``, of `depth` from `begin` on, multiplies ``counts[k]`` numbers at ``base + c*pitch + starts[k]``, for each
     channel ``c``, by those at ``offsets[first + t] + places[k]``, for each of `DOT_TAPS` filter elements ``t``.
-    Nothing else is read. A vector of sums for each follows the one before, channel by channel.
+    Nothing else of both maps is read. Each pair of a channel and a filter element has a vector of sums, and these lie
+    one behind the other, channel by channel. If `resume` the sums are added to what is there.
     """
 
     @intrinsic

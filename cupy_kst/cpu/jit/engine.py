@@ -33,7 +33,8 @@ Array = NDArray[Any]
 
 # About as many positions of a row as are made at once.
 _LINE = 64
-# Channels of a product whose sums of some dozens each are added up one after the other.
+# The most channels of a product. Sums of some dozens of channels each are added up one after the other, and of more
+# channels they would pass the bound of errors.
 _MOST_SUMMED = 1 << 21
 
 
@@ -177,7 +178,7 @@ def col2im_bytes(geometry: Geometry, setting: Setting) -> int:
 
 @lru_cache(maxsize=1024)
 def suits_col2im(geometry: Geometry, operation: Operation) -> bool:
-    """Return whether the sums of a few rows of positions fit a thread's memory, of a transposed convolution."""
+    """Return whether sums of a few rows of a transposed convolution fit a thread's memory and the bound of errors."""
     del operation
     if geometry.small_channels // geometry.groups > _MOST_SUMMED:
         return False

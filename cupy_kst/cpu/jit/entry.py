@@ -111,7 +111,7 @@ def unpacker(task: Task) -> Any:
 
 
 def _array_at(context: Any, builder: Any, kind: Any, address: Any) -> Any:
-    """Return an array of one element: compiled code knows how many there are."""
+    """Return an array that claims one element. Compiled code knows how many there are."""
     array = context.make_array(kind)(context, builder)
     itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
     data = builder.inttoptr(address, context.get_data_type(kind.dtype).as_pointer())

@@ -73,7 +73,8 @@ def gather(source, origin, count, layout, axes, phases, box, sample, samples, bu
                         start = of_slice + at_h * line
                         if at_h < 0 or at_h >= size_h:
                             overrunning_zeros(buffer, to, width)
-                        # Whole vectors would read before the map or behind it, or more numbers than are taken.
+                        # Whole vectors would read in front of the source or behind it. With a step of more than two
+                        # there is no copy by vectors.
                         elif step > 2 or start < 0 or start + reach > size:
                             overrunning_zeros(buffer, to, begin)
                             copy_strided(source, start + begin * step, step, buffer, to + begin, end - begin)

@@ -1,13 +1,14 @@
-"""The processor that Numba compiles for, and all numbers by which its kernels are blocked.
+"""The processor that Numba compiles for, and the numbers of registers and caches by which its kernels are blocked.
 
 A matrix product is blocked as in BLIS. A micro-kernel keeps MR x NR sums in vector registers; NR is some vectors of
 `lanes` numbers each. It adds up KC products of each sum before the sums are stored, so that what it reads meanwhile
 stays in the first cache. Around it, panels of up to NC rows and boxes of inputs are sized for the second cache.
 
-MR and NR follow from the number of registers: the sums, one vector of each operand column, and a broadcast number must
-fit. They stand in `BLOCKING`, one line for each number of registers, and nowhere else: micro-kernels are generated from
-them, plans divide by them, and the cost model reads the line of the processor whose prices it has. Sizes in bytes are
-for caches of 32 to 64 KiB and of 512 KiB to 1 MiB; they were measured, not derived.
+MR and NR follow from the number of registers: the sums, the vectors of one step and one broadcast number must fit, but
+for one number of `ONE` with 16 registers. They stand in `BLOCKING`, one line for each number of registers, and nowhere
+else: micro-kernels are generated from them, plans divide by them, and the cost model reads the line of the processor
+whose prices it has. Sizes in bytes are for caches of 32 to 64 KiB and of 512 KiB to 1 MiB; they were measured, not
+derived.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Blocking:
         MR and the vectors of NR, for each way to fill the registers (`WIDE`, `FEW`, `ONE`, `CHANNELS`).
     summed : tuple of int
         Filter elements whose gradients are summed at once with 1, 2, 3 and 4 vectors of channels: as many sums as fill
-        the registers, or as hide the latency of additions where there are addresses for no more.
+        the registers. Where there are addresses for no more, they are as many as hide the latency of additions.
     """
 
     tiles: tuple[tuple[int, int], ...]
@@ -46,16 +47,16 @@ BLOCKING = {
     16: Blocking(tiles=((4, 3), (2, 4), (1, 8), (4, 3)), summed=(8, 4, 4, 2)),
 }
 
-# Products of a chain, after which sums are stored. It is KC of products whose weights are packed.
+# Products of a chain, after which sums are stored. It is KC of `implicit_gemm` and `winograd`.
 KC = CHAIN
-# KC of products of a weight as it lies, and the rows of it that are packed at once, into the second cache.
+# KC of `im2col_gemm` and `gemm_col2im`, and the rows that `gemm_col2im` packs at once, into the second cache.
 ROWS_KC, ROWS_NC = 128, 512
 # Filter elements whose gradients are summed at once with positions in lanes.
 DOT_TAPS = 8
 # Channels of the small map up to which gradients have positions in lanes.
 DOT_CHANNELS = 3
 # Positions whose channels stay in the first cache while all filter elements meet them, and the numbers from one of
-# their lines to the next: an odd number of cache lines, so that lines do not share sets of the cache.
+# their lines to the next: in float32 an odd number of cache lines, so that lines share fewer sets of the cache.
 GRADIENT_KC, GRADIENT_LINE = 128, 144
 
 # implicit_gemm: the inputs of a box stay in the second cache while all output channels are made of them.
@@ -79,7 +80,8 @@ WINOGRAD_SUM_BYTES, WINOGRAD_INPUT_BYTES = 600 << 10, 2 << 20
 # weight_grad: inputs of the large map, which share the second cache with the sums, and the gradients of parts of the
 # maps that are added up where channels make too few tasks.
 GRADIENT_INPUT_BYTES, GRADIENT_SHARES_BYTES = 256 << 10, 1 << 20
-# Positions of a box whose map has no halo, and most positions of one that has.
+# Positions by which the channels of a box are counted where the map has no halo, and the most where it has one. Samples
+# are put together up to the former.
 GRADIENT_POSITIONS, GRADIENT_MOST_POSITIONS = 256, 512
 
 

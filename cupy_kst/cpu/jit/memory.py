@@ -38,7 +38,7 @@ def partition(*sizes: int) -> tuple[list[int], int]:
 
 
 def aligned(memory: Array) -> int:
-    """Return the address of the first whole line of memory that is one line longer."""
+    """Return the address of the first pair of cache lines that begins in memory with room for one more."""
     return lines(address(memory))
 
 

@@ -48,7 +48,7 @@ def micro_kernel(
     place is where a vector of inputs begins, and a weight is broadcast; else it is where one input is, which is
     broadcast.
 
-    With `prefetch` it asks for the packed weights of the same step of the next `KC` products.
+    With `prefetch`, and without `positions_in_lanes`, each step asks for the packed weights that lie `KC` steps on.
     """
 
     @intrinsic
@@ -83,7 +83,7 @@ def sizes(tile: tuple[int, int], positions_in_lanes: bool) -> dict[int, tuple[in
 
 def switch(builder: ir.IRBuilder, size: Any, tiles: Mapping[int, Any], case: Callable[[Any], None]) -> None:
     """Generate the code of each size, and a trap for all others."""
-    # Without the trap, a size that is not there would run past the room that its caller has made.
+    # Without the trap, the code of another size might write more sums than its caller has room for.
     wrong, after = builder.append_basic_block("wrong_size"), builder.append_basic_block("multiplied")
     cases = builder.switch(size, wrong)
     for number, tile in tiles.items():
@@ -98,7 +98,7 @@ def switch(builder: ir.IRBuilder, size: Any, tiles: Mapping[int, Any], case: Cal
     builder.position_at_end(after)
 
 
-# The sums with one step's products, of the step, where its packed weights are, and the sums before.
+# Returns the sums after a step: of its number, the pointer to its packed weights or None, and the sums before it.
 _Step = Callable[[Any, Any, list[Any]], list[Any]]
 
 
@@ -145,7 +145,8 @@ class Code:
             return self._products([builder.gep(weights, [_I64(i)]) for i in range(self.mr)], inputs, totals)
         places = [builder.gep(weights, [_I64(v * width)]) for v in range(self.vectors)]
         if prefetch:
-            # Packed weights are read once by each thread, so that no other one has brought the next into a cache.
+            # What lies KC steps on is what the next chain reads. Where the whole weight is read, it may be in no cache
+            # of this core yet.
             for each in places:
                 prefetch_line(builder, builder.gep(each, [_I64(KC * self._taken)]))
         return self._products(inputs, places, totals)
@@ -153,8 +154,8 @@ class Code:
     def _products(self, numbers: list[Any], places: list[Any], totals: list[Any]) -> list[Any]:
         """Return the sums with the products of numbers and vectors at these pointers."""
         builder = self.builder
-        # The vectors are loaded first, and each broadcast number meets all of them. So the registers hold MR times the
-        # vectors of NR sums, these vectors, and one number more.
+        # The vectors are loaded first, and each broadcast number meets all of them. So the registers hold MR sums for
+        # each vector, the vectors, and one broadcast number.
         vectors = [load_vector(builder, each, self.vector) for each in places]
         found = []
         for i, number in enumerate(numbers):
@@ -174,8 +175,8 @@ class Code:
     def store(self, sums: list[Any], targets: list[Any], resume: Any) -> None:
         """Store sums, added to what is there if `resume`."""
         builder, before = self.builder, self.builder.block
-        # A sum is added to what an earlier chain has stored, never begun with it. So a rounding error is that of one
-        # chain, and of as many additions as there are chains.
+        # The sum of this chain is added to the stored one at its end, and does not begin with it. So a rounding error
+        # is that of one chain, and of one addition for each chain.
         with builder.if_then(builder.trunc(resume, ir.IntType(1)) if resume.type.width > 1 else resume):
             held = (load_vector(builder, to, self.vector) for to in targets)
             totals = [builder.fadd(there, each) for there, each in zip(held, sums, strict=True)]
@@ -192,11 +193,11 @@ class Code:
         builder = self.builder
         initial = [ir.Constant(self.vector, [0.0] * self.vector.count)] * (self.mr * self.vectors)
         before = builder.block
-        # The loop asks at its end whether it goes on, so that no depth at all has to pass it by.
+        # The loop asks at its end whether it goes on. So a depth of 0 is asked for before it, and passes it by.
         body, after = builder.append_basic_block("products"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _I64(0)), body, after)
         builder.position_at_end(body)
-        # A phi of a loop is what it was given before the first step, and what the step before has made of it later.
+        # In the first step a phi is its initial value, later it is what the step before has made of it.
         step = builder.phi(_I64)
         weight = None if weights is None else builder.phi(weights.type)
         sums = [builder.phi(self.vector) for _ in initial]
@@ -210,7 +211,7 @@ class Code:
             phi.add_incoming(again, body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
         builder.position_at_end(after)
-        # Whoever passed the loop by has sums of nothing.
+        # A depth of 0 comes here past the loop, and its sums are zero.
         finals = []
         for start, total in zip(initial, totals, strict=True):
             final = builder.phi(self.vector)

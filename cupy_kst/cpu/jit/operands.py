@@ -14,7 +14,7 @@ from numba import types
 
 _I64 = ir.IntType(64)
 
-# What compiled code passes of each kind of operand, as a tuple: an array, where it begins in it, and so on.
+# The members of each kind of operand: the array, where the operand begins in it, and so on.
 _TABLE = ("source", "base", "places", "first_place", "offsets", "first_offset")
 _EVEN = ("source", "base", "pitch")
 _PACKED = ("weights", "base")
@@ -28,7 +28,7 @@ def tuple_type(given: Any) -> Any:
 
 
 class Operand:
-    """The members of a tuple by name: of an array the pointer to its data."""
+    """The members of a tuple as attributes; an array's is the pointer to its data."""
 
     def __init__(self, context: Any, builder: ir.IRBuilder, names: Sequence[str], kind: Any, value: Any) -> None:
         self.dtype = kind[0].dtype
@@ -40,6 +40,7 @@ class Operand:
             setattr(self, name, member)
 
     def __getattr__(self, name: str) -> Any:
+        # Members have names that type checkers do not know.
         raise AttributeError(name)
 
 
@@ -102,5 +103,5 @@ class RowWeights:
 
 
 def index_at(builder: ir.IRBuilder, table: Any, index: Any) -> Any:
-    """Return a number of 32 bits of a table."""
+    """Return a 32-bit number of a table, widened to 64 bits."""
     return builder.sext(builder.load(builder.gep(table, [index])), _I64)

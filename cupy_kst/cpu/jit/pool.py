@@ -1,8 +1,8 @@
 """A pool of threads that wait for work in compiled code, where a call reaches them in a microsecond.
 
-Threads of Python are woken by the kernel and then wait for the interpreter's lock, which takes longer than the products
-of a small layer. Here each helper has a word in memory, its slot, which it watches for a while after its last work
-before it sleeps. A slot is 0, the address of a record, or with its lowest bit set that of a record at work.
+Threads of Python are woken by the operating system and then wait for the interpreter's lock, which takes longer than
+the products of a small layer. Here each helper has a word in memory, its slot, which it watches for a while after its
+last work before it sleeps. A slot is 0, the address of a record, or with its lowest bit set that of a record at work.
 """
 
 # Numba finds out the types.
@@ -32,7 +32,7 @@ def serve(mail, row):
         record = load(line + _SLOT)
         if record != 0 and replace(line + _SLOT, record, record | 1):
             call(load(record + _FUNCTION), record, row + 1)
-            # Nothing of the record may be touched after this, except by the slot's owner.
+            # The caller may free the record from here on. The slot alone is touched after this.
             fetch_add(record + _PENDING, -1)
             store(line + _SLOT, 0)
             looks = 0

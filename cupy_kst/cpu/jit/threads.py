@@ -17,7 +17,7 @@ _MOST_HELPERS = 255
 
 
 def count() -> int:
-    """Return how many threads a call uses: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else all processors."""
+    """Return the threads of a call: ``CUPY_KST_THREADS``, else ``OMP_NUM_THREADS``, else one for each processor."""
     for name in ("CUPY_KST_THREADS", "OMP_NUM_THREADS"):
         # OpenMP takes a list as well, whose first number is for the outermost loops.
         value = os.environ.get(name, "").partition(",")[0].strip()
@@ -30,7 +30,7 @@ def count() -> int:
 def parallel_for(record: NDArray[Any], threads: int) -> None:
     """Do the work of a record in up to `threads` threads, one of them the caller's, until all have returned.
 
-    The record's second word is 0, its third the address of a compiled function, which is called with the record's
+    In the record `pending` is 0, and `function` is the address of a compiled function. It is called with the record's
     address and the number of the thread, and takes tasks until none is left. Threads that are busy with another call do
     not help.
     """

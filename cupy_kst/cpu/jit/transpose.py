@@ -1,7 +1,8 @@
-"""Squares of numbers that are transposed in registers, by as many shuffles for each vector as halve its lanes.
+"""Squares of numbers that are transposed in registers, by one shuffle of each vector for each halving of its lanes.
 
-Sums with channels in lanes lie channel by channel, whereas outputs lie position by position. A square of as many
-vectors as a vector has lanes is loaded, its halves, quarters and so on change places, and its columns are stored.
+Sums with channels in lanes lie position by position, the channels of a position side by side. Outputs lie channel by
+channel. A square of as many vectors as a vector has lanes is loaded, its halves, quarters and so on change places, and
+its columns are stored.
 """
 
 # Numba finds out the types.
@@ -26,8 +27,8 @@ def _store_transposed(builder: Any, line: Line, rows: list[Any], pointer: Any, p
     """Store the columns of as many vectors as a vector has lanes."""
     size, step = len(rows), 1
     while step < size:
-        # Lines `i` and `i + step` exchange blocks of `step` lanes, those off the diagonal of squares of twice as many.
-        # Once `step` was each power of two, line `i` is column `i`.
+        # Lines and lanes form squares of ``2*step`` by ``2*step``. In each of them lines `i` and `i + step` exchange
+        # the blocks of `step` lanes that are off its diagonal. After all powers of two line `i` is column `i`.
         low = [j if not j & step else size + j - step for j in range(size)]
         high = [j + step if not j & step else size + j for j in range(size)]
         for i in range(size):

@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the convolution to `out`; arrays as cpu.Form has them."""
+    """Write the convolution to `out`; arrays as `cpu.form.Form` has them."""
     convolve = convolve_parts if trims_windows(geometry) else convolve_padded
     convolve(geometry, input, weight, bias, out)
 

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the convolution to `out`; arrays as cpu.Form has them."""
+    """Write the convolution to `out`; arrays as `cpu.form.Form` has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     convolve = convolve_padded if np.isfinite(weight.sum()) else convolve_parts
     convolve(geometry, input, weight, bias, out)

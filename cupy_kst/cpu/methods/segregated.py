@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
+    """Write the transposed convolution to `out`; arrays as `cpu.form.Form` has them."""
     # A padding zero times an infinite weight would be NaN: such weights meet only inputs that exist.
     convolve_classes(geometry, input, weight, bias, out, trimmed=not np.isfinite(weight.sum()))
 

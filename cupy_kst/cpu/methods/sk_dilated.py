@@ -21,7 +21,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
-    """Write the gradient of the weight to `out`; arrays as cpu.Form has them."""
+    """Write the gradient of the weight to `out`; arrays as `cpu.form.Form` has them."""
     axes = list(map(_taps, geometry.axes))
     for (d, on_d, to_d), (h, on_h, to_h), (w, on_w, to_w) in product(*axes):
         some = on_d.start < on_d.stop and on_h.start < on_h.stop and on_w.start < on_w.stop

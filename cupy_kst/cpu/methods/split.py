@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
+    """Write the transposed convolution to `out`; arrays as `cpu.form.Form` has them."""
     axes = geometry.axes
     # The first input of the first position's window, which may lie in front of the input as well as on it.
     depth, height, width = (axis.sub_positions[0] - axis.sub_taps + 1 for axis in axes)

@@ -28,7 +28,7 @@ _COLONS = (slice(None),) * AXES
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
+    """Write the transposed convolution to `out`; arrays as `cpu.form.Form` has them."""
     how = col2im.plan(geometry, input.itemsize)
     if how is not None:
         col2im.run(geometry, how, input, weight, bias, out)

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, small: Array, large: Array, out: Array) -> None:
-    """Write the gradient of the weight to `out`; arrays as cpu.Form has them."""
+    """Write the gradient of the weight to `out`; arrays as `cpu.form.Form` has them."""
     axes = geometry.axes
     extents = [axis.dilated_size for axis in axes]
     dilated = np.zeros((*small.shape[:3], *extents), small.dtype)

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 def run(geometry: Geometry, input: Array, weight: Array, bias: Array | None, out: Array) -> None:
-    """Write the transposed convolution to `out`; arrays as cpu.Form has them."""
+    """Write the transposed convolution to `out`; arrays as `cpu.form.Form` has them."""
     inputs, places = zip(*(axis.zero_inserted_positions() for axis in geometry.axes), strict=True)
     zero_inserted = np.zeros((*input.shape[:3], *geometry.zero_inserted_shape[2:]), input.dtype)
     zero_inserted[last_axes(places)] = input[last_axes(inputs)]

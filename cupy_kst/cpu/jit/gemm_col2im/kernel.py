@@ -3,9 +3,9 @@ land.
 
 No weight is packed beforehand, and no product is wasted on a tile that output channels do not fill: the rows of the
 product are all filter elements of all output channels. Its columns are the inputs of a part of the map, which stay in
-the second cache; panels of ROWS_NC rows of the weight are packed, ROWS_KC channels deep, and multiplied while they are
-there. Then each output channel of the part is made by adding the lines of its taps, shifted, which is col2im without a
-column matrix in main memory.
+the second cache; panels of up to ROWS_NC rows of the weight are packed, ROWS_KC channels deep, and multiplied while
+they are there. Then each output channel of the part is made by adding the lines of its taps, shifted, which is col2im
+without a column matrix in main memory.
 
 Where a map has too few positions to fill a vector, vectors hold rows of the weight, and positions are broadcast.
 """
@@ -59,10 +59,11 @@ def _multiply_positions(task, weight, first, rows, vectors, scratch):
     lanes, depth, pitch = task.lanes, task.channels, task.pitch
     row_pitch, panel, sums = task.out_channels * task.kernel, task.panel_at, task.sums_at
     tiles, most = (vectors + VECTORS - 1) // VECTORS, _NC // MR * MR
-    # Channels outside, rows of the weight inside: a panel is packed once, and meets all positions of the part.
+    # The outer loop is over channels, the inner one over rows of the weight. A panel is packed once, and meets all
+    # positions of the part.
     for c in range(0, depth, _KC):
         deep = min(_KC, depth - c)
-        # A vector more than a power of two, so that blocks do not share sets of the first cache.
+        # Behind each block is room for a vector, since blocks a power of two apart would share sets of the first cache.
         block = deep * MR + lanes
         for r in range(0, rows, most):
             some = min(most, rows - r)
@@ -70,7 +71,7 @@ def _multiply_positions(task, weight, first, rows, vectors, scratch):
             for m in range(r, r + some, MR):
                 at, done = panel + (m - r) // MR * block, 0
                 for tile in range(tiles):
-                    # As even as can be. `_gather` has laid out the inputs by the same tiles.
+                    # Tiles are as even as can be. `_gather` has laid out the inputs by the same tiles.
                     now = vectors * (tile + 1) // tiles - done
                     wide, to = now * lanes, sums + m * pitch + done * lanes
                     # Inputs lie tile by tile, at the beginning of the scratch memory.
@@ -85,9 +86,10 @@ def _multiply_rows(task, source, start, positions, weight, first, rows, scratch)
     lanes, depth, pitch, channel_pitch = task.lanes, task.channels, task.pitch, task.map_size
     row_pitch, panel, sums, stage = task.out_channels * task.kernel, task.panel_at, task.sums_at, task.stage_at
     tiles, width = (positions + FEW_MR - 1) // FEW_MR, FEW_VECTORS * lanes
-    # Sums lie position by position, so that a line of a stage has all rows, in whole tiles.
+    # A line of the stage has the sums of all rows at one position, in whole tiles.
     stage_pitch = (rows + width - 1) // width * width
-    # In whole blocks, whose last one would reach into the rows that are packed next.
+    # Rows are packed by whole blocks, since the sums of a block that is not full would reach over those of the next
+    # rows.
     most = _NC // width * width
     for c in range(0, depth, _KC):
         deep = min(_KC, depth - c)
@@ -135,9 +137,9 @@ def _make_exact(task, rows, lines, width, scratch):
     pitch, left, gap, sums = task.pitch, task.left, task.gap, task.sums_at
     for m in range(rows):
         at = sums + m * pitch
-        # Behind the products of the part's first row, or in front of them, there is one of zeros alone.
+        # In front of the products of the part's first row, or behind them, is one that is made of zeros alone.
         zero = at if left else at + width
-        # A sum of products with zero: NaN if one of the weights is not finite.
+        # It is a sum of products with zero, and NaN if one of the weights is not finite.
         if scratch[zero] != 0:
             clear(scratch, at, left)
             for h in range(lines):
@@ -178,7 +180,7 @@ def gemm_col2im(tasks, thread):
         if few:
             _multiply_rows(task, source, at, positions, weight, row, count * kernel, scratch)
         else:
-            # Shares of the output channels in one part follow each other.
+            # Shares of the output channels in one part follow each other, so that mostly the thread has its inputs.
             if number // shares != gathered:
                 gathered = number // shares
                 _gather(task, source, at, lines, width, vectors, scratch)

@@ -18,7 +18,7 @@ from ..task import Task, table_of, table_type
 
 Table = NDArray[Any]
 
-# Rows of the product that copying a part's inputs pays for.
+# With fewer rows of the product, copying a part's inputs does not pay.
 _LEAST_ROWS = 32
 
 # A part of the map along one axis: outputs that are set, and the inputs that reach them.
@@ -64,7 +64,7 @@ def col2im_plan(geometry: Geometry, itemsize: int, threads: int) -> Col2imPlan:
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.small_channels // groups, geometry.large_channels // groups
     pixels = prod(axis.small for axis in axes)
-    # Positions that leave most of a vector idle, where rows fill several.
+    # The positions fill no more than one vector, whereas the rows fill several.
     few = pixels <= lanes and out_channels * kernel >= few_tile.nr
     parts = _parts(geometry, out_channels * kernel, itemsize, ceil(threads / max(1, samples * groups)), few)
     reads = [transposed_reads(axis) for axis in axes]
@@ -72,12 +72,12 @@ def col2im_plan(geometry: Geometry, itemsize: int, threads: int) -> Col2imPlan:
     left, right = (0, 0) if few else _border(parts, reads[2])
     gap = max(left, right)
     most = left + int(_positions(parts, gap).max())
-    # An odd number of vectors, so that lines of different taps do not share sets of the cache.
+    # The pitch is an odd number of vectors, so that lines of different taps do not share sets of the cache.
     pitch = (ceil(most / lanes) | 1) * lanes
     least = few_tile.nr * 4 if few else max(rows_tile.mr, _LEAST_ROWS)
     # Output channels are divided, too, but a share has rows enough to pay for the copy of its inputs.
     shares = max(1, min(out_channels, out_channels * kernel // least))
-    # As few tasks as give every thread some, and whose sums fit.
+    # There are as many shares as give every thread two tasks, and as have sums that fit the cache.
     wanted = max(
         ceil(2 * threads / (max(1, samples) * groups * len(parts))),
         ceil(out_channels * kernel * pitch * itemsize / isa.COL2IM_SUM_BYTES),
@@ -127,7 +127,7 @@ def col2im_plan(geometry: Geometry, itemsize: int, threads: int) -> Col2imPlan:
 
 
 def parts_of_map(geometry: Geometry, itemsize: int) -> float:
-    """Return the parts of the map whose inputs, and whose sums of one output channel, fit a cache."""
+    """Return how many parts, not always whole, a map has whose inputs, and whose sums of one output channel, fit."""
     pixels, kernel = prod(axis.small for axis in geometry.axes), _kernel(geometry)
     channels = geometry.small_channels // geometry.groups
     return max(
@@ -180,7 +180,10 @@ def _border(parts: Table, read: AxisReads) -> tuple[int, int]:
 
 
 def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool) -> Table:
-    """Return first and last output, first and last input by axes of each part: the first axis longer than 1 divided."""
+    """Return first output, end of outputs, first input and end of inputs of each part on each axis.
+
+    The first axis longer than 1 is divided.
+    """
     axes = geometry.axes
     split = next((i for i, axis in enumerate(axes) if axis.small > 1), 2)
     axis = axes[split]
@@ -196,7 +199,7 @@ def _parts(geometry: Geometry, rows: int, itemsize: int, wanted: int, few: bool)
 
 
 def _divided(axis: Axis, count: int) -> Table:
-    """Return first and last output, first and last input of each part of an axis."""
+    """Return first output, end of outputs, first input and end of inputs of each part of an axis."""
     edges = np.arange(count + 1) * ceil(axis.large / axis.stride) // count * axis.stride
     first, last = edges[:-1], np.minimum(axis.large, edges[1:])
     low = -((axis.dilation * (axis.kernel - 1) - first - axis.pad_lo) // axis.stride)

@@ -1,9 +1,9 @@
 """col2im: the lines of all taps of one output channel, added up where they land in a part of the map.
 
 Outputs are made row by row. For each residue class of a row there is a line of sums, to which each tap adds a shifted
-line of the product. In parts whose rows have zeros between them (`padded`) a shifted line may run over the end of a
-row, so that all rows of a slice are added at once. Sums of more than CHAIN taps are added to totals behind the lines of
-all classes.
+line of the product. Unless positions are few, rows have as many zeros between them as taps need (`padded`), so that a
+shifted line may run over the end of a row, and all rows of a slice are added at once. Sums of more than CHAIN taps are
+added to totals behind the lines of all classes.
 """
 
 # Numba finds out the types.
@@ -20,7 +20,7 @@ _CHAIN = CHAIN
 
 @inner
 def _store_total(scratch, line, totals, size, resume):
-    """Add a line of sums to totals, which are theirs unless `resume`, and set it to zero."""
+    """Add a line of sums to the totals, or set them to it unless `resume`, and set the line to zero."""
     if resume:
         accumulate(scratch, line, scratch, totals, size)
     else:
@@ -73,7 +73,7 @@ def _add_taps(task, arrays, part, lines, x, z_y, q_z, rows, scratch):
                 added += 1
                 shift = taps[tx].shift
                 begin, end = low, high
-                # Without zeros between rows, what lies beside a row is of another one.
+                # Rows of few positions have no zeros between them, and beside a row is another one.
                 if not padded:
                     begin, end = max(low, first_x - shift), min(high, end_x - shift)
                 start = products + (of_row + taps[tx].element) * pitch + lead + begin + shift
@@ -125,7 +125,7 @@ def scatter(task, arrays, part, products, number, to, scratch):
                 first = classes[y].first
                 q_first = max(0, (part.height.first_output - first + step_y - 1) // step_y)
                 q_end = min(classes[y].positions, (part.height.end_output - first + step_y - 1) // step_y)
-                # All rows of a slice are one line if there are zeros between them. Their outputs are set row by row.
+                # All rows of a slice are one line unless positions are few. Their outputs are set row by row.
                 batch = max(1, q_end - q_first) if padded else 1
                 for q in range(q_first, q_end, batch):
                     for x in range(first_x, end_x):

@@ -38,7 +38,7 @@ def _gather(task, arrays, start, samples, channels, scratch, width):
     for c in range(channels):
         for e in range(kernel):
             line = columns + (c * kernel + e) * pitch
-            # What memory held may be slow to multiply.
+            # The memory may hold denormal numbers from before, which are slow to multiply.
             clear(scratch, line + samples * outputs, width - samples * outputs)
         for n in range(samples):
             # Copied behind a zero, the map has a place for all inputs, for those beyond the border as well, and a table
@@ -56,14 +56,15 @@ def _multiply_columns(task, weight, first, rows, vectors, depth, scratch, resume
     lanes, pitch, row_pitch = task.lanes, task.pitch, task.channels * task.kernel
     columns, sums = task.columns_at, task.sums_at
     tiles = (vectors + VECTORS - 1) // VECTORS
-    # Chains outside, then tiles, then rows: a tile's KC lines stay in the first cache while all rows meet them.
+    # The loops go over chains, then tiles, then rows: a tile's KC lines stay in the first cache while all rows meet
+    # them.
     for k in range(0, depth, _KC):
         deep, again, done = min(_KC, depth - k), resume or k > 0, 0
         for tile in range(tiles):
             now = vectors * (tile + 1) // tiles - done
             inputs = scratch, columns + k * pitch + done * lanes, pitch
             for m in range(0, rows, MR):
-                # The last tile has fewer rows than MR, and room for the sums of all.
+                # The last block may have fewer rows than MR, but it has room for the sums of MR.
                 at = weight, first + m * row_pitch + k, row_pitch, min(MR, rows - m)
                 _multiply(now, inputs, at, (scratch, sums + m * pitch + done * lanes, pitch), deep, again)
             done += now
@@ -88,7 +89,7 @@ def im2col_gemm(tasks, thread):
         first = part * out_channels // parts
         rows = (part + 1) * out_channels // parts - first
         vectors = (some * outputs + lanes - 1) // lanes
-        # Channels come by as many as have columns in the second cache. The sums of all are kept.
+        # Channels are taken as many at a time as have columns in the second cache. Their sums are added up.
         for c in range(0, channels, cached):
             now = min(cached, channels - c)
             _gather(task, arrays, ((n * groups + group) * channels + c) * size, some, now, scratch, vectors * lanes)

@@ -19,7 +19,8 @@ Table = NDArray[Any]
 
 # Fewer positions do not pay for reading the weight once more, nor fewer rows of it for gathering them.
 _LEAST_POSITIONS, _LEAST_ROWS = 64, 32
-# Products of an output, whose sums of some dozens each are added up one after the other.
+# The most products of an output. Sums of some dozens of them each are added up one after the other, and of more they
+# would pass the bound of errors.
 _MOST_PRODUCTS = 1 << 19
 
 
@@ -49,7 +50,7 @@ class Im2colPlan:
 
 
 def is_small(geometry: Geometry, lanes: int) -> bool:
-    """Return whether the columns of one channel of a sample fit."""
+    """Return whether the columns of a channel of a sample fit, and an output sums few enough products for the bound."""
     outputs, kernel = prod(axis.small for axis in geometry.axes), prod(axis.kernel for axis in geometry.axes)
     size = prod(axis.large for axis in geometry.axes)
     if geometry.large_channels // geometry.groups * kernel > _MOST_PRODUCTS:
@@ -72,7 +73,7 @@ def im2col_plan(geometry: Geometry, lanes: int, threads: int) -> Im2colPlan:
     # The pitch is rounded up, so that the columns of so many samples may not fit after all.
     while batch > 1 and kernel * _pitch(batch * outputs, lanes) > isa.IM2COL_COLUMNS:
         batch -= 1
-    # A box for each thread, where there are enough positions.
+    # There is a box for each thread where positions are enough.
     shared = ceil(samples / ceil(threads / groups))
     if shared < batch and shared * outputs >= _LEAST_POSITIONS:
         batch = shared
@@ -81,12 +82,12 @@ def im2col_plan(geometry: Geometry, lanes: int, threads: int) -> Im2colPlan:
     pitch = _pitch(batch * outputs, lanes)
     channels_at_once = min(channels, max(1, isa.IM2COL_COLUMNS // (kernel * pitch)))
     parts = max(1, min(ceil(out_channels / _LEAST_ROWS), ceil(threads / max(1, boxes * groups))))
-    # More parts than threads where the sums of all output channels would leave the second cache.
+    # There are more parts than threads where the sums of all output channels would leave the second cache.
     parts = max(parts, ceil(out_channels / max(1, isa.IM2COL_SUMS // pitch)))
-    # The last tile of rows has sums that are not of any.
+    # The last block of MR rows may have sums of no row.
     mr = isa.blocking().tiles[isa.WIDE][0]
     most = ceil(ceil(out_channels / parts) / mr) * mr
-    # In front there is room for a map, behind the zero that taps beyond the border read.
+    # The columns come behind a zero, which taps beyond the border read, and room for a map.
     columns = ceil((size + 1) / lanes) * lanes
     sums = columns + channels_at_once * kernel * pitch
     numbers = {

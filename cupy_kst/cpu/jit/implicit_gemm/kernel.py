@@ -64,7 +64,8 @@ def _multiply_tile(filling, now, inputs, weights, sums, depth, resume, weight_pi
     numbers, base = weights
     if filling == _ONE:
         _multiply_one(now, inputs, weights, sums, depth, resume, lanes)
-    # Numba compiles a call of one function, so that which tile is taken is a branch. It is taken once for KC products.
+    # Compiled code has no variable that holds a function, so that a branch takes the tile. It is taken once for KC
+    # products.
     elif weight_pitch:
         if filling == _WIDE:
             _wide_rows(now, inputs, (numbers, base, weight_pitch, rows), sums, depth, resume)
@@ -87,7 +88,8 @@ def _sum_positions(task, tables, box, row, weight, of_block, some, count, buffer
     filling, lanes, block_size, pitch = task.filling, task.lanes, task.block, task.weight_pitch
     per_row, batch, columns = task.classes_per_row, task.batch, task.columns
     first_place, vectors = box.first_place, box.places
-    # The next product's weight is the next number of a row, or behind those of a block's other channels.
+    # With a `weight_pitch` the next product's weight is the next number of its row, else it is behind the weights of
+    # the block's other channels.
     step = 1 if pitch else block_size
     most = _WIDE_VECTORS if filling == _WIDE else _FEW_VECTORS if filling == _FEW else vectors
     tiles = (vectors + most - 1) // most

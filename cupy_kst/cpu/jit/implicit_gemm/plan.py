@@ -26,7 +26,7 @@ from .blocking import box_size
 
 Table = NDArray[Any]
 
-# Enough tasks that threads which are held up do not hold up the others.
+# There are so many tasks that a thread that is held up does not hold up the others.
 _TASKS = 16
 
 # A box: its vectors of positions, or positions, by their places in the copy, and the sums of a sample, a slice and a
@@ -113,13 +113,13 @@ class Plan:
 def plan(geometry: Geometry, tile: RegisterTile, itemsize: int, least: int) -> Plan:
     """Return the tables of a call, the same for all calls of this geometry.
 
-    Samples are put together in boxes of `least` positions, where there are as many.
+    Samples are put together in boxes of up to `least` positions.
     """
     axes = reads(geometry)
     groups, samples = geometry.groups, geometry.samples
     channels, out_channels = geometry.in_channels // groups, geometry.out_channels // groups
     phases = prod(len(axis.phases) for axis in axes)
-    # As many boxes as give every thread some.
+    # The most positions that a box may have if there are to be `_TASKS` boxes.
     several = samples * groups * prod(axis.positions for axis in axes) // _TASKS
     most = max(isa.BOX_POSITIONS, min(isa.BOX_SUMS // tile.block, several))
     box = box_size(axes, samples, channels * phases, tile, itemsize, least, most)
@@ -231,7 +231,8 @@ class _Layout:
         self._places.append(places.ravel())
         self._count += places.size
         sums = samples * depth * slice_sums
-        # Rows of whole lines, an odd number of them, and whole vectors where sums are transposed.
+        # Lines of sums have whole vectors, since they may be transposed. In float32 they are an odd number of cache
+        # lines apart.
         columns = (ceil(sums / 16) | 1) * 16
         self.most_sums = max(self.most_sums, columns)
         return first, places.size, depth * slice_sums, slice_sums, row_sums

@@ -52,7 +52,8 @@ def _pack_squares(task, arrays, start, full, first, scratch):
             for m in range(full):
                 prefetch(weight, row + m * out_stride + run, run)
                 copy(weight, row + m * out_stride, scratch, m * run, run)
-        # Never written to an output, but what memory held may be slow to multiply.
+        # The other channels of the block are set to zero. They reach no output, but denormal numbers would be slow to
+        # multiply.
         clear(scratch, full * run, (block - full) * run)
         transpose_lines(scratch, 0, run, transposed, pitch, block, run, lanes)
         # A line of the transposed run is one filter element of all output channels of the block.

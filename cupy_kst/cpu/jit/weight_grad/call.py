@@ -34,7 +34,7 @@ def correlate(geometry: Geometry, small: Array, large: Array, out: Array) -> Non
         record[slot] = address(array)
     run_tasks(record, how.scratch, how.tasks, how.macs)
     if how.shares > 1:
-        # In their order, whichever thread made them.
+        # Gradients of shares are added up in their order, whichever thread made them.
         np.add.reduce(shares, axis=0, out=out)
 
 
@@ -63,11 +63,11 @@ def _template(geometry: Geometry, char: str) -> _Template:
 
     how = division(geometry, np.dtype(char).itemsize)
     entry = few_channels.RUN if how.few else kernel.RUN
-    # Micro-kernels may read offsets behind the last one, but use no sums of these.
-    offsets = np.append(how.plan.tables["offsets"], np.zeros(max(isa.blocking().summed), np.int32))
+    # Micro-kernels may read offsets behind the last one. Nobody reads the sums that they make of these.
+    offsets = np.append(how.plan.tables["offsets"], np.zeros(max(isa.DOT_TAPS, *isa.blocking().summed), np.int32))
     tables = {name: how.plan.tables[name] for name in entry.task.arrays if name in how.plan.tables}
     tables["offsets"] = offsets
-    # Channels follow each other in the map, of which a box has some.
+    # The plan is of the channels of one box. `gather` steps over all channels of the map.
     gather = how.plan.gather.copy()
     gather["channels"] = how.numbers["large_channels"]
     arrays = ("small", "large", "out")

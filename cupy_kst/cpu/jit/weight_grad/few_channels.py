@@ -53,8 +53,8 @@ def _sum(task, maps, lists, begin, vectors, offsets, elements, sums, resume):
     small, origin, pitch, buffer = maps
     places, starts, counts = lists
     channels, lanes, some = task.small_channels, task.lanes, (counts, begin, vectors)
-    # A few filter elements at a time, whose sums fit the registers with those of all channels. The last ones may be
-    # of no element: there are offsets for them, and room for their sums.
+    # Filter elements are taken `_TAPS` at a time. With 32 registers their sums for all channels fit. The last ones may
+    # be of no element: there are offsets for them, and room for their sums.
     for e in range(0, elements, _TAPS):
         large = buffer, places, offsets, e
         _dot(channels, (small, origin, pitch, starts), large, some, (sums, e * channels * lanes), resume)
@@ -100,7 +100,7 @@ def correlate_few(tasks, thread):
         elements = count * task.taps
         size = (elements + _TAPS - 1) // _TAPS * _TAPS * channels * lanes
         maps = arrays.small, group * channels * of_small, of_small, buffer
-        # Chains whose sums are in the totals, and of which the others are.
+        # How many chains the totals have, and how many the sums have since.
         added, chains = 0, 0
         for b in range(share * of_boxes // shares, (share + 1) * of_boxes // shares):
             box = boxes[b]

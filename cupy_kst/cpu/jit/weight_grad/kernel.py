@@ -146,7 +146,7 @@ def correlate(tasks, thread):
         share = number // parts // stacks // groups
         channel, last = part * cached, min(first + stack, blocks)
         count, size = min(cached, large_channels - channel), (last - first) * of_block
-        # Chains whose sums are in the totals, and of which the others are.
+        # How many chains the totals have, and how many the sums have since.
         added, chains = 0, 0
         for b in range(share * of_boxes // shares, (share + 1) * of_boxes // shares):
             box = boxes[b]

@@ -26,7 +26,7 @@ from ..vector_ops import add_watched, clear, copy, subtract
 from .plan import TASK
 
 _KC = KC
-# In bytes.
+# Where a record has `overflowed`, in bytes.
 _OVERFLOWED = 8 * OVERFLOWED
 _transpose_pair, _transpose_square = transpose_sums(1), transpose_sums(2)
 _unpack = unpacker(TASK)
@@ -42,7 +42,7 @@ def _gather_channels(task, arrays, box, sample, origin, scratch, spans):
     for c in range(0, channels, lanes):
         some = min(lanes, channels - c)
         gather(arrays.source, origin + c * size, some, task.gather, axes, arrays.phases, box, sample, 1, scratch, spans)
-        # Multiplied by nothing, but what memory held may be slow to subtract.
+        # These lines are of no channel and multiply no weight, but denormal numbers would be slow to subtract.
         clear(scratch, some * line_pitch, (lanes - some) * line_pitch)
         transpose_lines(scratch, 0, line_pitch, to + c, pitch, lanes, positions, lanes)
 
@@ -100,7 +100,8 @@ def _multiply(task, tables, box, first, weight, scratch):
 def _write(task, arrays, box, sums, channel, count, to, scratch):
     """Set the outputs of a slice in a box, of `count` channels from `channel` on.
 
-    Return whether the sums are finite that they are made of. What is read beside them for whole squares is not asked.
+    Return whether the sums are finite that they are made of. Numbers that are read beside them for whole squares do not
+    count.
     """
     bias, out, table = arrays.bias, arrays.out, arrays.outputs
     lanes, terms, stride, pair_stride = task.lanes, task.terms, task.term_stride, task.pair_stride

@@ -22,7 +22,7 @@ from .transform import AxisTiles
 
 Table = NDArray[Any]
 
-# More tasks than threads, so that one that is held up does not hold up the others.
+# Tasks for each thread: more than one, so that a thread that is held up does not hold up the others.
 _TASKS = 2
 
 # A pass of the transform: `kinds` planes of `tiles` tiles, of `outer` times `size` lines of `inner` numbers.
