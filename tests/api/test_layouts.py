@@ -105,24 +105,24 @@ def test_shapes_of_costs_and_explain_are_in_the_layout(op: Any) -> None:
         options = case.options if op in ("conv", "conv_transpose") else {**case.options}
         if op.startswith("conv_transpose"):
             options["output_padding"] = case.output_padding
-        shapes, turned = case.input_shape, laid_out(case.input_shape, case.rank, "channels_last")
+        shapes, in_last = case.input_shape, laid_out(case.input_shape, case.rank, "channels_last")
         right = costs(shapes, case.weight_shape, op=op, **options)
-        found = costs(turned, case.weight_shape, op=op, data_format="channels_last", **options)
+        found = costs(in_last, case.weight_shape, op=op, data_format="channels_last", **options)
         assert on_cuda(found) == on_cuda(right)
-        text = explain(turned, case.weight_shape, op=op, data_format="channels_last", **options)
+        text = explain(in_last, case.weight_shape, op=op, data_format="channels_last", **options)
         output = laid_out(case.output_shape, case.rank, "channels_last")
         # A long line is wrapped.
         forward = "" if op in ("conv", "conv_transpose") else ", of the forward call"
-        shown = f"{op} in float32{forward}: input {turned}, weight {case.weight_shape}, output {output} "
+        shown = f"{op} in float32{forward}: input {in_last}, weight {case.weight_shape}, output {output} "
         assert " ".join(text.split()).startswith(shown)
 
     same()
 
 
 def test_arrays_stand_for_their_shapes_and_element_type() -> None:
-    turned = last(X, 2)
+    in_last = last(X, 2)
     assert costs(X, W, stride=2) == costs(X.shape, W.shape, stride=2)
-    found = costs(turned, W, stride=2, data_format="channels_last")
+    found = costs(in_last, W, stride=2, data_format="channels_last")
     assert on_cuda(found) == on_cuda(costs(X.shape, W.shape, stride=2))
     assert costs(X, W.shape, dtype="float64") == costs(X.shape, W.shape, dtype="float64")
     double = X.astype("f8"), W.astype("f8")

@@ -14,7 +14,7 @@ from cupy_kst import Geometry
 SHAPES = {1: ((2, 4, 7), (4, 3, 5)), 2: ((2, 4, 7, 6), (4, 3, 5, 4)), 3: ((2, 4, 5, 7, 6), (4, 3, 2, 5, 4))}
 
 
-def settled(rank: int = 2, *, input_shape: Any = None, weight_shape: Any = None, **options: Any) -> Geometry:
+def resolved(rank: int = 2, *, input_shape: Any = None, weight_shape: Any = None, **options: Any) -> Geometry:
     """Return the geometry of options on shapes that suit any of them."""
     shapes = SHAPES[rank]
     return Geometry.conv_transpose(input_shape or shapes[0], weight_shape or shapes[1], **options)
@@ -26,18 +26,18 @@ def pads(geometry: Geometry) -> list[tuple[int, int]]:
 
 def refused(message: str, rank: int = 2, kind: type[Exception] = ValueError, **options: Any) -> None:
     with pytest.raises(kind, match=re.escape(message)):
-        settled(rank, **options)
+        resolved(rank, **options)
 
 
 @pytest.mark.parametrize("form", [2, np.int64(2), np.array(2), (2, 2), [2, 2], np.array([2, 2])])
 @pytest.mark.parametrize("name", ["stride", "dilation", "padding", "output_padding"])
 def test_forms_of_equal_axes(name: str, form: Any) -> None:
     rest = {"stride": 3} if name == "output_padding" else {}
-    assert settled(**{name: form}, **rest) == settled(**{name: (2, 2)}, **rest)
+    assert resolved(**{name: form}, **rest) == resolved(**{name: (2, 2)}, **rest)
 
 
 def test_one_value_per_axis() -> None:
-    geometry = settled(3, stride=(1, 2, 3), dilation=(3, 1, 2), output_padding=(2, 1, 0), padding=(0, 1, 2))
+    geometry = resolved(3, stride=(1, 2, 3), dilation=(3, 1, 2), output_padding=(2, 1, 0), padding=(0, 1, 2))
     assert [axis.stride for axis in geometry.axes] == [1, 2, 3]
     assert [axis.dilation for axis in geometry.axes] == [3, 1, 2]
     assert [axis.pad_lo for axis in geometry.axes] == [axis.pad_hi for axis in geometry.axes] == [0, 1, 2]
@@ -61,7 +61,7 @@ def test_one_value_per_axis() -> None:
     ],
 )
 def test_forms_of_padding(rank: int, form: Any, wanted: list[tuple[int, int]]) -> None:
-    assert pads(settled(rank, padding=form)) == wanted
+    assert pads(resolved(rank, padding=form)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -79,25 +79,25 @@ def test_same_makes_the_output_input_times_stride(
     kernel: int, stride: int, same: tuple[int, int], same_lower: tuple[int, int]
 ) -> None:
     for name, wanted in (("same", same), ("same_lower", same_lower)):
-        geometry = settled(1, weight_shape=(4, 3, kernel), stride=stride, padding=name)
+        geometry = resolved(1, weight_shape=(4, 3, kernel), stride=stride, padding=name)
         assert geometry.output_shape == (2, 3, 7 * stride)
         assert pads(geometry) == [wanted]
 
 
 @pytest.mark.parametrize("form", [(18, 15), [18, 15], np.array([18, 15]), (2, 3, 18, 15)])
 def test_forms_of_output_size(form: Any) -> None:
-    geometry = settled(stride=2, output_size=form)
+    geometry = resolved(stride=2, output_size=form)
     assert geometry.output_shape == (2, 3, 18, 15)
     assert pads(geometry) == [(0, 0), (0, 0)]
-    assert geometry == settled(stride=2, output_padding=(1, 1))
+    assert geometry == resolved(stride=2, output_padding=(1, 1))
 
 
 def test_output_size_of_unbatched_input_and_as_an_int() -> None:
-    assert settled(1, input_shape=(4, 7), stride=2, output_size=(3, 18)).output_shape == (3, 18)
+    assert resolved(1, input_shape=(4, 7), stride=2, output_size=(3, 18)).output_shape == (3, 18)
     for width in (18, np.int64(18), np.array(18)):
-        assert settled(1, stride=2, output_size=width).output_shape == (2, 3, 18)
-    assert settled(2, weight_shape=(4, 3, 3, 5), stride=2, output_size=15).output_shape == (2, 3, 15, 15)
-    assert settled(1, stride=2, padding=((1, 0),), output_size=17).output_shape == (2, 3, 17)
+        assert resolved(1, stride=2, output_size=width).output_shape == (2, 3, 18)
+    assert resolved(2, weight_shape=(4, 3, 3, 5), stride=2, output_size=15).output_shape == (2, 3, 15, 15)
+    assert resolved(1, stride=2, padding=((1, 0),), output_size=17).output_shape == (2, 3, 17)
 
 
 def test_output_size_out_of_range_shows_the_range() -> None:
@@ -149,7 +149,7 @@ def test_values_that_are_no_ints(value: Any) -> None:
         with pytest.raises(
             TypeError, match=re.escape(f"{name}={value!r}: ") + f".*expected an int, got (a )?({wrong})$"
         ):
-            settled(**{name: value})
+            resolved(**{name: value})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,7 +177,7 @@ def test_wrong_number_of_values(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["stride", "dilation", "output_padding"])
 def test_nested_values(name: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"{name}=((1, 2), (3, 4)): each value expected an int, got tuple")):
-        settled(**{name: ((1, 2), (3, 4))})
+        resolved(**{name: ((1, 2), (3, 4))})
 
 
 @pytest.mark.parametrize("value", [(1, 2), ((1, 2), (3, 4)), ((1, 2, 3),), ((1,),), (), [[]]])
@@ -205,7 +205,7 @@ def test_unknown_names_of_padding(value: str) -> None:
     ("stride", "dilation", "most"), [(1, 1, 0), (3, 1, 2), (1, 3, 2), (2, 4, 3), ((3, 1), (1, 3), 2)]
 )
 def test_output_padding_is_smaller_than_stride_or_dilation(stride: Any, dilation: Any, most: int) -> None:
-    settled(stride=stride, dilation=dilation, output_padding=most)
+    resolved(stride=stride, dilation=dilation, output_padding=most)
     refused(
         f"output_padding={(most + 1,) * 2}: must be smaller than stride or dilation on each axis",
         stride=stride,
@@ -227,4 +227,4 @@ def test_groups_that_do_not_divide() -> None:
 def test_an_empty_output_shows_all_that_led_to_it(padding: Any) -> None:
     refused("input_shape=(2, 4, 7) and weight_shape=(4, 3, 5) with stride=(1,)", rank=1, padding=padding)
     refused("the output would have spatial size (", rank=1, padding=padding)
-    assert settled(1, padding=5).output_shape[-1] == 1
+    assert resolved(1, padding=5).output_shape[-1] == 1

@@ -100,7 +100,7 @@ _OF_WEIGHT_GRAD = (
     Layer((5, _CHANNELS + 2 * LANES + 1, 5, 7), 45, (5, 5), 1, 2),
     Layer((1, 3 * _CHANNELS - 1, 6, 4 * LANES - 2), 5, (1, 3), (1, 2), 1),
     Layer((1, LANES - 1, 2405), 3, (3,), 1, 1),
-    # All of a thread's memory: a whole block at as many positions as are turned, and taps that leave lanes.
+    # All of a thread's memory: a whole block at as many positions as are transposed, and taps that leave lanes.
     Layer((1, _CHANNELS, 2405), 3, (3,), 1, 1),
     Layer((3, LANES + 3, 5, 11, 13), 4, (2, 3, 3), 2, 1),
     Layer((7, 2 * LANES + 2, 9, 9), 6, (3, 3), 2, 1, 2),

@@ -107,14 +107,14 @@ every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=list(LAYERS)
 def call(op: PreparedOp, layer: Layer, x: Any, w: Any, *, channels_last: bool = False, **more: Any) -> Any:
     """Return what the public function of an operation makes of a map whose channels come first."""
     options: dict[str, Any] = {**layer.options, **more}
-    turned = partial(last, rank=layer.rank) if channels_last else (lambda array: array)
+    to_format = partial(last, rank=layer.rank) if channels_last else (lambda array: array)
     options["data_format"] = "channels_last" if channels_last else "channels_first"
     if op in ("conv_transpose", "conv"):
-        result = getattr(cupy_kst, f"{op}{layer.rank}d")(turned(x), w, **options)
+        result = getattr(cupy_kst, f"{op}{layer.rank}d")(to_format(x), w, **options)
     else:
         # The sizes of the map that the gradient is of.
-        sizes = turned(np.empty(layer.output if op == "conv_input" else layer.input)).shape
-        result = getattr(grad, f"{op[:-6]}{layer.rank}d_input")(sizes, w, turned(x), **options)
+        sizes = to_format(np.empty(layer.output if op == "conv_input" else layer.input)).shape
+        result = getattr(grad, f"{op[:-6]}{layer.rank}d_input")(sizes, w, to_format(x), **options)
     return first(result, layer.rank) if channels_last else result
 
 

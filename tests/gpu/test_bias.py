@@ -55,7 +55,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("shape", "channel", "most"), SHAPES)
-@pytest.mark.parametrize("kind", ["contiguous", "reversed", "parts", "turned"])
+@pytest.mark.parametrize("kind", ["contiguous", "reversed", "parts", "transposed"])
 def test_launches_are_few_and_write_little(
     shape: tuple[int, ...], channel: int, most: int, kind: str, cupy: FakeCuPy
 ) -> None:
@@ -66,13 +66,13 @@ def test_launches_are_few_and_write_little(
         wider = np.zeros([size + 2 for size in shape], "float16")
         wider[tuple(slice(1, -1) for _ in shape)] = numbers
         numbers, most = wider[tuple(slice(1, -1) for _ in shape)], most + 4
-    elif kind == "turned":
+    elif kind == "transposed":
         numbers, channel = numbers.transpose(), numbers.ndim - 1 - channel
     found = sums.channel_sums(cupy.asarray(numbers), channel, np.dtype("float32"))
     others = tuple(axis for axis in range(numbers.ndim) if axis != channel)
     np.testing.assert_array_equal(found.host, numbers.sum(axis=others, dtype=np.float64))
     assert found.dtype == np.float32
-    check(cupy, numbers.size, shape[channel] if kind != "turned" else numbers.shape[channel], most)
+    check(cupy, numbers.size, shape[channel] if kind != "transposed" else numbers.shape[channel], most)
 
 
 @pytest.mark.parametrize("data_format", ["channels_first", "channels_last"])

@@ -89,14 +89,14 @@ def _case(method: str, dtype: str) -> Case:
 def _arrays(case: Case) -> Arrays:
     """Return arrays of equal numbers; those that the second output sums have a large one at either end."""
     storage, numbers = DTYPES[case.dtype].storage, NUMBERS[case.dtype]
-    turned = (1 + 1j, 1 - 1j) if storage.kind == "c" else (1, 1)
+    rotated = (1 + 1j, 1 - 1j) if storage.kind == "c" else (1, 1)
     of_two = case.input_shape if case.op == "conv_weight" else case.weight_shape
     two = np.full(of_two, float(numbers.equal))
     absorbed = np.moveaxis(two, 0 if case.op == "conv" else 1, 0)[1]
     absorbed[...] = numbers.small
     absorbed[0, 0] = absorbed[-1 if case.op == "conv_weight" else 0, -1] = numbers.large
     one = np.full(case.output_shape if case.op == "conv_weight" else case.input_shape, numbers.one)
-    of_one, of_both = ((values * factor).astype(storage) for values, factor in zip((one, two), turned, strict=True))
+    of_one, of_both = ((values * factor).astype(storage) for values, factor in zip((one, two), rotated, strict=True))
     return Arrays(of_both, grad_output=of_one) if case.op == "conv_weight" else Arrays(of_one, of_both)
 
 
@@ -206,11 +206,11 @@ def test_tiles_sum_channels_and_taps_within_the_bound(
     weight = np.full((2, channels, taps), parts * 2.0**-24)
     weight[0, 0, 0] = weight[1, 0, -1] = 1
     one = np.ones((1, channels, taps))
-    turned = (1 + 1j, 1 - 1j) if parts == 2 else (1, 1)
+    rotated = (1 + 1j, 1 - 1j) if parts == 2 else (1, 1)
     if op == "conv_transpose":
         weight = weight.swapaxes(0, 1)
     given, filters = (
-        (each * factor).astype(dtype, order="C") for each, factor in zip((one, weight), turned, strict=True)
+        (each * factor).astype(dtype, order="C") for each, factor in zip((one, weight), rotated, strict=True)
     )
     pads = ((taps - 1, taps - 1),) if op == "conv_transpose" else (0,)
     case = Case(op, given.shape, filters.shape, False, dtype, (1,), pads, (0,), 1, (1,), (1,))

@@ -75,16 +75,16 @@ def call(
         import cupy as module
 
         back = module.asnumpy
-    turned = partial(last, rank=case.rank) if channels_last else lambda array: array
-    maps = {name: turned(getattr(arrays, name)) for name in ("input", "grad_output")}
+    to_format = partial(last, rank=case.rank) if channels_last else lambda array: array
+    maps = {name: to_format(getattr(arrays, name)) for name in ("input", "grad_output")}
     given = Arrays(*(None if each is None else lay_out(module.asarray(each)) for each in arrays._replace(**maps)))
     named, is_map = arguments(case, given), not case.op.endswith("_weight")
     if "input_size" in named:
-        named["input_size"] = turned(np.empty(case.input_shape)).shape
+        named["input_size"] = to_format(np.empty(case.input_shape)).shape
     out = None
     if with_out:
         shape = expected(case, arrays).shape
-        out = module.full(turned(np.empty(shape)).shape if is_map else shape, np.nan, case.dtype)
+        out = module.full(to_format(np.empty(shape)).shape if is_map else shape, np.nan, case.dtype)
     data_format = "channels_last" if channels_last else "channels_first"
     result = public(case)(**named, **case.options, method=method, out=out, data_format=data_format)
     assert out is None or result is out

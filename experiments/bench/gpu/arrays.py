@@ -65,13 +65,13 @@ class Arrays:
     def _last(self) -> dict[Name, list[Any]]:
         """What is read with its channels last; of the weight, as PyTorch takes it."""
 
-        def turned(originals: list[Any]) -> list[Any]:
+        def in_format(originals: list[Any]) -> list[Any]:
             _, each = self._slab((originals[0].shape[0], *originals[0].shape[2:], originals[0].shape[1]))
             for copy, original in zip(each, originals, strict=True):
                 copy.copy_(original.movedim(1, -1))
             return each
 
-        return {name: turned(found) for name, found in self._first.items()}
+        return {name: in_format(found) for name, found in self._first.items()}
 
     def read(self, name: Name, data_format: DataFormat) -> list[Any]:
         """Return the copies of an array that ours read: weights have one layout."""
@@ -102,8 +102,8 @@ class Arrays:
 
 def as_torch(tensor: Any, data_format: DataFormat) -> Any:
     """Return a view with PyTorch's order of dimensions; one spatial axis becomes two, which PyTorch does itself."""
-    turned = tensor if data_format == "channels_first" else tensor.movedim(-1, 1)
-    return turned.unsqueeze(2) if turned.ndim == 3 else turned
+    first = tensor if data_format == "channels_first" else tensor.movedim(-1, 1)
+    return first.unsqueeze(2) if first.ndim == 3 else first
 
 
 def cold_copies(spec: RowSpec, l2_bytes: int) -> int:

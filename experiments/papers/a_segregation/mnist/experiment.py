@@ -60,15 +60,15 @@ class ThroughZeros:
 
     def forward(self, x: Array, weight: Array, bias: Array, stride: int, padding: int) -> Array:
         self._map = _zeros_inserted(x, weight.shape, stride, padding)
-        return cupy_kst.conv2d(self._map, _turned(weight), bias, method="direct")
+        return cupy_kst.conv2d(self._map, _transposed(weight), bias, method="direct")
 
     def input(self, size: Sequence[int], weight: Array, gradient: Array, stride: int, padding: int) -> Array:
-        whole = grad.conv2d_input(self._map.shape, _turned(weight), gradient, method="zero_insertion")
+        whole = grad.conv2d_input(self._map.shape, _transposed(weight), gradient, method="zero_insertion")
         return module_of(whole).ascontiguousarray(whole[_real(size, weight.shape, stride, padding)])
 
     def weight(self, x: Array, size: Sequence[int], gradient: Array, stride: int, padding: int) -> Array:
-        turned = (size[1], size[0], *size[2:])
-        return _turned(grad.conv2d_weight(self._map, turned, gradient, method="sk_dilated"))
+        transposed = (size[1], size[0], *size[2:])
+        return _transposed(grad.conv2d_weight(self._map, transposed, gradient, method="sk_dilated"))
 
 
 def passes(method: str) -> Passes:
@@ -227,7 +227,7 @@ def _real(size: Sequence[int], weight_shape: Sequence[int], stride: int, padding
     return (..., *(slice(lo, lo + (n - 1) * stride + 1, stride) for lo, n in zip(starts, size[2:], strict=True)))
 
 
-def _turned(weight: Array) -> Array:
+def _transposed(weight: Array) -> Array:
     """Return the weight by which the map is convolved, or from its gradient the one of the weight."""
     return module_of(weight).ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
 
