@@ -187,7 +187,7 @@ def _overlap(module: ModuleType, one: Any, other: Any) -> bool:
     if module is not np:
         one, other = (np.asarray(_Addresses(each)) for each in (one, other))
     try:
-        # NumPy's own types know its two constants alone.
+        # Any number of steps will do; NumPy's own types know its two constants alone.
         return np.shares_memory(one, other, max_work=_MOST_WORK)  # type: ignore[arg-type]
     except TooHardError:
         return True

@@ -37,6 +37,7 @@ def _caller(fn: Function, case: Case, arrays: Arrays) -> Callable[[], Any]:
 
 def _first_fault(results: list[Any], right: Wanted) -> Fault | None:
     for result in results:
+        # By this a function says that it does not support the case, which is no fault.
         if isinstance(result, NotImplementedError):
             continue
         fault = raised(result) if isinstance(result, Exception) else right.fault(np.asarray(result))

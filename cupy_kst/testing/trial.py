@@ -67,6 +67,7 @@ def _judged(fn: Function, case: Case, given: Arrays, right: Wanted) -> tuple[Any
     try:
         got = called(fn, case, given)
     except NotImplementedError:
+        # By this a function says that it does not support the case: the run passes it over.
         raise
     except Exception as error:
         return None, raised(error)

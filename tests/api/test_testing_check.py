@@ -183,8 +183,9 @@ def test_arguments_that_make_no_sense_are_refused(wrong: dict[str, Any], error: 
 
 
 def test_only_functions_are_checked() -> None:
+    nothing: Any = None
     with pytest.raises(TypeError, match="fn=None: expected a function"):
-        check(None)  # type: ignore[arg-type]
+        check(nothing)
     with pytest.raises(TypeError, match=r"examples\(\) takes no groups: .*; is 'max_groups' meant"):
         examples(groups=1)
 

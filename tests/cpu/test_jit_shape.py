@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_each_kernel_has_a_folder_with_its_plan() -> None:
     }
 
 
-def _values(task: Task) -> dict[str, object]:
+def _values(task: Task) -> dict[str, Any]:
     """Return a value for each field: arrays of the types that compiled code reads, and numbers that differ."""
     arrays = {name: np.zeros(3, "f4" if kind is None else kind) for name, kind in task.arrays.items()}
     numbers = {name: number for number, name in enumerate(task.fields, 100)}
@@ -71,7 +72,7 @@ def test_a_record_has_each_field_by_its_name(name: str) -> None:
     found = words.view(task.dtype("f"))[0]
     assert words[FUNCTION] == found["function"] == 4711 and words[PENDING] == 0
     for field, value in values.items():
-        expected = value.__array_interface__["data"][0] if field in task.arrays else value  # type: ignore[attr-defined]
+        expected = value.__array_interface__["data"][0] if field in task.arrays else value
         assert found[field] == expected, field
     assert [task.slot(field) for field in HEADER] == list(range(len(HEADER)))
 

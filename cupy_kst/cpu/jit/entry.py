@@ -89,7 +89,7 @@ def address_of(typingctx: Any, tasks: Any) -> Any:
 
 def unpacker(task: Task) -> Any:
     """Return the function that makes of a record a named tuple of its arrays, whose lengths are not known."""
-    # Numba takes the fields of any named tuple.
+    # Numba takes the fields of any named tuple; mypy knows only those whose fields are written out where it is made.
     named: Any = namedtuple("Arrays", tuple(task.arrays))  # type: ignore[misc]
 
     @intrinsic
